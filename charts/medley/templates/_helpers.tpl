@@ -1,0 +1,76 @@
+{{- define "medley.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "medley.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := include "medley.name" . -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 63 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "medley.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "medley.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end -}}
+
+{{- define "medley.labels" -}}
+{{ include "medley.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/component: operator
+app.kubernetes.io/part-of: medley
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- end -}}
+
+{{- define "medley.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "medley.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "medley.leaseName" -}}
+{{- default (include "medley.fullname" .) .Values.leaderElection.leaseName -}}
+{{- end -}}
+
+{{- define "medley.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- end -}}
+{{- end -}}
+
+{{/* The namespaces worked in, separated by commas; empty means the whole cluster. */}}
+{{- define "medley.namespaces" -}}
+{{- if not .Values.clusterWide -}}
+{{- join "," (default (list .Release.Namespace) .Values.namespaces) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Rules between values, which a JSON schema cannot say or cannot say clearly. */}}
+{{- define "medley.validate" -}}
+{{- if and .Values.clusterWide .Values.namespaces -}}
+{{- fail "namespaces must be empty when clusterWide is true: list the namespaces, or work in all of them" -}}
+{{- end -}}
+{{- $lease := trimSuffix "s" .Values.leaderElection.leaseDuration | int -}}
+{{- $renew := trimSuffix "s" .Values.leaderElection.renewDeadline | int -}}
+{{- $retry := trimSuffix "s" .Values.leaderElection.retryPeriod | int -}}
+{{- if ge $renew $lease -}}
+{{- fail (printf "leaderElection.renewDeadline (%ds) must be shorter than leaderElection.leaseDuration (%ds): the old leader has to stop before a new one may start" $renew $lease) -}}
+{{- end -}}
+{{- if ge $retry $renew -}}
+{{- fail (printf "leaderElection.retryPeriod (%ds) must be shorter than leaderElection.renewDeadline (%ds): at least one renewal has to fit in" $retry $renew) -}}
+{{- end -}}
+{{- if and .Values.podDisruptionBudget.enabled (gt (int .Values.replicas) 1) (ge (int .Values.podDisruptionBudget.maxUnavailable) (int .Values.replicas)) -}}
+{{- fail (printf "podDisruptionBudget.maxUnavailable (%d) must be smaller than replicas (%d): otherwise it protects nothing" (int .Values.podDisruptionBudget.maxUnavailable) (int .Values.replicas)) -}}
+{{- end -}}
+{{- end -}}

@@ -1,0 +1,44 @@
+{{/*
+What the operator may do where it works: the same rules for a Role of one namespace and for the ClusterRole.
+No wildcard, no Secrets. Server-side apply needs patch, and create for an object that is not there yet.
+*/}}
+{{- define "medley.rules" -}}
+- apiGroups: [medley.health]
+  resources: [medicalservices, workflows]
+  verbs: [list, watch]
+- apiGroups: [medley.health]
+  resources: [workflowruns]
+  verbs: [get, list, watch, create]
+- apiGroups: [medley.health]
+  resources: [medicalservices/status, workflows/status, workflowruns/status]
+  verbs: [update]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [""]
+  resources: [services]
+  verbs: [list, watch, create, patch, delete]
+- apiGroups: [apps]
+  resources: [deployments, controllerrevisions]
+  verbs: [list, watch, create, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [list, watch, create, patch, delete]
+- apiGroups: [discovery.k8s.io]
+  resources: [endpointslices]
+  verbs: [list, watch, create, patch, delete]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end -}}
+
+{{/* Only in the operator's own namespace. A create cannot be bound to a name. */}}
+{{- define "medley.leaseRules" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "medley.leaseName" . }}]
+  verbs: [get, update]
+{{- end -}}

@@ -1,0 +1,385 @@
+//! `MedicalService`: registers one service — who runs it, how to talk to it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::CustomResource;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    rules, schema,
+    span::Span,
+    vocabulary::{Protocol, Urgency},
+};
+
+/// Shown by `kubectl explain msvc`.
+pub const DESCRIPTION: &str =
+    "Registers one medical service: who runs it and how to talk to it. Its name resolves in cluster DNS.";
+
+/// What the service is. Exactly one of `workload`, `select` and `external` says who runs it.
+#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[kube(
+    group = "medley.health",
+    version = "v1alpha1",
+    kind = "MedicalService",
+    namespaced,
+    status = "MedicalServiceStatus",
+    derive = "PartialEq",
+    shortname = "msvc",
+    category = "medley",
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
+    printcolumn(name = "Reachable", type_ = "string", json_path = ".status.conditions[?(@.type=='Reachable')].status"),
+    printcolumn(name = "Endpoints", type_ = "string", json_path = ".status.endpointSummary"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Reachable')].reason"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "DNS", type_ = "string", json_path = ".status.dnsName", priority = "1")
+)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::medical_service_spec()))]
+pub struct MedicalServiceSpec {
+    /// medley runs it: a Deployment of interchangeable pods under restricted pod security.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload: Option<Workload>,
+    /// Pods that somebody else deploys in the same namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub select: Option<Select>,
+    /// Hosts outside the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external: Option<External>,
+    /// How to talk to it: each becomes a named port of the Service, and so an SRV record in cluster DNS.
+    #[schemars(length(min = 1, max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub interfaces: Vec<Interface>,
+    /// `PriorityClass` of the workload's pods; routine when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub urgency: Option<Urgency>,
+}
+
+/// Pods that medley runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Workload {
+    /// Container image. It must run as a user other than root.
+    #[schemars(length(min = 1, max = 512), regex(pattern = "^[^ \\t\\r\\n]+$"), extend("x-kubernetes-validations" = rules::image()))]
+    pub image: String,
+    /// When the image is pulled; `IfNotPresent` when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_pull_policy: Option<ImagePullPolicy>,
+    /// Replaces the image's entry point. `$(NAME)` is the kubelet's: a variable of `env`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 4096)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub command: Vec<String>,
+    /// Replaces the image's arguments.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 4096)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub args: Vec<String>,
+    /// Environment variables.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub env: Vec<EnvVar>,
+    /// Requests and limits of each pod.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
+    /// How many pods; 1 when not set. From 2 on a `PodDisruptionBudget` keeps all but one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub replicas: Option<i32>,
+}
+
+/// When the kubelet pulls an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = schema::field_speaks)]
+pub enum ImagePullPolicy {
+    /// At every start.
+    Always,
+    /// When the node does not have it.
+    IfNotPresent,
+    /// Never: it must be on the node.
+    Never,
+}
+
+impl ImagePullPolicy {
+    /// As Kubernetes writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "Always",
+            Self::IfNotPresent => "IfNotPresent",
+            Self::Never => "Never",
+        }
+    }
+}
+
+/// One environment variable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct EnvVar {
+    /// Its name.
+    #[schemars(length(min = 1, max = 128), regex(pattern = "^[A-Za-z_][A-Za-z0-9_]*$"), extend("x-kubernetes-validations" = rules::variable()))]
+    pub name: String,
+    /// Its value.
+    #[schemars(length(max = 4096))]
+    pub value: String,
+}
+
+/// Kubernetes resource quantities, such as `cpu: 500m` and `memory: 1Gi`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = rules::resources()))]
+pub struct Resources {
+    /// What the scheduler keeps free for the container.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "quantities")]
+    pub requests: BTreeMap<String, String>,
+    /// What the container may use at most.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "quantities")]
+    pub limits: BTreeMap<String, String>,
+}
+
+/// A map of resource names to quantities: `resource.Quantity` without exponents.
+fn quantities(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "maxProperties": 16,
+        "x-kubernetes-validations": rules::resource_names(),
+        "additionalProperties": {
+            "type": "string",
+            "maxLength": 32,
+            "x-kubernetes-validations": rules::quantity(),
+            "pattern": "^[0-9]+(\\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
+        }
+    })
+}
+
+/// Pods chosen by their labels.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Select {
+    /// Labels that a pod must carry, all of them.
+    #[schemars(schema_with = "match_labels")]
+    pub match_labels: BTreeMap<String, String>,
+}
+
+fn match_labels(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 16,
+        "x-kubernetes-validations": rules::label_keys(),
+        "additionalProperties": { "type": "string", "maxLength": 63, "pattern": "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$" }
+    })
+}
+
+/// Hosts outside the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct External {
+    /// Where it listens. Each address that answers its probe is an endpoint of the Service.
+    #[schemars(length(min = 1, max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["host"]))]
+    pub endpoints: Vec<ExternalEndpoint>,
+}
+
+/// One host outside the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = rules::external_endpoint()))]
+pub struct ExternalEndpoint {
+    /// IP address, or a DNS name that is looked up again when its time to live has passed.
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)$"))]
+    pub host: String,
+    /// Topology zone of the host, as in the label `topology.kubernetes.io/zone`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$"))]
+    pub zone: Option<String>,
+}
+
+/// One way to talk to the service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::interface()))]
+pub struct Interface {
+    /// Name of the Service's port (a DNS label of at most 15 characters): `_<name>._tcp.<service>…` is its SRV record.
+    #[schemars(length(min = 1, max = 15), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"), extend("x-kubernetes-validations" = rules::dns_label()))]
+    pub name: String,
+    /// Port of the Service, and of the pods or hosts where `targetPort` is not set.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: u16,
+    /// Port of the pods, where it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub target_port: Option<u16>,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// HTTP's settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpInterface>,
+    /// FHIR's settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fhir: Option<FhirInterface>,
+    /// gRPC's settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grpc: Option<GrpcInterface>,
+    /// How its health is found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Probe>,
+}
+
+/// Settings of an HTTP interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpInterface {
+    /// Put before the path of every call, such as `/api/v2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512), regex(pattern = "^/[A-Za-z0-9._~/%-]*$"), extend("x-kubernetes-validations" = rules::url_path()))]
+    pub base_path: Option<String>,
+    /// What a probe of level Protocol asks for; any status from 200 to 399 is healthy. `/` when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512), regex(pattern = "^/[A-Za-z0-9._~/%?=&-]*$"), extend("x-kubernetes-validations" = rules::url_path()))]
+    pub health_path: Option<String>,
+}
+
+/// Settings of a FHIR interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FhirInterface {
+    /// Base path of the FHIR API, such as `/fhir`. A probe asks for `<basePath>/metadata`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512), regex(pattern = "^/[A-Za-z0-9._~/%-]*$"), extend("x-kubernetes-validations" = rules::url_path()))]
+    pub base_path: Option<String>,
+}
+
+/// Settings of a gRPC interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GrpcInterface {
+    /// Service name for `grpc.health.v1.Health/Check`; the whole server when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub service: Option<String>,
+}
+
+/// How health is found. For a workload it becomes the kubelet's readiness probe; external hosts are probed by medley.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Probe {
+    /// Transport: a TCP connection. Protocol: an answer in the interface's protocol. Protocol for HTTP and FHIR (and
+    /// GRPC of a workload) when not set, Transport otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<ProbeLevel>,
+    /// Time between two probes, in whole seconds or minutes; `10s` when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "probe_span")]
+    pub interval: Option<Span>,
+    /// How long to wait for an answer; `3s` when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "probe_span")]
+    pub timeout: Option<Span>,
+    /// Failures in a row before a healthy endpoint is taken out; 3 when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub failure_threshold: Option<u8>,
+    /// Successes in a row before an endpoint is put in; 1 when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub success_threshold: Option<u8>,
+}
+
+/// Whole seconds or minutes, not zero: the kubelet's probes know nothing finer.
+fn probe_span(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "string", "maxLength": 5, "pattern": "^[1-9][0-9]{0,3}(s|m)$", "x-kubernetes-validations": rules::probe_span()
+    })
+}
+
+/// How deep a probe looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = schema::field_speaks)]
+pub enum ProbeLevel {
+    /// A TCP connection is enough.
+    Transport,
+    /// The protocol must answer.
+    Protocol,
+}
+
+/// What medley found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MedicalServiceStatus {
+    /// Generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`: accepted, programmed and, for a workload, rolled out. `Reachable`: at least one endpoint answers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "schema::conditions")]
+    pub conditions: Vec<Condition>,
+    /// The service's name in cluster DNS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub dns_name: Option<String>,
+    /// `<ready>/<total>` endpoints, for the eye.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub endpoint_summary: Option<String>,
+    /// Endpoints that answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready: Option<u32>,
+    /// All endpoints known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub total: Option<u32>,
+    /// Each endpoint and what is known of it; the first 100.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "atomic"))]
+    pub endpoints: Vec<EndpointStatus>,
+}
+
+/// One endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct EndpointStatus {
+    /// IP address; the host name while it has none.
+    #[schemars(length(max = 253))]
+    pub address: String,
+    /// The interface that was probed; absent where the pod as a whole is meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 15))]
+    pub interface: Option<String>,
+    /// The host name it came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub host: Option<String>,
+    /// Topology zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub zone: Option<String>,
+    /// Whether it gets traffic.
+    pub ready: bool,
+    /// Why: `Healthy`, or the layer that failed.
+    pub reason: EndpointReason,
+    /// Since when `ready` is what it is.
+    #[schemars(schema_with = "schema::moment")]
+    pub since: Timestamp,
+}
+
+/// What an endpoint's health says, by the layer that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum EndpointReason {
+    /// It answers.
+    Healthy,
+    /// No probe has ended yet.
+    NotProbed,
+    /// The host name has no address.
+    DnsFailed,
+    /// Nothing listens.
+    TcpRefused,
+    /// No connection within the timeout.
+    TcpTimeout,
+    /// The network says that there is no way there, or the connection broke.
+    TcpFailed,
+    /// Connected, but the answer did not come in time.
+    HttpTimeout,
+    /// Connected, but what came is not HTTP.
+    HttpInvalid,
+    /// An HTTP status outside 200 to 399.
+    HttpStatus,
+    /// The pod's own readiness probe fails, or has not passed yet.
+    PodNotReady,
+    /// The pod is being stopped.
+    Terminating,
+}

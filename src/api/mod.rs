@@ -1,0 +1,28 @@
+//! The custom resources of `medley.health/v1alpha1` and their vocabulary: schema and CEL rules, no logic.
+//!
+//! Every string, list and map has a stated maximum, since the API server estimates the cost of each CEL rule from them.
+//! No schema has a `default:`: server-side defaults keep GitOps tools out of sync; defaults are applied in memory.
+
+#![allow(clippy::duplicated_attributes, reason = "the printcolumn attributes of one kind have the same type")]
+
+pub mod medical_service;
+pub mod rules;
+pub mod schema;
+pub mod span;
+pub mod status;
+pub mod vocabulary;
+pub mod workflow;
+pub mod workflow_run;
+
+pub use medical_service::{MedicalService, MedicalServiceSpec, MedicalServiceStatus};
+pub use span::Span;
+pub use vocabulary::{ErrorClass, Protocol, Safety, Urgency};
+pub use workflow::{Workflow, WorkflowSpec, WorkflowStatus};
+pub use workflow_run::{WorkflowRun, WorkflowRunSpec, WorkflowRunStatus};
+
+/// API group of all kinds.
+pub const GROUP: &str = "medley.health";
+/// Version of all kinds.
+pub const VERSION: &str = "v1alpha1";
+/// `apiVersion` of all kinds.
+pub const API_VERSION: &str = "medley.health/v1alpha1";

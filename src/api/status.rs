@@ -1,0 +1,14 @@
+//! Types and reasons of conditions, shared by all kinds.
+
+/// Accepted and done; see each kind for what that means.
+pub const READY: &str = "Ready";
+/// True while work goes on; absent otherwise (kstatus).
+pub const RECONCILING: &str = "Reconciling";
+/// True when only a change by the user can help; absent otherwise (kstatus).
+pub const STALLED: &str = "Stalled";
+/// `MedicalService`: at least one endpoint answers.
+pub const REACHABLE: &str = "Reachable";
+/// `WorkflowRun`: how it ended; Unknown while it runs.
+pub const SUCCEEDED: &str = "Succeeded";
+/// `Workflow`: how its latest run ended.
+pub const LAST_RUN: &str = "LastRun";

@@ -1,0 +1,240 @@
+//! Who may write: one process at a time holds a Lease, and its number of transitions is the epoch that fences the others.
+//!
+//! Source of the protocol: client-go `tools/leaderelection` — the holder renews; others take over when they have not seen
+//! a renewal for the lease's duration by their own monotonic clock, so that clocks of different machines never matter.
+//! medley adds the epoch, and stops writing at the renew deadline, before the lease can end.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+};
+use kube::{Api, Client, api::PostParams};
+use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+use crate::{cluster::clock::Clock, telemetry::Metrics};
+
+/// How the lease is held.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Namespace of the Lease.
+    pub namespace: String,
+    /// Name of the Lease.
+    pub name: String,
+    /// Who this process is: differs for every start of every replica, so that a restart is a new term.
+    pub identity: String,
+    /// How long a holder that is silent keeps the lease.
+    pub duration: Duration,
+    /// How long after its last renewal a holder goes on writing.
+    pub renew_deadline: Duration,
+    /// Time between two tries.
+    pub retry_period: Duration,
+}
+
+/// One term of leadership.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Term {
+    /// Lease transitions: grows with each change of holder.
+    pub epoch: i64,
+    /// Nothing may be written after this.
+    pub until: Instant,
+}
+
+/// What this process knows of its own leadership.
+#[derive(Clone, Debug)]
+pub struct Leadership(watch::Receiver<Option<Term>>);
+
+impl Leadership {
+    /// The present term, while a write that begins now may still end in it.
+    #[must_use]
+    pub fn term(&self) -> Option<Term> {
+        (*self.0.borrow()).filter(|t| Instant::now() < t.until)
+    }
+
+    /// Waits until this process leads.
+    pub async fn won(&mut self) -> Option<Term> {
+        self.0.wait_for(Option::is_some).await.ok().and_then(|t| *t)
+    }
+
+    /// Waits until the term of this epoch is over, by a loss or by its time.
+    pub async fn lost(&mut self, epoch: i64) {
+        loop {
+            let until = match *self.0.borrow_and_update() {
+                Some(t) if t.epoch == epoch && Instant::now() < t.until => t.until,
+                _ => return,
+            };
+            tokio::select! {
+                changed = self.0.changed() => if changed.is_err() { return },
+                () = tokio::time::sleep_until(until) => {}
+            }
+        }
+    }
+
+    /// A leadership that is always held: for tests of what does not concern it.
+    #[must_use]
+    pub fn fixed(term: Term) -> Self {
+        let (sender, receiver) = watch::channel(Some(term));
+        // the value stays readable after its sender is gone
+        drop(sender);
+        Self(receiver)
+    }
+}
+
+/// What was last seen of the lease, and when by the own clock.
+#[derive(Clone, Debug)]
+struct Seen {
+    version: Option<String>,
+    at: Instant,
+}
+
+/// Tries to hold the lease until stopped; then gives it back.
+pub struct Election {
+    settings: Settings,
+    api: Api<Lease>,
+    sender: watch::Sender<Option<Term>>,
+    clock: Clock,
+    metrics: Metrics,
+}
+
+impl Election {
+    /// An election that has not begun, and what it will tell.
+    #[must_use]
+    pub fn new(client: Client, settings: Settings, clock: Clock, metrics: Metrics) -> (Arc<Self>, Leadership) {
+        let (sender, receiver) = watch::channel(None);
+        let api = Api::namespaced(client, &settings.namespace);
+        (Arc::new(Self { settings, api, sender, clock, metrics }), Leadership(receiver))
+    }
+
+    /// Runs until stopped, then releases the lease.
+    pub async fn run(&self, stop: CancellationToken) {
+        let mut seen = Seen { version: None, at: Instant::now() };
+        loop {
+            let begun = Instant::now();
+            match tokio::time::timeout(self.call_timeout(), self.attempt(&mut seen)).await {
+                Ok(Ok(Some(epoch))) => {
+                    let until = begun + self.settings.renew_deadline;
+                    if self.sender.send_replace(Some(Term { epoch, until })).is_none() {
+                        tracing::info!(epoch, identity = self.settings.identity, "this process leads");
+                    }
+                    self.metrics.leader.set(1);
+                }
+                Ok(Ok(None)) => self.step_down("another process holds the lease"),
+                Ok(Err(error)) => self.doubt(&error.to_string()),
+                Err(_) => self.doubt("no answer in time"),
+            }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = tokio::time::sleep(self.settings.retry_period) => {}
+            }
+        }
+        self.release().await;
+    }
+
+    fn call_timeout(&self) -> Duration {
+        self.settings.retry_period.max(Duration::from_millis(500))
+    }
+
+    /// A renewal that failed changes nothing until the renew deadline.
+    fn doubt(&self, problem: &str) {
+        tracing::warn!(problem, "the lease could not be read or renewed");
+        if self.sender.borrow().is_some_and(|t| Instant::now() >= t.until) {
+            self.step_down("the renew deadline has passed");
+        }
+    }
+
+    fn step_down(&self, why: &str) {
+        if self.sender.send_replace(None).is_some() {
+            tracing::warn!(why, "this process no longer leads");
+        }
+        self.metrics.leader.set(0);
+    }
+
+    /// One try: the epoch when the lease is held afterwards.
+    async fn attempt(&self, seen: &mut Seen) -> kube::Result<Option<i64>> {
+        let now = MicroTime(self.clock.now());
+        let Some(lease) = self.api.get_opt(&self.settings.name).await? else {
+            let fresh = Lease {
+                metadata: ObjectMeta { name: Some(self.settings.name.clone()), ..ObjectMeta::default() },
+                spec: Some(self.spec(1, now.clone(), now)),
+            };
+            return match self.api.create(&PostParams::default(), &fresh).await {
+                Ok(_) => Ok(Some(1)),
+                Err(kube::Error::Api(s)) if s.is_already_exists() => Ok(None),
+                Err(e) => Err(e),
+            };
+        };
+        if seen.version != lease.metadata.resource_version {
+            *seen = Seen { version: lease.metadata.resource_version.clone(), at: Instant::now() };
+        }
+        let spec = lease.spec.clone().unwrap_or_default();
+        let holder = spec.holder_identity.clone().filter(|h| !h.is_empty());
+        let transitions = spec.lease_transitions.unwrap_or(0);
+        let own = holder.as_deref() == Some(self.settings.identity.as_str());
+        let held_for = Duration::from_secs(u64::try_from(spec.lease_duration_seconds.unwrap_or(0)).unwrap_or(0));
+        if !own && holder.is_some() && seen.at.elapsed() < held_for {
+            return Ok(None);
+        }
+        let epoch = if own { transitions } else { transitions.saturating_add(1) };
+        let acquired = if own { spec.acquire_time.unwrap_or_else(|| now.clone()) } else { now.clone() };
+        let next = Lease { spec: Some(self.spec(epoch, acquired, now)), ..lease };
+        match self.api.replace(&self.settings.name, &PostParams::default(), &next).await {
+            Ok(written) => {
+                *seen = Seen { version: written.metadata.resource_version, at: Instant::now() };
+                Ok(Some(i64::from(epoch)))
+            }
+            // somebody else was quicker
+            Err(kube::Error::Api(s)) if s.is_conflict() && !own => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn spec(&self, transitions: i32, acquired: MicroTime, renewed: MicroTime) -> LeaseSpec {
+        LeaseSpec {
+            holder_identity: Some(self.settings.identity.clone()),
+            lease_duration_seconds: Some(i32::try_from(self.settings.duration.as_secs().max(1)).unwrap_or(i32::MAX)),
+            acquire_time: Some(acquired),
+            renew_time: Some(renewed),
+            lease_transitions: Some(transitions),
+            ..LeaseSpec::default()
+        }
+    }
+
+    /// Gives the lease back, so that another replica need not wait for its end.
+    async fn release(&self) {
+        let held = self.sender.send_replace(None).is_some();
+        self.metrics.leader.set(0);
+        if !held {
+            return;
+        }
+        let give_back = async {
+            let Some(mut lease) = self.api.get_opt(&self.settings.name).await? else { return Ok(()) };
+            let Some(spec) = lease.spec.as_mut().filter(|s| s.holder_identity.as_ref() == Some(&self.settings.identity)) else {
+                return Ok(());
+            };
+            spec.holder_identity = None;
+            spec.lease_duration_seconds = Some(1);
+            spec.renew_time = Some(MicroTime(self.clock.now()));
+            self.api.replace(&self.settings.name, &PostParams::default(), &lease).await.map(|_| ())
+        };
+        match tokio::time::timeout(self.call_timeout(), give_back).await {
+            Ok(Ok(())) => tracing::info!("the lease was given back"),
+            Ok(Err(error)) => tracing::warn!(error = %error, "the lease could not be given back; it ends by itself"),
+            Err(_) => tracing::warn!("the lease could not be given back in time; it ends by itself"),
+        }
+    }
+}
+
+/// A term that begins now: for tests.
+#[must_use]
+pub fn endless_term(epoch: i64) -> Term {
+    Term { epoch, until: Instant::now() + Duration::from_secs(3600 * 24 * 365) }
+}
+
+/// Identity of this start of this replica.
+#[must_use]
+pub fn identity(pod: &str, started: Timestamp, process: u32) -> String {
+    format!("{pod}_{}-{process}", started.as_nanosecond())
+}

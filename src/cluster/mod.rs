@@ -1,0 +1,11 @@
+//! Kubernetes I/O and nothing else: who reads (`cache`, `watch`), who writes (`perform`), who may write (`leader`).
+
+pub mod cache;
+pub mod clock;
+pub mod error;
+pub mod leader;
+pub mod notes;
+pub mod observe;
+pub mod perform;
+pub mod queue;
+pub mod watch;

@@ -1,0 +1,349 @@
+//! From caches to views: plain values for `core` to decide on.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::{IpAddr, SocketAddr},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use jiff::Timestamp;
+use k8s_openapi::api::{
+    apps::v1::{ControllerRevision, Deployment},
+    core::v1::{Pod, Service},
+    discovery::v1::EndpointSlice,
+    policy::v1::PodDisruptionBudget,
+};
+use kube::ResourceExt;
+
+use crate::{
+    api::{
+        MedicalService, Workflow, WorkflowRun, WorkflowSpec,
+        status::STALLED,
+        workflow_run::RunPhase,
+    },
+    cluster::cache::Cache,
+    core::{
+        condition,
+        coordination::{
+            Definition,
+            definition::Action,
+            view::{DefinitionView, InterfaceView, PodView, ServiceView},
+            workflow::{RevisionView, RunView},
+        },
+        name::Key,
+    },
+    render::{self, SERVICE_LABEL, WORKFLOW_LABEL},
+};
+
+/// All caches.
+#[derive(Clone, Debug, Default)]
+pub struct Caches {
+    /// `MedicalService`s.
+    pub services: Arc<Cache<MedicalService>>,
+    /// Workflows.
+    pub workflows: Arc<Cache<Workflow>>,
+    /// Runs; of finished ones only what counts.
+    pub runs: Arc<Cache<WorkflowRun>>,
+    /// Pods of runs.
+    pub pods: Arc<Cache<Pod>>,
+    /// Stored definitions.
+    pub revisions: Arc<Cache<ControllerRevision>>,
+    /// Deployments of services.
+    pub deployments: Arc<Cache<Deployment>>,
+    /// Kubernetes Services of services.
+    pub core_services: Arc<Cache<Service>>,
+    /// Endpoints of services.
+    pub slices: Arc<Cache<EndpointSlice>>,
+    /// Disruption budgets of services.
+    pub budgets: Arc<Cache<PodDisruptionBudget>>,
+    definitions: Arc<Mutex<HashMap<Key, Parsed>>>,
+}
+
+/// A parsed definition: UID of its revision, and what came of parsing.
+type Parsed = (String, Result<Arc<Definition>, String>);
+
+impl Caches {
+    /// Waits for the first complete list of every kind.
+    pub async fn wait_ready(&self) {
+        futures::join!(
+            self.services.wait_ready(),
+            self.workflows.wait_ready(),
+            self.runs.wait_ready(),
+            self.pods.wait_ready(),
+            self.revisions.wait_ready(),
+            self.deployments.wait_ready(),
+            self.core_services.wait_ready(),
+            self.slices.wait_ready(),
+            self.budgets.wait_ready(),
+        );
+    }
+
+    /// Whether every kind's first list has been read.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.services.is_ready()
+            && self.workflows.is_ready()
+            && self.runs.is_ready()
+            && self.pods.is_ready()
+            && self.revisions.is_ready()
+            && self.deployments.is_ready()
+            && self.core_services.is_ready()
+            && self.slices.is_ready()
+            && self.budgets.is_ready()
+    }
+
+    /// The definition that a run follows: the one it has pinned, or the workflow's present one.
+    #[must_use]
+    pub fn definition(&self, run: &WorkflowRun) -> DefinitionView {
+        let namespace = run.namespace().unwrap_or_default();
+        if let Some(pinned) = run.status.as_ref().and_then(|s| s.revision.as_deref()) {
+            return match self.parsed(&Key::new(namespace, pinned)) {
+                None => DefinitionView::Lost,
+                Some(Ok(definition)) => DefinitionView::Found { revision: pinned.to_owned(), definition },
+                Some(Err(problem)) => DefinitionView::Invalid(problem),
+            };
+        }
+        let Some(workflow) = self.workflows.get(&Key::new(&namespace, &run.spec.workflow)) else {
+            return DefinitionView::NotFound;
+        };
+        let status = workflow.status.clone().unwrap_or_default();
+        if status.observed_generation != workflow.metadata.generation {
+            return DefinitionView::NotStored;
+        }
+        if let Some(stalled) = condition::find(&status.conditions, STALLED)
+            && stalled.reason == "InvalidWorkflow"
+        {
+            return DefinitionView::Invalid(stalled.message.clone());
+        }
+        let Some(revision) = status.revision else { return DefinitionView::NotStored };
+        match self.parsed(&Key::new(namespace, &revision)) {
+            None => DefinitionView::NotStored,
+            Some(Ok(definition)) => DefinitionView::Found { revision, definition },
+            Some(Err(problem)) => DefinitionView::Invalid(problem),
+        }
+    }
+
+    /// A revision's definition, parsed once: a revision's data never changes.
+    fn parsed(&self, key: &Key) -> Option<Result<Arc<Definition>, String>> {
+        let revision = self.revisions.get(key)?;
+        let uid = revision.uid().unwrap_or_default();
+        let mut definitions = self.definitions.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, parsed)) = definitions.get(key)
+            && *known == uid
+        {
+            return Some(parsed.clone());
+        }
+        let spec = revision.data.as_ref().and_then(|d| d.0.get("spec")).cloned().unwrap_or_default();
+        let parsed = serde_json::from_value::<WorkflowSpec>(spec)
+            .map_err(|e| format!("the stored revision cannot be read: {e}"))
+            .and_then(|spec| {
+                let parsed = Definition::parse(&spec);
+                parsed.map(Arc::new).map_err(|f| f.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+            });
+        if definitions.len() >= 10_000 {
+            definitions.retain(|k, _| self.revisions.get(k).is_some());
+        }
+        definitions.insert(key.clone(), (uid, parsed.clone()));
+        Some(parsed)
+    }
+
+    /// The pods that a run owns, by name, and which of them are being deleted. Only pods that its status names are asked
+    /// for, and only those whose owner is this very run count.
+    #[must_use]
+    pub fn pods_of(&self, run: &WorkflowRun) -> (BTreeMap<String, PodView>, BTreeSet<String>) {
+        let (mut pods, mut stopping) = (BTreeMap::new(), BTreeSet::new());
+        let namespace = run.namespace().unwrap_or_default();
+        let owner = owner_of(run);
+        for name in run.status.iter().flat_map(|s| s.steps.values()).filter_map(|s| s.pod.as_ref()) {
+            if let Some(pod) = self.pods.get(&Key::new(&namespace, name))
+                && owner.controls(&pod.metadata)
+            {
+                pods.insert(name.clone(), pod_view(&pod));
+                if pod.metadata.deletion_timestamp.is_some() {
+                    stopping.insert(name.clone());
+                }
+            }
+        }
+        (pods, stopping)
+    }
+
+    /// The services that a definition's calls go to.
+    #[must_use]
+    pub fn services_of(&self, namespace: &str, definition: &DefinitionView) -> BTreeMap<String, ServiceView> {
+        let DefinitionView::Found { definition, .. } = definition else { return BTreeMap::new() };
+        let names: BTreeSet<&str> = definition
+            .steps
+            .iter()
+            .filter_map(|s| if let Action::Call(call) = &s.action { Some(call.service.as_str()) } else { None })
+            .collect();
+        names.into_iter().filter_map(|name| Some((name.to_owned(), self.service(namespace, name)?))).collect()
+    }
+
+    fn service(&self, namespace: &str, name: &str) -> Option<ServiceView> {
+        let service = self.services.get(&Key::new(namespace, name))?;
+        let slices = self.slices_of(namespace, name);
+        let interfaces = service
+            .spec
+            .interfaces
+            .iter()
+            .filter(|i| i.protocol.speaks_http())
+            .map(|i| InterfaceView {
+                name: i.name.clone(),
+                port: i.port,
+                base_path: i
+                    .http
+                    .as_ref()
+                    .and_then(|h| h.base_path.clone())
+                    .or_else(|| i.fhir.as_ref().and_then(|f| f.base_path.clone()))
+                    .unwrap_or_default(),
+                endpoints: ready_endpoints(&slices, &i.name),
+            })
+            .collect();
+        Some(ServiceView { dns_name: format!("{name}.{namespace}.svc.cluster.local"), interfaces })
+    }
+
+    /// The slices of a service, whoever made them.
+    #[must_use]
+    pub fn slices_of(&self, namespace: &str, service: &str) -> Vec<Arc<EndpointSlice>> {
+        let mut slices = self.slices.in_namespace(namespace);
+        slices.retain(|s| s.labels().get(SERVICE_LABEL).is_some_and(|l| l == service));
+        slices
+    }
+
+    /// The stored revisions of a workflow.
+    #[must_use]
+    pub fn revisions_of(&self, workflow: &Workflow) -> Vec<RevisionView> {
+        let owner = owner_of_workflow(workflow);
+        self.revisions
+            .in_namespace(&workflow.namespace().unwrap_or_default())
+            .iter()
+            .filter(|r| owner.controls(&r.metadata))
+            .map(|r| RevisionView { name: r.name_any(), generation: r.revision })
+            .collect()
+    }
+
+    /// The runs of a workflow, in short.
+    #[must_use]
+    pub fn runs_of(&self, namespace: &str, workflow: &str) -> Vec<RunView> {
+        self.runs
+            .in_namespace(namespace)
+            .iter()
+            .filter(|r| r.spec.workflow == workflow)
+            .map(|r| {
+                let status = r.status.as_ref();
+                RunView {
+                    name: r.name_any(),
+                    created_at: r.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |t| t.0),
+                    phase: status.and_then(|s| s.phase).unwrap_or(RunPhase::Pending),
+                    finished_at: status.and_then(|s| s.finished_at),
+                    revision: status.and_then(|s| s.revision.clone()),
+                }
+            })
+            .collect()
+    }
+}
+
+/// The owner of a run's pods.
+#[must_use]
+pub fn owner_of(run: &WorkflowRun) -> render::Owner {
+    owner("WorkflowRun", run)
+}
+
+/// The owner of a workflow's revisions and of the runs that it starts by itself.
+#[must_use]
+pub fn owner_of_workflow(workflow: &Workflow) -> render::Owner {
+    owner("Workflow", workflow)
+}
+
+/// The owner of a service's objects.
+#[must_use]
+pub fn owner_of_service(service: &MedicalService) -> render::Owner {
+    owner("MedicalService", service)
+}
+
+fn owner<K: ResourceExt>(kind: &'static str, object: &K) -> render::Owner {
+    render::Owner {
+        kind,
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+        uid: object.uid().unwrap_or_default(),
+    }
+}
+
+/// Keeps of a finished run only what counts: thousands of them stay in the cluster.
+pub fn prune_run(run: &mut WorkflowRun) {
+    if let Some(status) = run.status.as_mut().filter(|s| s.phase.is_some_and(RunPhase::is_final)) {
+        // pods may still have to be stopped: their names stay
+        status.steps.retain(|_, s| s.pod.is_some());
+        for step in status.steps.values_mut() {
+            step.outputs.clear();
+            step.message = None;
+        }
+        status.outputs.clear();
+        status.conditions.clear();
+        run.spec.parameters.clear();
+    }
+}
+
+/// Keeps of a pod only its metadata and status.
+pub fn prune_pod(pod: &mut Pod) {
+    pod.spec = None;
+}
+
+/// Keeps all.
+pub fn prune_nothing<K>(_: &mut K) {}
+
+/// The workflow that a revision belongs to.
+#[must_use]
+pub fn workflow_of(revision: &ControllerRevision) -> Option<Key> {
+    Some(Key::new(revision.namespace()?, revision.labels().get(WORKFLOW_LABEL)?))
+}
+
+/// Reads a pod as the view has it.
+#[must_use]
+pub fn pod_view(pod: &Pod) -> PodView {
+    let status = pod.status.clone().unwrap_or_default();
+    let container = status.container_statuses.iter().flatten().find(|c| c.name == render::pod::CONTAINER);
+    let state = container.and_then(|c| c.state.clone()).unwrap_or_default();
+    let ended = state.terminated;
+    let at = ended.as_ref().and_then(|t| t.finished_at.as_ref()).map(|t| t.0);
+    match status.phase.as_deref() {
+        Some("Succeeded") => PodView::Succeeded {
+            message: ended.and_then(|t| t.message).unwrap_or_default(),
+            at: at.unwrap_or(Timestamp::UNIX_EPOCH),
+        },
+        Some("Failed") => PodView::Failed {
+            // a pod that was evicted or preempted says so itself; its container's code is only a consequence
+            exit_code: if status.reason.is_some() { None } else { ended.as_ref().map(|t| t.exit_code) },
+            reason: status.reason.or_else(|| ended.and_then(|t| t.reason)),
+            at,
+        },
+        Some("Running") => PodView::Running {
+            since: state.running.and_then(|r| r.started_at).map_or_else(|| started(pod), |t| t.0),
+        },
+        _ => PodView::Pending { problem: state.waiting.and_then(|w| w.reason) },
+    }
+}
+
+fn started(pod: &Pod) -> Timestamp {
+    pod.status.as_ref().and_then(|s| s.start_time.as_ref()).map_or(Timestamp::UNIX_EPOCH, |t| t.0)
+}
+
+/// Endpoints that are ready, of the port of this name, in order.
+fn ready_endpoints(slices: &[Arc<EndpointSlice>], port: &str) -> Vec<SocketAddr> {
+    let mut found = BTreeSet::new();
+    for slice in slices {
+        let number = slice.ports.iter().flatten().find(|p| p.name.as_deref() == Some(port)).and_then(|p| p.port);
+        let Some(number) = number.and_then(|n| u16::try_from(n).ok()) else { continue };
+        for endpoint in slice.endpoints.iter().flatten() {
+            // no word about readiness means ready (discovery.k8s.io/v1)
+            let ready = endpoint.conditions.as_ref().and_then(|c| c.ready).unwrap_or(true);
+            for address in endpoint.addresses.iter().filter(|_| ready) {
+                if let Ok(ip) = address.parse::<IpAddr>() {
+                    found.insert(SocketAddr::new(ip, number));
+                }
+            }
+        }
+    }
+    found.into_iter().collect()
+}

@@ -1,0 +1,210 @@
+//! The only writer: each call checks the leadership and its clock first, has a timeout, and is counted.
+
+use std::{
+    collections::HashMap,
+    fmt::Debug,
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use k8s_openapi::NamespaceResourceScope;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    cluster::{
+        error::Error,
+        leader::{Leadership, Term},
+    },
+    core::name::digest,
+    render::{MANAGER, Owner},
+    telemetry::{self, Metrics},
+};
+
+/// How long one call may take. With the renew deadline it stays below the lease's duration (10 s + 4 s < 15 s): a write
+/// that began while this process led has ended before another can lead.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// A namespaced kind that can be written.
+pub trait Writable:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Clone + Debug
+{
+}
+impl<K> Writable for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned + Clone + Debug
+{
+}
+
+/// Writes to the API server while this process leads.
+#[derive(Clone)]
+pub struct Writer {
+    client: Client,
+    leadership: Leadership,
+    metrics: Metrics,
+    applied: Arc<Mutex<HashMap<String, Applied>>>,
+}
+
+/// What was applied last, so that the same is not applied again.
+#[derive(Debug, PartialEq, Eq)]
+struct Applied {
+    uid: String,
+    hash: String,
+    /// The object's generation, or its resource version where the kind has none, after the write: another value means
+    /// that somebody else changed what we applied.
+    mark: String,
+}
+
+impl Writer {
+    /// A writer for this leadership.
+    #[must_use]
+    pub fn new(client: Client, leadership: Leadership, metrics: Metrics) -> Self {
+        Self { client, leadership, metrics, applied: Arc::default() }
+    }
+
+    /// The present term.
+    ///
+    /// # Errors
+    /// When this process does not lead.
+    pub fn term(&self) -> Result<Term, Error> {
+        self.leadership.term().ok_or(Error::NotLeader)
+    }
+
+    fn api<K: Writable>(&self, namespace: &str) -> Api<K> {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    async fn call<K: Writable, T>(
+        &self,
+        verb: &'static str,
+        future: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, Error> {
+        self.term()?;
+        let kind = K::kind(&()).into_owned();
+        let begun = tokio::time::Instant::now();
+        let result = match tokio::time::timeout(CALL_TIMEOUT, future).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(source)) => Err(Error::Api { verb, kind: kind.clone(), source: Box::new(source) }),
+            Err(_) => Err(Error::Timeout { verb, kind: kind.clone(), seconds: CALL_TIMEOUT.as_secs() }),
+        };
+        let outcome = result.as_ref().err().map_or("ok", Error::reason);
+        self.metrics
+            .api_seconds
+            .get_or_create(&telemetry::Kind { kind: kind.clone() })
+            .observe(begun.elapsed().as_secs_f64());
+        self.metrics.api_calls.get_or_create(&telemetry::ApiCall { verb, kind, outcome }).inc();
+        result
+    }
+
+    /// Replaces the status as a whole. The object carries the resource version that the decision was made from, so that a
+    /// decision on old knowledge is refused with a conflict.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn replace_status<K: Writable>(&self, object: &K) -> Result<K, Error> {
+        let api = self.api::<K>(&object.namespace().unwrap_or_default());
+        let name = object.name_any();
+        let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        self.call::<K, _>("update", api.replace_status(&name, &params, object)).await
+    }
+
+    /// Creates an object of a deterministic name, or finds the one that an earlier attempt made.
+    ///
+    /// # Errors
+    /// As every call; [`Error::NameTaken`] when an object of this name belongs to somebody else.
+    pub async fn create<K: Writable>(&self, object: &K, owner: &Owner) -> Result<K, Error> {
+        let api = self.api::<K>(&owner.namespace);
+        let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+        match self.call::<K, _>("create", api.create(&params, object)).await {
+            Err(e) if e.is_already_exists() => {
+                let present = self.call::<K, _>("get", api.get(&object.name_any())).await?;
+                self.ours(&present, owner).map(|()| present)
+            }
+            other => other,
+        }
+    }
+
+    fn ours<K: Writable>(&self, present: &K, owner: &Owner) -> Result<(), Error> {
+        if owner.controls(present.meta()) {
+            Ok(())
+        } else {
+            Err(Error::NameTaken { kind: K::kind(&()).into_owned(), name: present.name_any() })
+        }
+    }
+
+    /// Applies an object by server-side apply, unless the same was applied before and nobody has changed it since.
+    /// `present` is the object as cached; `None` when no object of this name carries our label.
+    ///
+    /// # Errors
+    /// As every call; [`Error::NameTaken`] when an object of this name belongs to somebody else.
+    pub async fn apply<K: Writable>(&self, object: &K, present: Option<&K>, owner: &Owner) -> Result<Option<K>, Error> {
+        let name = object.name_any();
+        let key = format!("{}/{}/{name}", K::kind(&()), owner.namespace);
+        let wish = serde_json::to_vec(object).map_err(|e| Error::Api {
+            verb: "patch",
+            kind: K::kind(&()).into_owned(),
+            source: Box::new(kube::Error::SerdeError(e)),
+        })?;
+        let hash = digest([wish.as_slice()]);
+        let api = self.api::<K>(&owner.namespace);
+        match present {
+            Some(present) => {
+                self.ours(present, owner)?;
+                let same = Applied { uid: present.uid().unwrap_or_default(), hash: hash.clone(), mark: mark(present) };
+                if self.remembered(|a| a.get(&key) == Some(&same)) {
+                    return Ok(None);
+                }
+            }
+            // an object without our label may have this name: applying would take it over
+            None => {
+                if let Some(found) = self.call::<K, _>("get", api.get_opt(&name)).await? {
+                    self.ours(&found, owner)?;
+                }
+            }
+        }
+        let params = PatchParams::apply(MANAGER).force();
+        let written = self.call::<K, _>("patch", api.patch(&name, &params, &Patch::Apply(object))).await?;
+        let applied = Applied { uid: written.uid().unwrap_or_default(), hash, mark: mark(&written) };
+        self.remembered(|a| a.insert(key, applied));
+        Ok(Some(written))
+    }
+
+    fn remembered<T>(&self, f: impl FnOnce(&mut HashMap<String, Applied>) -> T) -> T {
+        f(&mut self.applied.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Deletes exactly this object: not another one of the same name.
+    ///
+    /// # Errors
+    /// As every call; an object that is gone already is no error.
+    pub async fn delete<K: Writable>(&self, object: &K) -> Result<(), Error> {
+        let namespace = object.namespace().unwrap_or_default();
+        let name = object.name_any();
+        let params = DeleteParams {
+            preconditions: Some(Preconditions { uid: object.uid(), resource_version: None }),
+            ..DeleteParams::default()
+        };
+        self.remembered(|a| a.remove(&format!("{}/{namespace}/{name}", K::kind(&()))));
+        match self.call::<K, _>("delete", self.api::<K>(&namespace).delete(&name, &params)).await {
+            Ok(_) => Ok(()),
+            Err(e) if e.is_not_found() => Ok(()),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Reads one object from the API server itself.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn read<K: Writable>(&self, namespace: &str, name: &str) -> Result<Option<K>, Error> {
+        self.call::<K, _>("get", self.api::<K>(namespace).get_opt(name)).await
+    }
+}
+
+fn mark<K: Resource>(object: &K) -> String {
+    let meta = object.meta();
+    meta.generation.map_or_else(|| meta.resource_version.clone().unwrap_or_default(), |g| format!("g{g}"))
+}

@@ -1,0 +1,223 @@
+//! Which objects are to be looked at, and when: each once at a time, failing ones later and later, each by itself.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use crate::core::name::{Key, chance};
+
+/// Wait after the first failure.
+const FIRST: Duration = Duration::from_millis(100);
+/// Longest wait after a failure.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// A queue of keys, ordered by when they are due.
+#[derive(Debug, Default)]
+pub struct Queue {
+    inner: Mutex<Inner>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    due: BTreeSet<(Instant, Key)>,
+    at: HashMap<Key, Instant>,
+    busy: HashSet<Key>,
+    /// Keys that were added while they were being looked at: the earliest time.
+    again: HashMap<Key, Instant>,
+    failures: HashMap<Key, u32>,
+}
+
+/// How a look at an object ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Well; the next look is at this time, or when something happens.
+    Done(Option<Instant>),
+    /// The object has changed meanwhile: look again now.
+    Again,
+    /// It failed: look again after a wait that grows with each failure in a row.
+    Failed,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Look at this object now. A failing object is not looked at before its wait is over, unless `fresh` says that
+    /// its own spec has changed.
+    pub fn add(&self, key: Key, fresh: bool) {
+        let mut inner = self.lock();
+        if fresh {
+            inner.failures.remove(&key);
+        } else if inner.failures.contains_key(&key) && inner.at.contains_key(&key) {
+            return;
+        }
+        inner.schedule(key, Instant::now());
+        drop(inner);
+        self.changed.notify_one();
+    }
+
+    /// The next object that is due. It is not given again before [`Queue::done`].
+    pub async fn next(&self) -> Key {
+        loop {
+            let wait = {
+                let mut inner = self.lock();
+                let now = Instant::now();
+                match inner.due.first().cloned() {
+                    Some((at, key)) if at <= now => {
+                        inner.due.pop_first();
+                        inner.at.remove(&key);
+                        inner.busy.insert(key.clone());
+                        let more = inner.due.first().is_some_and(|(at, _)| *at <= now);
+                        drop(inner);
+                        if more {
+                            self.changed.notify_one();
+                        }
+                        return key;
+                    }
+                    Some((at, _)) => Some(at),
+                    None => None,
+                }
+            };
+            match wait {
+                Some(at) => tokio::select! {
+                    () = tokio::time::sleep_until(at) => {}
+                    () = self.changed.notified() => {}
+                },
+                None => self.changed.notified().await,
+            }
+        }
+    }
+
+    /// An object has been looked at.
+    pub fn done(&self, key: Key, verdict: Verdict) {
+        let mut inner = self.lock();
+        inner.busy.remove(&key);
+        let again = inner.again.remove(&key);
+        match verdict {
+            Verdict::Done(wake) => {
+                inner.failures.remove(&key);
+                if let Some(at) = again.into_iter().chain(wake).min() {
+                    inner.schedule(key, at);
+                }
+            }
+            Verdict::Again => inner.schedule(key, Instant::now()),
+            Verdict::Failed => {
+                let failures = inner.failures.entry(key.clone()).or_insert(0);
+                *failures += 1;
+                let wait = FIRST.saturating_mul(1 << (*failures - 1).min(16)).min(LONGEST);
+                // spread over the upper half, so that many objects that failed together do not come back together
+                let part = 0.5 + 0.5 * chance(&[&key.namespace, &key.name, &failures.to_string()]);
+                let at = Instant::now() + wait.mul_f64(part);
+                inner.schedule(key, at);
+            }
+        }
+        drop(inner);
+        self.changed.notify_one();
+    }
+
+    /// How many objects wait for a time that has come.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        let now = Instant::now();
+        self.lock().due.iter().take_while(|(at, _)| *at <= now).count()
+    }
+
+    /// How many objects failed the last time.
+    #[must_use]
+    pub fn failing(&self) -> usize {
+        self.lock().failures.len()
+    }
+
+    /// Forgets everything.
+    pub fn clear(&self) {
+        let mut inner = self.lock();
+        inner.due.clear();
+        inner.at.clear();
+        inner.again.clear();
+        inner.failures.clear();
+    }
+}
+
+impl Inner {
+    /// The earlier of two times wins.
+    fn schedule(&mut self, key: Key, at: Instant) {
+        if self.busy.contains(&key) {
+            let earliest = self.again.get(&key).map_or(at, |&a| a.min(at));
+            self.again.insert(key, earliest);
+            return;
+        }
+        match self.at.get(&key) {
+            Some(&present) if present <= at => {}
+            present => {
+                if let Some(&present) = present {
+                    self.due.remove(&(present, key.clone()));
+                }
+                self.at.insert(key.clone(), at);
+                self.due.insert((at, key));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str) -> Key {
+        Key::new("n", name)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_object_is_looked_at_once_at_a_time() {
+        let queue = Queue::default();
+        queue.add(key("a"), false);
+        queue.add(key("a"), false);
+        assert_eq!(queue.next().await, key("a"));
+        queue.add(key("a"), false);
+        assert!(tokio::time::timeout(Duration::from_secs(1), queue.next()).await.is_err());
+        queue.done(key("a"), Verdict::Done(None));
+        assert_eq!(queue.next().await, key("a"));
+        queue.done(key("a"), Verdict::Done(None));
+        assert!(tokio::time::timeout(Duration::from_secs(3600), queue.next()).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failing_object_waits_alone_and_longer_each_time() {
+        let queue = Queue::default();
+        let mut waits = Vec::new();
+        queue.add(key("bad"), false);
+        for _ in 0..12 {
+            let start = Instant::now();
+            assert_eq!(queue.next().await, key("bad"));
+            waits.push(start.elapsed());
+            queue.done(key("bad"), Verdict::Failed);
+            queue.add(key("good"), false);
+            let start = Instant::now();
+            assert_eq!(queue.next().await, key("good"));
+            assert_eq!(start.elapsed(), Duration::ZERO);
+            queue.done(key("good"), Verdict::Done(None));
+        }
+        assert!(waits[11] > Duration::from_secs(29) && waits[11] <= LONGEST, "{waits:?}");
+        queue.add(key("bad"), true);
+        let start = Instant::now();
+        queue.next().await;
+        assert_eq!(start.elapsed(), Duration::ZERO, "a new spec is looked at once");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wake_up_comes_at_its_time() {
+        let queue = Queue::default();
+        queue.add(key("a"), false);
+        queue.next().await;
+        let at = Instant::now() + Duration::from_secs(90);
+        queue.done(key("a"), Verdict::Done(Some(at)));
+        queue.next().await;
+        assert!(Instant::now() >= at && Instant::now() < at + Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,154 @@
+//! One watch per kind, shared by all loops; each fails and recovers by itself.
+
+use std::{fmt::Debug, sync::Arc};
+
+use futures::{StreamExt, TryStreamExt};
+use kube::{
+    Api, ResourceExt,
+    core::DeserializeGuard,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event, watcher},
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cluster::cache::{Cache, Change, Object},
+    core::name::Key,
+    telemetry::{self, Metrics},
+};
+
+/// Seconds after which a watch is renewed: a connection that died silently is noticed 5 s later.
+const WATCH_SECONDS: u32 = 50;
+
+/// What a watch needs.
+pub struct Watch<K> {
+    /// Where to watch: one namespace or all.
+    pub api: Api<DeserializeGuard<K>>,
+    /// The same, for live reads; one for each object since its namespace may differ.
+    pub live: Box<dyn Fn(&Key) -> Api<K> + Send + Sync>,
+    /// Only objects with these labels; all when `None`.
+    pub labels: Option<&'static str>,
+    /// Where objects go.
+    pub cache: Arc<Cache<K>>,
+    /// Drops what nobody reads, before an object is kept.
+    pub prune: fn(&mut K),
+    /// Told of every change.
+    pub changed: Box<dyn Fn(&Change<K>) + Send + Sync>,
+    /// Told when an object cannot be read: `(key, error)`.
+    pub metrics: Metrics,
+}
+
+/// Watches until stopped.
+pub async fn watch<K>(watch: Watch<K>, stop: CancellationToken)
+where
+    K: Object + DeserializeOwned + Debug,
+{
+    let kind = K::kind(&()).into_owned();
+    let label = telemetry::Kind { kind: kind.clone() };
+    let mut config = watcher::Config::default().timeout(WATCH_SECONDS);
+    if let Some(labels) = watch.labels {
+        config = config.labels(labels);
+    }
+    let mut stream = watcher(watch.api.clone(), config).default_backoff().boxed();
+    let mut malformed = std::collections::BTreeSet::<Key>::new();
+    let mut relisted = std::collections::BTreeSet::<Key>::new();
+    loop {
+        let event = tokio::select! {
+            () = stop.cancelled() => return,
+            event = stream.try_next() => event,
+        };
+        match event {
+            Ok(Some(Event::Init)) => {
+                watch.cache.list_begins();
+                relisted.clear();
+            }
+            Ok(Some(Event::InitApply(guard))) => {
+                if let Some(object) = readable(guard, &kind, &mut malformed, watch.prune) {
+                    watch.cache.listed(object);
+                }
+            }
+            Ok(Some(Event::InitDone)) => {
+                let before = watch.cache.keys();
+                for key in watch.cache.list_ends() {
+                    reread(&watch, &key).await;
+                }
+                relisted.extend(before);
+                relisted.extend(watch.cache.keys());
+                for key in std::mem::take(&mut relisted) {
+                    let after = watch.cache.get(&key);
+                    (watch.changed)(&Change { before: after.clone(), after });
+                }
+            }
+            Ok(Some(Event::Apply(guard))) => {
+                if let Some(change) =
+                    readable(guard, &kind, &mut malformed, watch.prune).and_then(|object| watch.cache.applied(object))
+                {
+                    (watch.changed)(&change);
+                }
+            }
+            Ok(Some(Event::Delete(guard))) => {
+                malformed.remove(&super::cache::key(&guard));
+                if let Ok(object) = guard.0
+                    && let Some(change) = watch.cache.deleted(&object)
+                {
+                    (watch.changed)(&change);
+                }
+            }
+            Ok(None) => return,
+            Err(error) => {
+                watch.metrics.watch_failures.get_or_create(&label).inc();
+                tracing::warn!(kind, error = %error, "watch failed; trying again");
+            }
+        }
+        watch.metrics.malformed.get_or_create(&label).set(i64::try_from(malformed.len()).unwrap_or(i64::MAX));
+        watch.metrics.cached.get_or_create(&label).set(i64::try_from(watch.cache.len()).unwrap_or(i64::MAX));
+    }
+}
+
+/// The object, if it can be read; otherwise it is named in the log once, and the others go on.
+fn readable<K: Object>(
+    guard: DeserializeGuard<K>,
+    kind: &str,
+    malformed: &mut std::collections::BTreeSet<Key>,
+    prune: fn(&mut K),
+) -> Option<K> {
+    match guard.0 {
+        Ok(mut object) => {
+            malformed.remove(&super::cache::key(&object));
+            object.managed_fields_mut().clear();
+            object.annotations_mut().remove("kubectl.kubernetes.io/last-applied-configuration");
+            prune(&mut object);
+            Some(object)
+        }
+        Err(invalid) => {
+            let key = Key::new(
+                invalid.metadata.namespace.clone().unwrap_or_default(),
+                invalid.metadata.name.clone().unwrap_or_default(),
+            );
+            if malformed.insert(key.clone()) {
+                tracing::error!(kind, object = %key, error = %invalid.error, "this object cannot be read and is left alone; correct or delete it");
+            }
+            None
+        }
+    }
+}
+
+async fn reread<K>(watch: &Watch<K>, key: &Key)
+where
+    K: Object + DeserializeOwned + Debug,
+{
+    let answer = tokio::time::timeout(std::time::Duration::from_secs(5), (watch.live)(key).get_opt(&key.name)).await;
+    match answer {
+        Ok(Ok(Some(mut object))) => {
+            object.managed_fields_mut().clear();
+            (watch.prune)(&mut object);
+            watch.cache.wrote(object);
+        }
+        Ok(Ok(None)) => watch.cache.gone(key),
+        // not known: it stays, and the next event or list tells
+        Ok(Err(_)) | Err(_) => {}
+    }
+}

@@ -1,0 +1,198 @@
+//! What a decision about a run is made from, and what it asks for: plain values in the words of the domain.
+
+use std::{collections::{BTreeMap, BTreeSet}, net::SocketAddr, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+
+use crate::{
+    api::{
+        WorkflowRun, WorkflowRunStatus,
+        medical_service::{EnvVar, ImagePullPolicy, Resources},
+        vocabulary::Urgency,
+    },
+    core::{
+        coordination::{definition::Definition, outcome::CallOutcome},
+        note::Note,
+    },
+};
+
+/// One attempt of one step.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Attempt {
+    /// The step's name.
+    pub step: String,
+    /// From 1.
+    pub number: u32,
+}
+
+/// Everything that matters for one run.
+#[derive(Clone, Debug)]
+pub struct View<'a> {
+    /// The run as it is stored.
+    pub run: &'a WorkflowRun,
+    /// Its definition: the pinned revision's, or the workflow's present one while none is pinned.
+    pub definition: DefinitionView,
+    /// Its pods by name; only those that it owns.
+    pub pods: BTreeMap<String, PodView>,
+    /// Names of those pods that are being deleted.
+    pub stopping: BTreeSet<String>,
+    /// The services that its steps call, by name.
+    pub services: BTreeMap<String, ServiceView>,
+    /// Results of calls that are not in the status yet.
+    pub outcomes: BTreeMap<Attempt, CallOutcome>,
+    /// Calls under way in this process.
+    pub in_flight: Vec<Attempt>,
+    /// Lease transitions of this leader.
+    pub epoch: i64,
+}
+
+/// Where a run's definition is.
+#[derive(Clone, Debug)]
+pub enum DefinitionView {
+    /// The workflow does not exist.
+    NotFound,
+    /// The workflow has no stored revision yet, or its newest generation has not been looked at.
+    NotStored,
+    /// The workflow's present spec is not valid.
+    Invalid(String),
+    /// The pinned revision was removed.
+    Lost,
+    /// Here it is.
+    Found {
+        /// Name of the `ControllerRevision`.
+        revision: String,
+        /// What it holds.
+        definition: Arc<Definition>,
+    },
+}
+
+/// What a pod says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PodView {
+    /// Not started; `problem` when the kubelet says that it cannot be.
+    Pending {
+        /// The kubelet's CamelCase reason.
+        problem: Option<String>,
+    },
+    /// At work.
+    Running {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Ended with exit code 0.
+    Succeeded {
+        /// The container's termination message.
+        message: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// Ended otherwise.
+    Failed {
+        /// The container's exit code; `None` when the pod was taken away first.
+        exit_code: Option<i32>,
+        /// The pod's or container's CamelCase reason.
+        reason: Option<String>,
+        /// When.
+        at: Option<Timestamp>,
+    },
+}
+
+impl PodView {
+    /// Whether its container has ended.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        matches!(self, Self::Succeeded { .. } | Self::Failed { .. })
+    }
+}
+
+/// What is known of a service that a step calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceView {
+    /// Its name in cluster DNS: the request's Host.
+    pub dns_name: String,
+    /// Its interfaces that speak HTTP, in the spec's order.
+    pub interfaces: Vec<InterfaceView>,
+}
+
+/// One interface of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceView {
+    /// Its name.
+    pub name: String,
+    /// Port of the Service: part of the request's Host.
+    pub port: u16,
+    /// Put before every path; empty when there is none.
+    pub base_path: String,
+    /// Endpoints that are ready, in order.
+    pub endpoints: Vec<SocketAddr>,
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decision {
+    /// The next status, when it differs. It is written before anything else happens.
+    pub status: Option<WorkflowRunStatus>,
+    /// Pods that must exist.
+    pub start_pods: Vec<StartPod>,
+    /// Pods that must not go on.
+    pub stop_pods: Vec<String>,
+    /// Calls to start.
+    pub start_calls: Vec<StartCall>,
+    /// Calls to drop: their result does not matter any more.
+    pub stop_calls: Vec<Attempt>,
+    /// When to look again without an event.
+    pub wake_at: Option<Timestamp>,
+    /// What people should know.
+    pub notes: Vec<Note>,
+}
+
+/// A pod for one attempt of a container step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StartPod {
+    /// Name of the pod; follows from run, step and attempt.
+    pub name: String,
+    /// Which attempt.
+    pub attempt: Attempt,
+    /// The run's workflow.
+    pub workflow: String,
+    /// Decides its `PriorityClass`.
+    pub urgency: Urgency,
+    /// Image.
+    pub image: String,
+    /// When it is pulled.
+    pub image_pull_policy: ImagePullPolicy,
+    /// Entry point.
+    pub command: Vec<String>,
+    /// Arguments.
+    pub args: Vec<String>,
+    /// Environment.
+    pub env: Vec<EnvVar>,
+    /// Requests and limits.
+    pub resources: Option<Resources>,
+    /// The kubelet ends it after this long, should medley be away.
+    pub deadline: Duration,
+}
+
+/// One HTTP request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StartCall {
+    /// Which attempt.
+    pub attempt: Attempt,
+    /// Where it is sent.
+    pub endpoint: SocketAddr,
+    /// The service's DNS name and port.
+    pub host: String,
+    /// Method.
+    pub method: &'static str,
+    /// Path and query.
+    pub path: String,
+    /// Headers.
+    pub headers: Vec<(String, String)>,
+    /// Body.
+    pub body: Option<String>,
+    /// Sent as `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): the same for every attempt of which it is
+    /// not known that the one before had no effect.
+    pub idempotency_key: String,
+    /// How long it may take.
+    pub timeout: Duration,
+}

@@ -1,0 +1,190 @@
+//! What comes next for one workflow: its definition stored, its runs counted, its own run made.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    api::{
+        Workflow, WorkflowStatus,
+        status::{LAST_RUN, READY, RECONCILING, STALLED},
+        workflow::{LastRun, Start},
+        workflow_run::RunPhase,
+    },
+    core::{
+        condition::{Conditions, State},
+        coordination::definition::Definition,
+        name::{child, digest},
+        note::Note,
+    },
+};
+
+/// Counts of runs are written this often at most: a workflow with a thousand runs must not cost a write for each.
+const SUMMARY_EVERY: SignedDuration = SignedDuration::from_secs(10);
+/// So many revisions that no live run follows are kept.
+const KEPT_REVISIONS: usize = 10;
+
+/// Everything that matters for one workflow.
+#[derive(Clone, Debug)]
+pub struct View<'a> {
+    /// The workflow as it is stored.
+    pub workflow: &'a Workflow,
+    /// Its stored revisions.
+    pub revisions: Vec<RevisionView>,
+    /// Its runs, in short.
+    pub runs: Vec<RunView>,
+    /// When its status was last written by this process.
+    pub written_at: Option<Timestamp>,
+}
+
+/// One stored revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevisionView {
+    /// Its name.
+    pub name: String,
+    /// Generation of the workflow that it was made for.
+    pub generation: i64,
+}
+
+/// One run, in short.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunView {
+    /// Its name.
+    pub name: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// Where it is.
+    pub phase: RunPhase,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// The revision that it follows.
+    pub revision: Option<String>,
+}
+
+/// What is asked for: objects first, then the status.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decision {
+    /// The revision that must exist: its name and the spec's JSON.
+    pub store: Option<(String, serde_json::Value)>,
+    /// Revisions that nobody follows any more.
+    pub drop_revisions: Vec<String>,
+    /// The run that `start: OnApply` makes: its name.
+    pub start_run: Option<String>,
+    /// The next status, when it differs.
+    pub status: Option<WorkflowStatus>,
+    /// When to look again without an event.
+    pub wake_at: Option<Timestamp>,
+    /// What people should know.
+    pub notes: Vec<Note>,
+}
+
+/// Name of the revision that holds this spec: the same spec gives the same name.
+///
+/// `start` is left out: it says when runs are made, not what they do.
+#[must_use]
+pub fn revision(workflow: &Workflow) -> (String, serde_json::Value) {
+    let mut spec = workflow.spec.clone();
+    spec.start = None;
+    // serialization of a value that came from JSON cannot fail; an empty object would only give another name
+    let data = serde_json::to_value(&spec).unwrap_or_default();
+    let name = workflow.metadata.name.as_deref().unwrap_or_default();
+    let uid = workflow.metadata.uid.as_deref().unwrap_or_default();
+    let hash = digest([uid.as_bytes(), data.to_string().as_bytes()]);
+    (child(&[name, &hash[..10]]), data)
+}
+
+/// Decides what comes next.
+#[must_use]
+pub fn decide(view: &View<'_>, now: Timestamp) -> Decision {
+    let workflow = view.workflow;
+    if workflow.metadata.deletion_timestamp.is_some() {
+        return Decision::default();
+    }
+    let present = workflow.status.clone().unwrap_or_default();
+    let generation = workflow.metadata.generation;
+    let mut decision = Decision::default();
+    let mut next = present.clone();
+    let mut conditions = Conditions::from(&present.conditions, generation, now);
+    next.observed_generation = generation;
+    match Definition::parse(&workflow.spec) {
+        Ok(definition) => {
+            let (name, data) = revision(workflow);
+            if !view.revisions.iter().any(|r| r.name == name) {
+                decision.store = Some((name.clone(), data));
+            }
+            next.revision = Some(name);
+            conditions.set(READY, State::True, "Stored", format!("{} steps, checked and stored", definition.steps.len()));
+            conditions.remove(STALLED);
+            if workflow.spec.start == Some(Start::OnApply) && next.started_generation != generation {
+                match crate::core::coordination::parameters::resolve(&definition.parameters, &std::collections::BTreeMap::new()) {
+                    Ok(_) => {
+                        let own = workflow.metadata.name.as_deref().unwrap_or_default();
+                        decision.start_run = Some(child(&[own, &format!("g{}", generation.unwrap_or(0))]));
+                        next.started_generation = generation;
+                    }
+                    Err(problem) => {
+                        let message = format!("spec.start: OnApply gives no parameters, so each needs a default: {problem}");
+                        conditions.set(READY, State::False, "CannotStart", message.clone());
+                        conditions.set(STALLED, State::True, "CannotStart", message);
+                    }
+                }
+            }
+        }
+        Err(faults) => {
+            let mut message: Vec<String> = faults.iter().take(5).map(ToString::to_string).collect();
+            if faults.len() > 5 {
+                message.push(format!("and {} more", faults.len() - 5));
+            }
+            let message = message.join("; ");
+            if present.observed_generation != generation {
+                decision.notes.push(Note::warning("InvalidWorkflow", message.clone()));
+            }
+            conditions.set(READY, State::False, "InvalidWorkflow", message.clone());
+            conditions.set(STALLED, State::True, "InvalidWorkflow", message);
+        }
+    }
+    conditions.remove(RECONCILING);
+    let urgent = next != present || !conditions.same_as(&present.conditions);
+    summarize(view, &mut next, &mut conditions);
+    next.conditions = conditions.into_list();
+    decision.drop_revisions = old_revisions(view, next.revision.as_deref());
+    if next != present {
+        let due = view.written_at.and_then(|t| t.checked_add(SUMMARY_EVERY).ok()).unwrap_or(now);
+        if urgent || due <= now {
+            decision.status = Some(next);
+        } else {
+            decision.wake_at = Some(due);
+        }
+    }
+    decision
+}
+
+fn summarize(view: &View<'_>, next: &mut WorkflowStatus, conditions: &mut Conditions) {
+    let active = view.runs.iter().filter(|r| !r.phase.is_final()).count();
+    next.active = Some(u32::try_from(active).unwrap_or(u32::MAX));
+    let last = view.runs.iter().max_by(|a, b| (a.created_at, &a.name).cmp(&(b.created_at, &b.name)));
+    next.last_run = last.map(|r| LastRun { name: r.name.clone(), phase: r.phase, at: r.finished_at.unwrap_or(r.created_at) });
+    match last {
+        None => conditions.remove(LAST_RUN),
+        Some(run) => {
+            let (state, reason) = match run.phase {
+                RunPhase::Succeeded => (State::True, "Succeeded"),
+                RunPhase::Failed => (State::False, "Failed"),
+                RunPhase::Canceled => (State::False, "Canceled"),
+                RunPhase::Running => (State::Unknown, "Running"),
+                RunPhase::Pending => (State::Unknown, "Pending"),
+            };
+            conditions.set(LAST_RUN, state, reason, format!("run {}", run.name));
+        }
+    }
+}
+
+/// Revisions beyond the newest few that no live run follows.
+fn old_revisions(view: &View<'_>, current: Option<&str>) -> Vec<String> {
+    let mut idle: Vec<&RevisionView> = view
+        .revisions
+        .iter()
+        .filter(|r| Some(r.name.as_str()) != current)
+        .filter(|r| !view.runs.iter().any(|run| !run.phase.is_final() && run.revision.as_deref() == Some(&r.name)))
+        .collect();
+    idle.sort_by(|a, b| (b.generation, &b.name).cmp(&(a.generation, &a.name)));
+    idle.into_iter().skip(KEPT_REVISIONS).map(|r| r.name.clone()).collect()
+}

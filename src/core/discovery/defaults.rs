@@ -1,0 +1,166 @@
+//! What a field of a `MedicalService` means when it is not set: here and nowhere else.
+
+use crate::{
+    api::{
+        MedicalServiceSpec, Protocol, Span, Urgency,
+        medical_service::{Interface, ProbeLevel, Workload},
+    },
+    core::monitoring::health::Thresholds,
+};
+
+/// Time between two probes.
+pub const INTERVAL: Span = Span::from_secs(10);
+/// How long a probe waits for an answer.
+pub const TIMEOUT: Span = Span::from_secs(3);
+/// Failures in a row before an endpoint is taken out.
+pub const FAILURES: u8 = 3;
+/// Successes in a row before an endpoint is put in.
+pub const SUCCESSES: u8 = 1;
+/// What a probe of an HTTP interface asks for.
+pub const HEALTH_PATH: &str = "/";
+/// Urgency of a workload's pods.
+pub const URGENCY: Urgency = Urgency::Routine;
+/// Pods of a workload.
+pub const REPLICAS: i32 = 1;
+
+/// Who probes: each can do what the other cannot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prober {
+    /// The kubelet probes a workload's pods.
+    Kubelet,
+    /// medley probes external hosts.
+    Medley,
+}
+
+/// How an interface is probed, with every default applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// How deep it looks.
+    pub level: ProbeLevel,
+    /// Time between two probes.
+    pub interval: Span,
+    /// How long a probe waits.
+    pub timeout: Span,
+    /// How many outcomes in a row it takes.
+    pub thresholds: Thresholds,
+}
+
+/// How an interface is probed.
+#[must_use]
+pub fn probe(interface: &Interface, prober: Prober) -> Probe {
+    let set = interface.probe.as_ref();
+    Probe {
+        level: set.and_then(|p| p.level).unwrap_or_else(|| level(interface.protocol, prober)),
+        interval: set.and_then(|p| p.interval).unwrap_or(INTERVAL),
+        timeout: set.and_then(|p| p.timeout).unwrap_or(TIMEOUT),
+        thresholds: Thresholds {
+            failures: set.and_then(|p| p.failure_threshold).unwrap_or(FAILURES),
+            successes: set.and_then(|p| p.success_threshold).unwrap_or(SUCCESSES),
+        },
+    }
+}
+
+/// Protocol where the prober speaks it, Transport otherwise.
+const fn level(protocol: Protocol, prober: Prober) -> ProbeLevel {
+    match (protocol, prober) {
+        (Protocol::Http | Protocol::Fhir, _) | (Protocol::Grpc, Prober::Kubelet) => ProbeLevel::Protocol,
+        _ => ProbeLevel::Transport,
+    }
+}
+
+/// The path that a probe of level Protocol asks for; `None` where the protocol is not HTTP's.
+#[must_use]
+pub fn probe_path(interface: &Interface) -> Option<String> {
+    match interface.protocol {
+        Protocol::Http => {
+            let set = interface.http.as_ref().and_then(|h| h.health_path.as_deref());
+            Some(set.unwrap_or(HEALTH_PATH).to_owned())
+        }
+        Protocol::Fhir => {
+            let base = interface.fhir.as_ref().and_then(|f| f.base_path.as_deref()).unwrap_or_default();
+            Some(format!("{}/metadata", base.trim_end_matches('/')))
+        }
+        _ => None,
+    }
+}
+
+/// Port of the pods or hosts.
+#[must_use]
+pub fn target_port(interface: &Interface) -> u16 {
+    interface.target_port.unwrap_or(interface.port)
+}
+
+/// How many pods a workload has.
+#[must_use]
+pub fn replicas(workload: &Workload) -> i32 {
+    workload.replicas.unwrap_or(REPLICAS).max(0)
+}
+
+/// Urgency of a workload's pods.
+#[must_use]
+pub fn urgency(spec: &MedicalServiceSpec) -> Urgency {
+    spec.urgency.unwrap_or(URGENCY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::medical_service::{FhirInterface, HttpInterface, Probe as Set};
+
+    fn interface(protocol: Protocol) -> Interface {
+        Interface {
+            name: "main".to_owned(),
+            port: 8080,
+            target_port: None,
+            protocol,
+            http: None,
+            fhir: None,
+            grpc: None,
+            probe: None,
+        }
+    }
+
+    #[test]
+    fn the_level_is_as_deep_as_the_prober_can_look() {
+        use Prober::{Kubelet, Medley};
+        let level = |protocol, prober| probe(&interface(protocol), prober).level;
+        for prober in [Kubelet, Medley] {
+            assert_eq!(level(Protocol::Http, prober), ProbeLevel::Protocol);
+            assert_eq!(level(Protocol::Fhir, prober), ProbeLevel::Protocol);
+            for other in [Protocol::Tcp, Protocol::Dicom, Protocol::Hl7v2, Protocol::DicomWeb] {
+                assert_eq!(level(other, prober), ProbeLevel::Transport);
+            }
+        }
+        assert_eq!(level(Protocol::Grpc, Kubelet), ProbeLevel::Protocol);
+        assert_eq!(level(Protocol::Grpc, Medley), ProbeLevel::Transport);
+    }
+
+    #[test]
+    fn what_is_set_wins() {
+        let mut interface = interface(Protocol::Http);
+        interface.probe = Some(Set {
+            level: Some(ProbeLevel::Transport),
+            interval: Some(Span::from_secs(1)),
+            timeout: None,
+            failure_threshold: Some(7),
+            success_threshold: None,
+        });
+        let probe = probe(&interface, Prober::Medley);
+        assert_eq!((probe.level, probe.interval, probe.timeout), (ProbeLevel::Transport, Span::from_secs(1), TIMEOUT));
+        assert_eq!(probe.thresholds, Thresholds { failures: 7, successes: SUCCESSES });
+    }
+
+    #[test]
+    fn a_base_path_is_fhirs_and_not_https() {
+        let mut http = interface(Protocol::Http);
+        http.http = Some(HttpInterface { base_path: Some("/api".to_owned()), health_path: None });
+        assert_eq!(probe_path(&http).as_deref(), Some("/"));
+        let mut fhir = interface(Protocol::Fhir);
+        assert_eq!(probe_path(&fhir).as_deref(), Some("/metadata"));
+        for base in ["/fhir", "/fhir/"] {
+            fhir.fhir = Some(FhirInterface { base_path: Some(base.to_owned()) });
+            assert_eq!(probe_path(&fhir).as_deref(), Some("/fhir/metadata"));
+        }
+        assert_eq!(probe_path(&interface(Protocol::Dicom)), None);
+    }
+}

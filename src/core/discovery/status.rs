@@ -1,0 +1,236 @@
+//! Findings put into words: conditions, counts and events.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{decision::OwnedKind, rollout::Rollout, view::{Ownership, ServiceView}};
+use crate::{
+    api::{
+        MedicalServiceStatus,
+        medical_service::{EndpointReason, EndpointStatus},
+        status::{REACHABLE, READY, RECONCILING, STALLED},
+    },
+    core::{
+        condition::{self, Conditions, State},
+        note::Note,
+    },
+};
+
+/// Most endpoints that the status lists.
+const MAX_LISTED: usize = 100;
+/// Most events about single endpoints from one decision.
+const MAX_NOTES: usize = 10;
+
+/// An object that has the name but is not this service's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Obstacle {
+    pub kind: OwnedKind,
+    pub ownership: Ownership,
+}
+
+/// What was found out about one service.
+#[derive(Debug, Default)]
+pub(super) struct Findings {
+    /// What the user must change in the spec.
+    pub problems: Vec<String>,
+    /// Objects in the way.
+    pub obstacles: Vec<Obstacle>,
+    /// Whether the Service exists and is as it should be.
+    pub programmed: bool,
+    /// How far the pods are; `None` when medley does not run them.
+    pub rollout: Option<Rollout>,
+    /// All endpoints, in order.
+    pub endpoints: Vec<EndpointStatus>,
+    /// What people should know of the endpoints besides.
+    pub remarks: Vec<String>,
+}
+
+/// What `Ready` says.
+struct Verdict {
+    ready: bool,
+    /// Only a change by the user helps.
+    stalled: bool,
+    reason: &'static str,
+    message: String,
+}
+
+/// The whole next status.
+pub(super) fn status(view: &ServiceView<'_>, findings: &Findings, now: Timestamp) -> MedicalServiceStatus {
+    let metadata = &view.service.metadata;
+    let present = view.service.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+    let mut conditions = Conditions::from(present, metadata.generation, now);
+    let verdict = verdict(view, findings);
+    conditions.set(READY, State::of(verdict.ready), verdict.reason, verdict.message.as_str());
+    for (type_, holds) in [(RECONCILING, !verdict.ready && !verdict.stalled), (STALLED, verdict.stalled)] {
+        if holds {
+            conditions.set(type_, State::True, verdict.reason, verdict.message.as_str());
+        } else {
+            conditions.remove(type_);
+        }
+    }
+    let (state, reason, message) = reachable(findings);
+    conditions.set(REACHABLE, state, reason, message);
+
+    let ready = findings.endpoints.iter().filter(|e| e.ready).count();
+    let total = findings.endpoints.len();
+    let (name, namespace) = (metadata.name.as_deref().unwrap_or_default(), metadata.namespace.as_deref().unwrap_or_default());
+    MedicalServiceStatus {
+        observed_generation: metadata.generation,
+        conditions: conditions.into_list(),
+        dns_name: Some(format!("{name}.{namespace}.svc.{}", view.cluster_domain)),
+        endpoint_summary: Some(format!("{ready}/{total}")),
+        ready: Some(u32::try_from(ready).unwrap_or(u32::MAX)),
+        total: Some(u32::try_from(total).unwrap_or(u32::MAX)),
+        endpoints: findings.endpoints.iter().take(MAX_LISTED).cloned().collect(),
+    }
+}
+
+fn verdict(view: &ServiceView<'_>, findings: &Findings) -> Verdict {
+    let not = |stalled, reason, message| Verdict { ready: false, stalled, reason, message };
+    if !findings.problems.is_empty() {
+        return not(true, "InvalidSpec", findings.problems.join("; "));
+    }
+    let name = view.service.metadata.name.as_deref().unwrap_or_default();
+    if let Some(o) = findings.obstacles.iter().find(|o| o.ownership == Ownership::Foreign) {
+        let message = format!(
+            "a {} named {name} exists that is not this MedicalService's: delete it, or give the MedicalService another name",
+            o.kind
+        );
+        return not(true, "NameTaken", message);
+    }
+    if let Some(o) = findings.obstacles.first() {
+        let message = format!("the {} of the deleted MedicalService of this name is still being removed", o.kind);
+        return not(false, "FormerObjects", message);
+    }
+    if !findings.programmed {
+        return not(false, "Programming", "the Service is being made".to_owned());
+    }
+    match &findings.rollout {
+        Some(Rollout::Going(message)) => not(false, "RollingOut", message.clone()),
+        rollout => Verdict {
+            ready: true,
+            stalled: false,
+            reason: "Programmed",
+            message: if rollout.is_some() { "named in cluster DNS, workload rolled out" } else { "named in cluster DNS" }
+                .to_owned(),
+        },
+    }
+}
+
+/// Whether anybody answers, and what fails.
+fn reachable(findings: &Findings) -> (State, &'static str, String) {
+    let total = findings.endpoints.len();
+    let ready = findings.endpoints.iter().filter(|e| e.ready).count();
+    let mut failing: BTreeMap<EndpointReason, usize> = BTreeMap::new();
+    for endpoint in findings.endpoints.iter().filter(|e| !e.ready) {
+        *failing.entry(endpoint.reason).or_default() += 1;
+    }
+    let list = failing.iter().map(|(reason, n)| format!("{n} {}", word(*reason))).collect::<Vec<_>>().join(", ");
+    // the most common; of several the lowest layer, since what is above it cannot work without it
+    let worst = failing.iter().max_by(|a, b| a.1.cmp(b.1).then(b.0.cmp(a.0))).map(|(reason, _)| *reason);
+    let (state, reason, mut message) = match worst {
+        None if total == 0 => (State::False, "NoEndpoints", "the service has no endpoint".to_owned()),
+        None => (State::True, "EndpointsReady", format!("{ready} of {total} endpoints answer")),
+        Some(_) if ready > 0 => {
+            (State::True, "EndpointsReady", format!("{ready} of {total} endpoints answer; the others: {list}"))
+        }
+        Some(EndpointReason::NotProbed) if failing.len() == 1 => {
+            (State::Unknown, word(EndpointReason::NotProbed), "no probe has ended yet".to_owned())
+        }
+        Some(worst) => {
+            (State::False, word(worst), format!("none of {total} endpoints answers ({list}): {}", advice(worst)))
+        }
+    };
+    for remark in &findings.remarks {
+        message.push_str("; ");
+        message.push_str(remark);
+    }
+    (state, reason, message)
+}
+
+/// What people should know of the step from one status to the next.
+pub(super) fn notes(old: Option<&MedicalServiceStatus>, new: &MedicalServiceStatus) -> Vec<Note> {
+    let mut notes = Vec::new();
+    let before = |type_| old.and_then(|s| condition::find(&s.conditions, type_)).map(|c| (c.status.as_str(), c.reason.as_str()));
+    if let Some(ready) = condition::find(&new.conditions, READY) {
+        let was = before(READY);
+        match (ready.status.as_str(), ready.reason.as_str()) {
+            ("True", _) if was.is_none_or(|(status, _)| status != "True") => {
+                notes.push(Note::normal("Ready", ready.message.clone()));
+            }
+            ("False", "InvalidSpec") if was.is_none_or(|(_, reason)| reason != "InvalidSpec") => {
+                notes.push(Note::warning("InvalidSpec", ready.message.clone()));
+            }
+            ("False", "NameTaken") if was.is_none_or(|(_, reason)| reason != "NameTaken") => {
+                notes.push(Note::warning("NameTaken", ready.message.clone()));
+            }
+            _ => {}
+        }
+    }
+    if let Some(reachable) = condition::find(&new.conditions, REACHABLE) {
+        let was = before(REACHABLE).map(|(status, _)| status);
+        match reachable.status.as_str() {
+            "True" if was != Some("True") => notes.push(Note::normal("Reachable", reachable.message.clone())),
+            "False" if was == Some("True") => notes.push(Note::warning("Unreachable", reachable.message.clone())),
+            _ => {}
+        }
+    }
+    notes.extend(endpoint_notes(old, new));
+    notes
+}
+
+/// External endpoints that came or went. Pods have events of their own.
+fn endpoint_notes(old: Option<&MedicalServiceStatus>, new: &MedicalServiceStatus) -> Vec<Note> {
+    let was: BTreeMap<_, bool> =
+        old.iter().flat_map(|s| &s.endpoints).map(|e| ((&e.address, &e.interface), e.ready)).collect();
+    let mut notes = Vec::new();
+    for endpoint in &new.endpoints {
+        let (Some(interface), Some(&ready)) = (&endpoint.interface, was.get(&(&endpoint.address, &endpoint.interface))) else {
+            continue;
+        };
+        let place = format!("interface {interface} at {}", endpoint.address);
+        match (ready, endpoint.ready) {
+            (true, false) => {
+                let message = format!("{place} was taken out: {}", word(endpoint.reason));
+                notes.push(Note::warning("EndpointUnhealthy", message));
+            }
+            (false, true) => notes.push(Note::normal("EndpointHealthy", format!("{place} was put in"))),
+            _ => {}
+        }
+    }
+    notes.truncate(MAX_NOTES);
+    notes
+}
+
+const fn word(reason: EndpointReason) -> &'static str {
+    match reason {
+        EndpointReason::Healthy => "Healthy",
+        EndpointReason::NotProbed => "NotProbed",
+        EndpointReason::DnsFailed => "DnsFailed",
+        EndpointReason::TcpRefused => "TcpRefused",
+        EndpointReason::TcpTimeout => "TcpTimeout",
+        EndpointReason::TcpFailed => "TcpFailed",
+        EndpointReason::HttpTimeout => "HttpTimeout",
+        EndpointReason::HttpInvalid => "HttpInvalid",
+        EndpointReason::HttpStatus => "HttpStatus",
+        EndpointReason::PodNotReady => "PodNotReady",
+        EndpointReason::Terminating => "Terminating",
+    }
+}
+
+/// Where to look.
+const fn advice(reason: EndpointReason) -> &'static str {
+    match reason {
+        EndpointReason::Healthy | EndpointReason::NotProbed => "wait for the first probes to end",
+        EndpointReason::DnsFailed => "check the host name and the cluster's name servers",
+        EndpointReason::TcpRefused => "nothing listens on the port; check that the process runs and the port is right",
+        EndpointReason::TcpTimeout => "no connection within the timeout; check firewalls and the host",
+        EndpointReason::TcpFailed => "the network says that there is no way, or the connection broke; check routes and the host",
+        EndpointReason::HttpTimeout => "connected, but no answer within the timeout; check the service's load, or set probe.timeout",
+        EndpointReason::HttpInvalid => "what answers does not speak HTTP; check port and protocol",
+        EndpointReason::HttpStatus => "the answer's status is not from 200 to 399; check the probe's path and the service",
+        EndpointReason::PodNotReady => "the pods' readiness probes fail or have not passed yet; look at the pods",
+        EndpointReason::Terminating => "the pods are being stopped",
+    }
+}

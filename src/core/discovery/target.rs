@@ -1,0 +1,54 @@
+//! What is probed, and how.
+
+use std::{net::IpAddr, time::Duration};
+
+use crate::core::monitoring::health::{Health, Thresholds};
+
+/// One probed endpoint of a service. Another port is another endpoint: what was known of the old one says nothing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Endpoint {
+    /// Its address.
+    pub address: IpAddr,
+    /// Its port.
+    pub port: u16,
+    /// Name of the interface.
+    pub interface: String,
+}
+
+/// What an answer is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ProbeKind {
+    /// A TCP connection.
+    Tcp,
+    /// An HTTP/1.1 answer to a GET, with a status from 200 to 399.
+    Http {
+        /// Path, with its query.
+        path: String,
+        /// The Host header: the host as it was registered, with its port unless that is 80.
+        host: String,
+    },
+}
+
+/// One endpoint and how it is probed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ProbeTarget {
+    /// What is probed.
+    pub endpoint: Endpoint,
+    /// What an answer is.
+    pub kind: ProbeKind,
+    /// From the start of one probe to the start of the next.
+    pub interval: Duration,
+    /// Longest time for one probe, the connection included.
+    pub timeout: Duration,
+    /// How many outcomes in a row it takes.
+    pub thresholds: Thresholds,
+}
+
+/// A wish: probe this, and start from that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probing {
+    /// What is probed, and how.
+    pub target: ProbeTarget,
+    /// Health to start from where nobody has probed this endpoint yet: what the status and the published slices say.
+    pub seed: Health,
+}

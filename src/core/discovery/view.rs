@@ -1,0 +1,95 @@
+//! What a decision about one `MedicalService` sees.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{
+    api::{
+        apps::v1::Deployment, core::v1::Service, discovery::v1::EndpointSlice, policy::v1::PodDisruptionBudget,
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+
+use super::{lookup::Lookup, target::Endpoint};
+use crate::{
+    api::MedicalService,
+    core::monitoring::health::Health,
+    render::{Owner, endpoint_slice},
+};
+
+/// Kind of the owner of everything that is decided here.
+pub const KIND: &str = "MedicalService";
+
+/// A snapshot of what one service depends on.
+#[derive(Clone, Debug)]
+pub struct ServiceView<'a> {
+    /// The service itself.
+    pub service: &'a MedicalService,
+    /// Domain of cluster DNS, such as `cluster.local`.
+    pub cluster_domain: &'a str,
+    /// The Deployment of the service's name, whoever made it.
+    pub deployment: Option<&'a Deployment>,
+    /// The Service of the service's name, whoever made it.
+    pub core_service: Option<&'a Service>,
+    /// The `PodDisruptionBudget` of the service's name, whoever made it.
+    pub budget: Option<&'a PodDisruptionBudget>,
+    /// The `EndpointSlice`s in the namespace that carry the label `medley.health/service` with the service's name, whoever
+    /// made them.
+    pub slices: Vec<&'a EndpointSlice>,
+    /// What is known of the host names.
+    pub lookups: &'a BTreeMap<String, Lookup>,
+    /// What is known of the probed endpoints.
+    pub health: &'a BTreeMap<Endpoint, Health>,
+}
+
+impl ServiceView<'_> {
+    /// The service as the owner of its objects.
+    pub(super) fn owner(&self) -> Owner {
+        let metadata = &self.service.metadata;
+        Owner {
+            kind: KIND,
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            name: metadata.name.clone().unwrap_or_default(),
+            uid: metadata.uid.clone().unwrap_or_default(),
+        }
+    }
+
+    /// The slices that medley keeps for this very service.
+    pub(super) fn own_slices<'s>(&'s self, owner: &'s Owner) -> impl Iterator<Item = &'s EndpointSlice> {
+        self.slices.iter().copied().filter(|s| endpoint_slice::is_ours(s) && owner.controls(&s.metadata))
+    }
+
+    /// The slices that Kubernetes keeps for the pods of this service.
+    pub(super) fn pod_slices<'s>(&'s self, owner: &'s Owner) -> impl Iterator<Item = &'s EndpointSlice> {
+        self.slices
+            .iter()
+            .copied()
+            .filter(|s| !endpoint_slice::is_ours(s) && endpoint_slice::service_of(s) == Some(owner.name.as_str()))
+    }
+}
+
+/// Whose an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// This service's.
+    Ours,
+    /// That of a deleted `MedicalService` with the same name: the garbage collector will remove it.
+    Former,
+    /// Somebody else's.
+    Foreign,
+}
+
+impl Ownership {
+    /// Whose the object with this metadata is.
+    #[must_use]
+    pub fn of(owner: &Owner, object: &ObjectMeta) -> Self {
+        if owner.controls(object) {
+            return Self::Ours;
+        }
+        let former = object
+            .owner_references
+            .iter()
+            .flatten()
+            .any(|r| r.controller == Some(true) && r.kind == owner.kind && r.name == owner.name && r.api_version == crate::api::API_VERSION);
+        if former { Self::Former } else { Self::Foreign }
+    }
+}

@@ -1,0 +1,197 @@
+//! Expressions (CEL, kube's own engine) and templates: text with `$( CEL )` inside.
+
+mod cost;
+mod references;
+mod template;
+mod value;
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use kube::core::cel::{KubeCelExt, cel};
+use serde_json::Value;
+
+pub use references::References;
+pub use template::{Template, TemplateKind};
+
+/// Deepest nesting of `map`, `filter`, `all`, `exists` in one expression.
+const MAX_NESTING: usize = 2;
+
+/// The variables of an evaluation, by name.
+pub type Variables = BTreeMap<String, Value>;
+
+/// A compiled expression.
+#[derive(Clone)]
+pub struct Expression {
+    source: String,
+    program: Arc<cel::Program>,
+    references: Arc<References>,
+}
+
+/// What is wrong with an expression or with its evaluation. Texts name no value: values may be confidential.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ExpressionError {
+    /// It is not CEL.
+    #[error("`{expression}` is not a valid expression: {problem}")]
+    Syntax {
+        /// The text.
+        expression: String,
+        /// What the parser says.
+        problem: String,
+    },
+    /// Macros are nested too deeply.
+    #[error("`{0}` nests map, filter, all or exists more than {MAX_NESTING} levels deep: split it over several steps")]
+    TooNested(String),
+    /// It could take too long or too much memory for values of this size.
+    #[error("`{expression}` is too costly for its input ({problem}): use smaller values or a simpler expression")]
+    TooCostly {
+        /// The text.
+        expression: String,
+        /// The bound that does not hold.
+        problem: String,
+    },
+    /// Its evaluation failed.
+    #[error("`{expression}` cannot be evaluated: {problem}")]
+    Evaluation {
+        /// The text.
+        expression: String,
+        /// What the engine says.
+        problem: String,
+    },
+    /// Its value is of another kind than its place needs.
+    #[error("`{expression}` gives {got} where {want} is needed")]
+    Type {
+        /// The text.
+        expression: String,
+        /// What came.
+        got: &'static str,
+        /// What its place needs.
+        want: &'static str,
+    },
+    /// A template's `$(` has no matching `)`.
+    #[error("the text has a `$(` without its `)`; write `$$(` for a literal `$(`")]
+    Unclosed,
+}
+
+impl fmt::Debug for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Expression({})", self.source)
+    }
+}
+
+impl PartialEq for Expression {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
+}
+
+impl Expression {
+    /// Compiles a text.
+    ///
+    /// # Errors
+    /// When it is not CEL, or nests macros too deeply.
+    pub fn compile(source: &str) -> Result<Self, ExpressionError> {
+        let program = cel::Program::compile(source).map_err(|e| ExpressionError::Syntax {
+            expression: source.to_owned(),
+            problem: one_line(&e.to_string()),
+        })?;
+        let references = References::of(program.expression());
+        if references.nesting > MAX_NESTING {
+            return Err(ExpressionError::TooNested(source.to_owned()));
+        }
+        Ok(Self { source: source.to_owned(), program: Arc::new(program), references: Arc::new(references) })
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// What it refers to.
+    #[must_use]
+    pub fn references(&self) -> &References {
+        &self.references
+    }
+
+    /// Its value.
+    ///
+    /// # Errors
+    /// When a variable or key is missing, types do not fit, or the cost bound for the given values is exceeded.
+    pub fn evaluate(&self, variables: &Variables) -> Result<Value, ExpressionError> {
+        cost::check(self.program.expression(), variables)
+            .map_err(|problem| ExpressionError::TooCostly { expression: self.source.clone(), problem })?;
+        let mut context = cel::Context::default().with_all();
+        for (name, value) in variables {
+            context.add_variable_from_value(name.as_str(), value::to_cel(value));
+        }
+        let failed = |problem: String| ExpressionError::Evaluation { expression: self.source.clone(), problem };
+        let value = self.program.execute(&context).map_err(|e| failed(value::describe(&e)))?;
+        value::from_cel(&value).map_err(|kind| failed(format!("its value is {kind}, which has no JSON form")))
+    }
+
+    /// Its value, which must be true or false.
+    ///
+    /// # Errors
+    /// As [`Self::evaluate`], and when the value is neither.
+    pub fn holds(&self, variables: &Variables) -> Result<bool, ExpressionError> {
+        match self.evaluate(variables)? {
+            Value::Bool(b) => Ok(b),
+            other => Err(ExpressionError::Type {
+                expression: self.source.clone(),
+                got: value::kind(&other),
+                want: "true or false",
+            }),
+        }
+    }
+}
+
+fn one_line(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.chars().take(300).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn vars(value: Value) -> Variables {
+        Variables::from([("params".to_owned(), value)])
+    }
+
+    #[test]
+    fn numbers_compare_whatever_their_kind() {
+        let v = vars(json!({"n": 3, "x": 2.5, "big": 18_446_744_073_709_551_615_u64}));
+        for text in ["params.n > 2", "params.n == 3", "params.x < 3.0", "params.n * 2 == 6", "params.big > 5u"] {
+            assert_eq!(Expression::compile(text).unwrap().holds(&v), Ok(true), "{text}");
+        }
+    }
+
+    #[test]
+    fn values_come_back_as_json() {
+        let v = vars(json!({"list": [{"a": 1}, {"a": 2}], "name": "x"}));
+        let e = Expression::compile(r#"{"sum": params.list.map(i, i.a), "name": params.name + "!"}"#).unwrap();
+        assert_eq!(e.evaluate(&v).unwrap(), json!({"sum": [1, 2], "name": "x!"}));
+    }
+
+    #[test]
+    fn errors_name_the_expression_but_no_value() {
+        let v = vars(json!({"secret": "CANARY"}));
+        for text in ["params.missing", "params.secret + 1", "params.secret > 2", "params.secret.x"] {
+            let error = Expression::compile(text).unwrap().evaluate(&v).unwrap_err().to_string();
+            assert!(error.contains(text), "{error}");
+            assert!(!error.contains("CANARY"), "{error}");
+        }
+        assert!(Expression::compile("params.").unwrap_err().to_string().contains("not a valid expression"));
+    }
+
+    #[test]
+    fn deep_text_is_refused_without_harm() {
+        assert!(Expression::compile(&"(".repeat(1024)).is_err());
+        let deep = format!("{}1{}", "(".repeat(511), ")".repeat(511));
+        assert!(Expression::compile(&deep).is_err());
+        let nested = "[1].map(a, [1].map(b, [1].map(c, c)))";
+        assert!(matches!(Expression::compile(nested), Err(ExpressionError::TooNested(_))));
+    }
+}

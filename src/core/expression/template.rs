@@ -1,0 +1,184 @@
+//! Text with `$( CEL )` inside.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::{Expression, ExpressionError, References, Variables, value};
+
+/// Where the text goes: it decides how a value is put in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TemplateKind {
+    /// As it is: bodies and headers.
+    Plain,
+    /// Into a URL's path and query: values are percent-encoded (RFC 3986 §2.1).
+    Url,
+    /// Into `command`, `args` or `env` of a container: `$(NAME)` of a declared variable stays the kubelet's, and a value
+    /// can never become one.
+    Container,
+}
+
+/// A compiled template.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Template {
+    kind: TemplateKind,
+    parts: Vec<Part>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Part {
+    Text(String),
+    Value(Expression),
+}
+
+impl Template {
+    /// Compiles a text. `kubelet` holds the names of the container's variables (for [`TemplateKind::Container`]).
+    ///
+    /// # Errors
+    /// When a `$(` has no end or its inside is not an expression.
+    pub fn compile(text: &str, kind: TemplateKind, kubelet: &BTreeSet<&str>) -> Result<Self, ExpressionError> {
+        let mut parts = Vec::new();
+        let mut plain = String::new();
+        let mut rest = text;
+        while let Some(at) = rest.find('$') {
+            plain.push_str(&rest[..at]);
+            rest = &rest[at..];
+            if let Some(after) = rest.strip_prefix("$$(") {
+                // the kubelet reads `$$(` as a literal `$(` too, so there it stays as it is
+                plain.push_str(if kind == TemplateKind::Container { "$$(" } else { "$(" });
+                rest = after;
+            } else if let Some(after) = rest.strip_prefix("$(") {
+                let end = closing(after).ok_or(ExpressionError::Unclosed)?;
+                let inside = &after[..end];
+                rest = &after[end + 1..];
+                if kind == TemplateKind::Container && kubelet.contains(inside) {
+                    plain.push_str("$(");
+                    plain.push_str(inside);
+                    plain.push(')');
+                } else {
+                    if !plain.is_empty() {
+                        parts.push(Part::Text(std::mem::take(&mut plain)));
+                    }
+                    parts.push(Part::Value(Expression::compile(inside.trim())?));
+                }
+            } else {
+                plain.push('$');
+                rest = &rest[1..];
+            }
+        }
+        plain.push_str(rest);
+        if !plain.is_empty() {
+            parts.push(Part::Text(plain));
+        }
+        Ok(Self { kind, parts })
+    }
+
+    /// What all its expressions refer to.
+    #[must_use]
+    pub fn references(&self) -> References {
+        let mut all = References::default();
+        for part in &self.parts {
+            if let Part::Value(expression) = part {
+                all.merge(expression.references());
+            }
+        }
+        all
+    }
+
+    /// The text with all values put in. Strings go in as they are, numbers and booleans as text, lists and objects as JSON.
+    ///
+    /// # Errors
+    /// As [`Expression::evaluate`], and when a value is null.
+    pub fn render(&self, variables: &Variables) -> Result<String, ExpressionError> {
+        let mut text = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Text(plain) => text.push_str(plain),
+                Part::Value(expression) => {
+                    let inside = match expression.evaluate(variables)? {
+                        Value::String(s) => s,
+                        Value::Null => {
+                            return Err(ExpressionError::Type {
+                                expression: expression.source().to_owned(),
+                                got: value::kind(&Value::Null),
+                                want: "a value",
+                            });
+                        }
+                        other => other.to_string(),
+                    };
+                    match self.kind {
+                        TemplateKind::Plain => text.push_str(&inside),
+                        TemplateKind::Url => percent_encode(&inside, &mut text),
+                        TemplateKind::Container => text.push_str(&inside.replace("$(", "$$(")),
+                    }
+                }
+            }
+        }
+        Ok(text)
+    }
+}
+
+/// Place of the `)` that ends the expression: parentheses nest, and those inside string literals do not count.
+fn closing(text: &str) -> Option<usize> {
+    let mut depth = 0_usize;
+    let mut quote: Option<char> = None;
+    let mut escaped = false;
+    for (at, c) in text.char_indices() {
+        match (quote, c) {
+            _ if escaped => escaped = false,
+            (Some(_), '\\') => escaped = true,
+            (Some(q), _) if q == c => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '(') => depth += 1,
+            (None, ')') if depth == 0 => return Some(at),
+            (None, ')') => depth -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Everything but RFC 3986's unreserved characters, so that a value can add neither a path segment nor a query.
+fn percent_encode(text: &str, out: &mut String) {
+    use std::fmt::Write as _;
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn render(text: &str, kind: TemplateKind) -> String {
+        let vars = Variables::from([("params".to_owned(), json!({"id": "a/b ?ä", "n": 3, "o": {"x": [1]}, "k": "$(HOME)"}))]);
+        Template::compile(text, kind, &BTreeSet::from(["HOME"])).unwrap().render(&vars).unwrap()
+    }
+
+    #[test]
+    fn values_fit_their_place() {
+        assert_eq!(render("/s/$( params.id )?n=$(params.n)", TemplateKind::Url), "/s/a%2Fb%20%3F%C3%A4?n=3");
+        assert_eq!(render(r#"{"o": $( params.o )}"#, TemplateKind::Plain), r#"{"o": {"x":[1]}}"#);
+        assert_eq!(render("price $5 and $$( x", TemplateKind::Plain), "price $5 and $( x");
+    }
+
+    #[test]
+    fn the_kubelets_own_references_stay() {
+        assert_eq!(render("$(HOME)/$( params.n )", TemplateKind::Container), "$(HOME)/3");
+        assert_eq!(render("$$(HOME)", TemplateKind::Container), "$$(HOME)");
+        assert_eq!(render("$( params.k )", TemplateKind::Container), "$$(HOME)");
+    }
+
+    #[test]
+    fn parentheses_inside_strings_do_not_end_it() {
+        assert_eq!(render(r#"$( "a)" + (")" + "b") )"#, TemplateKind::Plain), "a))b");
+        assert_eq!(Template::compile("$( size(", TemplateKind::Plain, &BTreeSet::new()), Err(ExpressionError::Unclosed));
+    }
+}

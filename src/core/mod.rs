@@ -1,0 +1,11 @@
+//! PURE decisions: no clock, no random source, no client, no runtime, no environment, no log. Time and chance come in as
+//! arguments. `clippy.toml` and `tests/purity.rs` hold this.
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod condition;
+pub mod coordination;
+pub mod discovery;
+pub mod expression;
+pub mod monitoring;
+pub mod name;
+pub mod note;

@@ -1,0 +1,3 @@
+//! medley
+pub mod api;
+pub mod cli;

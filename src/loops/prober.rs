@@ -1,0 +1,308 @@
+//! Probes external endpoints for as long as this replica leads.
+//!
+//! Each target has a task of its own, so that an endpoint which hangs delays no other. What is under way at once is bounded
+//! twice: for all services, and for each service, so that one whose hosts all hang cannot hold every slot. A service is
+//! reported when the health of one of its endpoints changed, and at no other time: a quiet service causes no work.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::{Instant, sleep_until},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    cluster::clock::Clock,
+    core::{
+        discovery::target::{Endpoint, ProbeTarget, Probing},
+        monitoring::health::{Health, ProbeOutcome},
+        name::{self, Key},
+    },
+    medical,
+};
+
+/// How a probe is done. Tests give outcomes of their own.
+pub trait ProbeIo: Send + Sync + 'static {
+    /// Probes an endpoint once, within the target's timeout.
+    fn probe(&self, target: &ProbeTarget) -> impl Future<Output = ProbeOutcome> + Send;
+}
+
+/// Probes over the network.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Network;
+
+impl ProbeIo for Network {
+    async fn probe(&self, target: &ProbeTarget) -> ProbeOutcome {
+        medical::probe::probe(target).await
+    }
+}
+
+/// How many probes may be under way at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// For all services.
+    pub total: usize,
+    /// For one service.
+    pub per_service: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        // a probe holds one socket and a few kilobytes; a service may have some hundred endpoints that all hang for 3 s
+        Self { total: 256, per_service: 64 }
+    }
+}
+
+/// How much earlier than its interval the second probe of a target comes at most: it spreads what started together.
+const SPREAD: f64 = 0.1;
+
+/// Who is told that the health of a service's endpoints changed.
+pub type Report = Box<dyn Fn(&Key) + Send + Sync>;
+
+/// The task and what it knows. Shared: the reconciler sets targets and reads health, [`Prober::run`] probes.
+pub struct Prober<I> {
+    io: I,
+    clock: Clock,
+    report: Report,
+    per_service: usize,
+    total: Semaphore,
+    state: Mutex<State>,
+    /// Rung when `State::dirty` has something.
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    services: HashMap<Key, Service>,
+    /// Services whose tasks do not fit their targets.
+    dirty: BTreeSet<Key>,
+    /// Tells one setting of a target from the next.
+    stamp: u64,
+}
+
+struct Service {
+    endpoints: BTreeMap<Endpoint, Watched>,
+    slots: Arc<Semaphore>,
+}
+
+struct Watched {
+    target: ProbeTarget,
+    health: Health,
+    stamp: u64,
+}
+
+/// The task of one target.
+struct Running {
+    stamp: u64,
+    stop: CancellationToken,
+}
+
+impl<I> std::fmt::Debug for Prober<I> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Prober").field("services", &self.lock().services.len()).finish_non_exhaustive()
+    }
+}
+
+impl<I> Prober<I> {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // every change under the lock is whole before anything that could panic
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes these the targets of a service. What is known of an endpoint stays known, also when it is probed in another way
+    /// from now on; an endpoint that is new starts from its seed and is probed at once. Setting the same again does nothing.
+    pub fn set_targets(&self, key: &Key, targets: Vec<Probing>) {
+        if targets.is_empty() {
+            self.forget(key);
+            return;
+        }
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let service = state.services.entry(key.clone()).or_insert_with(|| Service {
+            endpoints: BTreeMap::new(),
+            slots: Arc::new(Semaphore::new(self.per_service)),
+        });
+        let mut changed = false;
+        let mut next = BTreeMap::new();
+        for Probing { target, seed } in targets {
+            let watched = match service.endpoints.remove(&target.endpoint) {
+                Some(old) if old.target == target => old,
+                old => {
+                    changed = true;
+                    state.stamp += 1;
+                    let health = old.map_or(seed, |o| o.health);
+                    Watched { health, stamp: state.stamp, target }
+                }
+            };
+            next.insert(watched.target.endpoint.clone(), watched);
+        }
+        changed |= !service.endpoints.is_empty();
+        service.endpoints = next;
+        if changed {
+            state.dirty.insert(key.clone());
+            drop(guard);
+            self.changed.notify_one();
+        }
+    }
+
+    /// Stops probing for a service and drops what is known of it.
+    pub fn forget(&self, key: &Key) {
+        let mut state = self.lock();
+        if state.services.remove(key).is_some() {
+            state.dirty.insert(key.clone());
+            drop(state);
+            self.changed.notify_one();
+        }
+    }
+
+    /// What is known of a service's endpoints.
+    #[must_use]
+    pub fn health(&self, key: &Key) -> BTreeMap<Endpoint, Health> {
+        let state = self.lock();
+        let endpoints = state.services.get(key).into_iter().flat_map(|s| &s.endpoints);
+        endpoints.map(|(endpoint, watched)| (endpoint.clone(), watched.health)).collect()
+    }
+
+    /// How many endpoints are probed.
+    #[must_use]
+    pub fn targets(&self) -> usize {
+        self.lock().services.values().map(|s| s.endpoints.len()).sum()
+    }
+
+    /// The target as it is set now, and the slots of its service; `None` when the task's setting is no longer the present one.
+    fn current(&self, key: &Key, endpoint: &Endpoint, stamp: u64) -> Option<(ProbeTarget, Arc<Semaphore>)> {
+        let state = self.lock();
+        let service = state.services.get(key)?;
+        let watched = service.endpoints.get(endpoint).filter(|w| w.stamp == stamp)?;
+        Some((watched.target.clone(), Arc::clone(&service.slots)))
+    }
+
+    /// Takes in an outcome; true when the service must be told of.
+    fn observe(&self, key: &Key, endpoint: &Endpoint, stamp: u64, outcome: ProbeOutcome) -> bool {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        let watched = state.services.get_mut(key).and_then(|s| s.endpoints.get_mut(endpoint));
+        watched.filter(|w| w.stamp == stamp).is_some_and(|w| w.health.observe(outcome, now, w.target.thresholds))
+    }
+}
+
+impl<I: ProbeIo> Prober<I> {
+    /// A prober without targets. `report` is called from its tasks and must not block.
+    #[must_use]
+    pub fn new(io: I, clock: Clock, limits: Limits, report: Report) -> Arc<Self> {
+        Arc::new(Self {
+            io,
+            clock,
+            report,
+            per_service: limits.per_service.max(1),
+            total: Semaphore::new(limits.total.max(1)),
+            state: Mutex::default(),
+            changed: Notify::new(),
+        })
+    }
+
+    /// Probes until `stop`. When it returns, no probe is under way and nothing is known any more: whoever leads next starts
+    /// from the statuses.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let tasks = TaskTracker::new();
+        let mut running: HashMap<Key, BTreeMap<Endpoint, Running>> = HashMap::new();
+        self.rouse();
+        loop {
+            self.follow(&mut running, &tasks, &stop);
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = self.changed.notified() => {}
+            }
+        }
+        tasks.close();
+        tasks.wait().await;
+        let mut state = self.lock();
+        state.services.clear();
+        state.dirty.clear();
+    }
+
+    /// Targets that were set before the run began need tasks too.
+    fn rouse(&self) {
+        let mut state = self.lock();
+        let keys: Vec<Key> = state.services.keys().cloned().collect();
+        state.dirty.extend(keys);
+    }
+
+    /// Starts and stops tasks until each fits its target.
+    fn follow(
+        self: &Arc<Self>,
+        running: &mut HashMap<Key, BTreeMap<Endpoint, Running>>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) {
+        let wanted: Vec<(Key, BTreeMap<Endpoint, u64>)> = {
+            let mut state = self.lock();
+            let dirty = std::mem::take(&mut state.dirty);
+            let stamps = |key: &Key| {
+                let endpoints = state.services.get(key).into_iter().flat_map(|s| &s.endpoints);
+                endpoints.map(|(endpoint, watched)| (endpoint.clone(), watched.stamp)).collect()
+            };
+            dirty.into_iter().map(|key| (key.clone(), stamps(&key))).collect()
+        };
+        for (key, endpoints) in wanted {
+            let present = running.entry(key.clone()).or_default();
+            present.retain(|endpoint, task| {
+                let keep = endpoints.get(endpoint) == Some(&task.stamp);
+                if !keep {
+                    task.stop.cancel();
+                }
+                keep
+            });
+            for (endpoint, stamp) in endpoints {
+                if present.contains_key(&endpoint) {
+                    continue;
+                }
+                let task = Running { stamp, stop: stop.child_token() };
+                let (prober, key, token) = (Arc::clone(self), key.clone(), task.stop.clone());
+                present.insert(endpoint.clone(), task);
+                tasks.spawn(async move {
+                    // dropping the probe closes its socket
+                    let _ = token.run_until_cancelled(prober.watch(key, endpoint, stamp)).await;
+                });
+            }
+            if present.is_empty() {
+                running.remove(&key);
+            }
+        }
+    }
+
+    /// Probes one target at its interval.
+    async fn watch(self: Arc<Self>, key: Key, endpoint: Endpoint, stamp: u64) {
+        let mut early = Some(SPREAD * spread(&key, &endpoint));
+        while let Some((target, slots)) = self.current(&key, &endpoint, stamp) {
+            let (started, outcome) = {
+                // the service's slot first: who waits for it must not hold one that others could use.
+                // The semaphores are never closed: without a permit the probe would only be unbounded.
+                let _service = slots.acquire().await.ok();
+                let _total = self.total.acquire().await.ok();
+                (Instant::now(), self.io.probe(&target).await)
+            };
+            if self.observe(&key, &endpoint, stamp, outcome) {
+                (self.report)(&key);
+            }
+            let gap = early.take().map_or(target.interval, |early| target.interval.mul_f64(1.0 - early));
+            // never without a pause, even when a probe takes longer than its interval
+            sleep_until((started + gap).max(Instant::now() + Duration::from_millis(100))).await;
+        }
+    }
+}
+
+/// From 0 to 1, and for the same endpoint always the same.
+fn spread(key: &Key, endpoint: &Endpoint) -> f64 {
+    name::chance(&[&key.namespace, &key.name, &endpoint.interface, &endpoint.address.to_string(), &endpoint.port.to_string()])
+}
+
+#[cfg(test)]
+#[path = "prober_tests.rs"]
+mod tests;

@@ -1,0 +1,23 @@
+//! The `medley` program.
+
+use clap::Parser;
+
+/// Kubernetes operator that orchestrates medical services.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Write the custom resource definitions as YAML.
+    Crds(medley::cli::crds::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Crds(args) => medley::cli::crds::run(&args),
+    }
+}

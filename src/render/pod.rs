@@ -1,0 +1,48 @@
+//! The pod of one attempt of a container step.
+
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+
+use super::{Owner, RUN_LABEL, STEP_LABEL, WORKFLOW_LABEL, pod_template};
+use crate::core::coordination::view::StartPod;
+
+/// Name of the container in every step's pod.
+pub const CONTAINER: &str = "step";
+/// Annotation: which attempt of the step the pod is.
+pub const ATTEMPT: &str = "medley.health/attempt";
+
+/// The pod that fulfils a wish. It runs once: what follows a failure is the workflow's to decide.
+#[must_use]
+pub fn pod(owner: &Owner, wish: &StartPod) -> Pod {
+    let labels = [
+        (RUN_LABEL, owner.name.as_str()),
+        (STEP_LABEL, wish.attempt.step.as_str()),
+        (WORKFLOW_LABEL, wish.workflow.as_str()),
+    ];
+    let mut metadata = owner.metadata(&wish.name, &labels);
+    metadata.annotations = Some([(ATTEMPT.to_owned(), wish.attempt.number.to_string())].into());
+    Pod {
+        metadata,
+        spec: Some(PodSpec {
+            active_deadline_seconds: Some(i64::try_from(wish.deadline.as_secs().max(1)).unwrap_or(i64::from(u32::MAX))),
+            automount_service_account_token: Some(false),
+            enable_service_links: Some(false),
+            priority_class_name: Some(wish.urgency.priority_class().to_owned()),
+            restart_policy: Some("Never".to_owned()),
+            security_context: Some(pod_template::pod_security()),
+            termination_grace_period_seconds: Some(10),
+            containers: vec![Container {
+                name: CONTAINER.to_owned(),
+                image: Some(wish.image.clone()),
+                image_pull_policy: Some(wish.image_pull_policy.as_str().to_owned()),
+                command: pod_template::words(&wish.command),
+                args: pod_template::words(&wish.args),
+                env: pod_template::env(&wish.env),
+                resources: pod_template::resources(wish.resources.as_ref()),
+                security_context: Some(pod_template::container_security()),
+                ..Container::default()
+            }],
+            ..PodSpec::default()
+        }),
+        status: None,
+    }
+}

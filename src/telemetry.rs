@@ -1,0 +1,153 @@
+//! Logs and metrics. Labels come from closed sets: never a run's name, never anything about a patient.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, AtomicU64},
+};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{
+        counter::Counter,
+        family::Family,
+        gauge::Gauge,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::Registry,
+};
+use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+
+/// Labels of an API call.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ApiCall {
+    /// The verb.
+    pub verb: &'static str,
+    /// The kind of object.
+    pub kind: String,
+    /// `ok`, or why it failed.
+    pub outcome: &'static str,
+}
+
+/// Label: one of medley's kinds, or one that it watches.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Kind {
+    /// Its name.
+    pub kind: String,
+}
+
+/// Labels of a reconcile.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Reconcile {
+    /// The kind of object.
+    pub kind: &'static str,
+    /// `ok`, or why it failed.
+    pub outcome: &'static str,
+}
+
+/// Labels of a call to a service.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ServiceCall {
+    /// `answered`, or the kind of failure.
+    pub outcome: &'static str,
+}
+
+/// All metrics of the operator.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    /// 1 while this process leads.
+    pub leader: Gauge<i64, AtomicI64>,
+    /// API calls.
+    pub api_calls: Family<ApiCall, Counter<u64, AtomicU64>>,
+    /// How long API calls took, in seconds.
+    pub api_seconds: Family<Kind, Histogram>,
+    /// Reconciles.
+    pub reconciles: Family<Reconcile, Counter<u64, AtomicU64>>,
+    /// Reconciles that panicked.
+    pub panics: Family<Kind, Counter<u64, AtomicU64>>,
+    /// Objects that cannot be read, now.
+    pub malformed: Family<Kind, Gauge<i64, AtomicI64>>,
+    /// Watches that failed and were started again.
+    pub watch_failures: Family<Kind, Counter<u64, AtomicU64>>,
+    /// Objects in the caches.
+    pub cached: Family<Kind, Gauge<i64, AtomicI64>>,
+    /// Calls to services.
+    pub calls: Family<ServiceCall, Counter<u64, AtomicU64>>,
+    /// Events that were dropped because too many waited.
+    pub notes_dropped: Counter<u64, AtomicU64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("medley");
+        let leader = Gauge::default();
+        let api_calls = Family::default();
+        let api_seconds =
+            Family::<Kind, Histogram>::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 14)));
+        let reconciles = Family::default();
+        let panics = Family::default();
+        let malformed = Family::default();
+        let watch_failures = Family::default();
+        let cached = Family::default();
+        let calls = Family::default();
+        let notes_dropped = Counter::default();
+        registry.register("leader", "1 while this process leads", leader.clone());
+        registry.register("api_calls", "Calls to the Kubernetes API server", api_calls.clone());
+        registry.register("api_call_seconds", "Duration of calls to the Kubernetes API server", api_seconds.clone());
+        registry.register("reconciles", "Looks at objects", reconciles.clone());
+        registry.register("reconcile_panics", "Looks at objects that panicked", panics.clone());
+        registry.register("malformed_objects", "Objects that cannot be read", malformed.clone());
+        registry.register("watch_failures", "Watches that failed and were started again", watch_failures.clone());
+        registry.register("cached_objects", "Objects in the caches", cached.clone());
+        registry.register("service_calls", "Calls of workflow steps to services", calls.clone());
+        registry.register("events_dropped", "Kubernetes events dropped because too many waited", notes_dropped.clone());
+        Self {
+            registry: Arc::new(registry),
+            leader,
+            api_calls,
+            api_seconds,
+            reconciles,
+            panics,
+            malformed,
+            watch_failures,
+            cached,
+            calls,
+            notes_dropped,
+        }
+    }
+}
+
+impl Metrics {
+    /// The metrics in the OpenMetrics text format.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = String::new();
+        // writing into a String cannot fail
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// Starts logging to standard error.
+///
+/// # Errors
+/// When the filter cannot be read.
+pub fn start_logs(filter: &str, format: LogFormat) -> anyhow::Result<()> {
+    let filter = EnvFilter::try_new(filter)
+        .map_err(|e| anyhow::anyhow!("the log filter `{filter}` cannot be read ({e}): write a level such as info, or medley=debug"))?;
+    let registry = tracing_subscriber::registry().with(filter);
+    match format {
+        LogFormat::Json => registry.with(fmt::layer().json().with_writer(std::io::stderr)).init(),
+        LogFormat::Text => registry.with(fmt::layer().with_writer(std::io::stderr)).init(),
+    }
+    Ok(())
+}

@@ -1,0 +1,428 @@
+//! Are the charts right, as far as it shows without a cluster? What they do in one: `charts_node.rs`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::{env, fs};
+
+use medley::api::Urgency;
+use serde_json::{Map, Value, json};
+
+const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+/// Value sets that together use every branch of the templates.
+const SETS: [(&str, &str); 6] = [
+    ("defaults", "{}"),
+    ("cluster-wide", r#"{"clusterWide": true, "global": {"of": "a bundle"}}"#),
+    ("listed namespaces, one replica", r#"{"namespaces": ["radiology", "stroke"], "replicas": 1, "log": {"format": "text"}}"#),
+    (
+        "nothing optional",
+        r#"{"rbac": {"create": false, "userRoles": false}, "serviceAccount": {"create": false}, "priorityClasses": {"create": false},
+            "podDisruptionBudget": {"enabled": false}, "networkPolicy": {"enabled": false}, "resources": null}"#,
+    ),
+    (
+        "closed network",
+        r#"{"networkPolicy": {"scrapeFrom": [{"namespaceSelector": {"matchLabels": {"a": "b"}}, "podSelector": {}}], "calls": [],
+            "dns": {"to": [{"namespaceSelector": {}}], "ports": [53, 5353]}, "apiServer": {"to": [{"ipBlock": {"cidr": "10.0.0.1/32"}}], "ports": [6443]}}}"#,
+    ),
+    (
+        "everything",
+        r#"{"fullnameOverride": "orchestra", "nameOverride": "conductor", "replicas": 3, "podDisruptionBudget": {"maxUnavailable": 2},
+            "image": {"digest": "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "pullSecrets": ["one", "two"]},
+            "serviceAccount": {"name": "baton", "annotations": {"a/b": "c"}}, "service": {"annotations": {"a/b": "c"}},
+            "serviceMonitor": {"enabled": true, "labels": {"release": "prometheus"}}, "priorityClassName": "system-cluster-critical",
+            "podAnnotations": {"a/b": "c"}, "podLabels": {"team": "imaging"}, "nodeSelector": {"kubernetes.io/os": "linux"},
+            "tolerations": [{"key": "dedicated", "operator": "Equal", "value": "medley", "effect": "NoSchedule"}],
+            "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms":
+              [{"matchExpressions": [{"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]}]}]}}},
+            "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": "ScheduleAnyway",
+              "labelSelector": {"matchLabels": {"app.kubernetes.io/name": "conductor"}}}]}"#,
+    ),
+];
+
+#[test]
+fn both_charts_pass_helm_lint() {
+    for chart in ["medley", "medley-crds"] {
+        let out = run(Command::new(tool("helm")).args(["lint", "--strict"]).arg(chart_dir(chart)));
+        assert!(out.status.success(), "{chart}: {}", text(&out));
+    }
+}
+
+#[test]
+fn everything_rendered_fits_the_schemas_of_kubernetes() {
+    let dir = scratch("schemas");
+    write_schemas(&dir);
+    for (name, values) in SETS {
+        let skipped = u32::from(values.contains("serviceMonitor"));
+        let rendered = render("medley", &json_of(values));
+        // the one kind that is not Kubernetes' own
+        conforms(&dir, &rendered, "ServiceMonitor", skipped).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    for keep in [true, false] {
+        conforms(&dir, &render("medley-crds", &json!({ "keep": keep })), "", 0).unwrap_or_else(|error| panic!("CRDs: {error}"));
+    }
+    let misspelt = render("medley", &json!({})).replace("readOnlyRootFilesystem", "readOnlyRootFileSystem");
+    let refused = conforms(&dir, &misspelt, "", 0).expect_err("a misspelt field must be found, or this test shows nothing");
+    assert!(refused.contains("readOnlyRootFileSystem"), "{refused}");
+}
+
+#[test]
+fn a_wrong_value_is_refused_by_name() {
+    for (values, wanted) in [
+        (r#"{"replica": 2}"#, "'replica' not allowed"),
+        (r#"{"image": {"repo": "medley"}}"#, "'repo' not allowed"),
+        (r#"{"replicas": "two"}"#, "/replicas"),
+        (r#"{"replicas": 0}"#, "/replicas"),
+        (r#"{"image": {"pullPolicy": "Sometimes"}}"#, "/image/pullPolicy"),
+        (r#"{"image": {"digest": "sha256:12"}}"#, "/image/digest"),
+        (r#"{"namespaces": "radiology"}"#, "/namespaces"),
+        (r#"{"namespaces": ["Radiology"]}"#, "/namespaces/0"),
+        (r#"{"namespaces": ["a", "a"]}"#, "/namespaces"),
+        (r#"{"clusterWide": "yes"}"#, "/clusterWide"),
+        (r#"{"leaderElection": {"leaseDuration": 15}}"#, "/leaderElection/leaseDuration"),
+        (r#"{"leaderElection": {"retryPeriod": "1m"}}"#, "/leaderElection/retryPeriod"),
+        (r#"{"log": {"format": "xml"}}"#, "/log/format"),
+        (r#"{"http": {"port": 80}}"#, "/http/port"),
+        (r#"{"resources": {"limits": {"memory": "lots"}}}"#, "/resources/limits/memory"),
+        (r#"{"resources": {"limit": {}}}"#, "'limit' not allowed"),
+        (r#"{"networkPolicy": {"apiServer": {"ports": []}}}"#, "/networkPolicy/apiServer/ports"),
+        (r#"{"networkPolicy": {"scrapeFrom": [{}]}}"#, "/networkPolicy/scrapeFrom/0"),
+        (r#"{"networkPolicy": {"calls": [{"port": 1}]}}"#, "'port' not allowed"),
+        (r#"{"podLabels": {"app.kubernetes.io/name": "other"}}"#, "/podLabels"),
+        (r#"{"tolerations": [{"effects": "NoSchedule"}]}"#, "'effects' not allowed"),
+        (r#"{"clusterWide": true, "namespaces": ["a"]}"#, "namespaces must be empty when clusterWide is true"),
+        (r#"{"leaderElection": {"renewDeadline": "15s"}}"#, "leaderElection.renewDeadline (15s) must be shorter"),
+        (r#"{"leaderElection": {"retryPeriod": "10s"}}"#, "leaderElection.retryPeriod (10s) must be shorter"),
+        (r#"{"podDisruptionBudget": {"maxUnavailable": 2}}"#, "podDisruptionBudget.maxUnavailable (2) must be smaller"),
+    ] {
+        let out = helm_template("medley", &json_of(values));
+        assert!(!out.status.success(), "{values} must be refused");
+        assert!(text(&out).contains(wanted), "{values}: wanted `{wanted}` in: {}", text(&out));
+    }
+    let out = helm_template("medley-crds", &json!({"keep": "yes"}));
+    assert!(!out.status.success() && text(&out).contains("/keep"), "{}", text(&out));
+}
+
+#[test]
+fn every_value_changes_what_is_rendered_and_is_documented() {
+    // where each value has an effect
+    let base = json!({"replicas": 3, "serviceMonitor": {"enabled": true}});
+    let of_base = render("medley", &base);
+    let defaults: Value = serde_saphyr::from_str(&read(&chart_dir("medley").join("values.yaml"))).unwrap();
+    let readme = read(&chart_dir("medley").join("README.md"));
+    let mut paths = Vec::new();
+    leaves("", &defaults, &mut paths);
+    assert!(paths.len() > 40, "values.yaml was not read whole: {paths:?}");
+    for path in paths {
+        assert!(readme.contains(&format!("\n| `{path}` |")), "charts/medley/README.md has no row for `{path}`");
+        let changed = another(&path, defaults.pointer(&format!("/{}", path.replace('.', "/"))).unwrap());
+        let mut values = base.clone();
+        set(&mut values, &path, changed.clone());
+        assert_ne!(render("medley", &values), of_base, "`{path}`: {changed} changes nothing");
+    }
+}
+
+#[test]
+fn no_role_has_a_wildcard_reaches_secrets_or_widens_itself() {
+    let mut seen = 0;
+    for (name, values) in SETS {
+        for role in documents(&render("medley", &json_of(values))).iter().filter(|object| kind(object).ends_with("Role")) {
+            for rule in role["rules"].as_array().expect("a role has rules") {
+                seen += 1;
+                let words: BTreeSet<_> = ["apiGroups", "resources", "verbs"].iter().flat_map(|field| strings(&rule[*field])).collect();
+                for never in ["*", "secrets", "pods/exec", "pods/attach", "serviceaccounts/token", "escalate", "bind", "impersonate"] {
+                    assert!(!words.contains(never), "{name}: {} {} grants `{never}`: {rule}", kind(role), role["metadata"]["name"]);
+                }
+                assert!(!words.iter().any(|word| word.contains('*')), "{name}: a wildcard in {rule}");
+                assert!(rule.get("nonResourceURLs").is_none(), "{name}: {rule}");
+            }
+        }
+    }
+    assert!(seen > 40, "the rules were not found: {seen}");
+}
+
+#[test]
+fn both_modes_grant_the_same_where_the_operator_works_and_the_lease_only_at_home() {
+    let find = |values: Value, wanted: &str| -> BTreeMap<String, Value> {
+        let name = |role: &Value| format!("{}/{}", role["metadata"]["namespace"].as_str().unwrap_or("-"), role["metadata"]["name"].as_str().unwrap());
+        documents(&render("medley", &values)).into_iter().filter(|o| kind(o) == wanted).map(|o| (name(&o), o["rules"].clone())).collect()
+    };
+    let wide = find(json!({"clusterWide": true, "rbac": {"userRoles": false}}), "ClusterRole");
+    let rules = &wide["-/medley"];
+    assert_eq!(wide.len(), 1);
+    let home = find(json!({"clusterWide": true}), "Role");
+    assert_eq!(home.keys().collect::<Vec<_>>(), ["home/medley-lease"]);
+    let listed = find(json!({"namespaces": ["a", "b"]}), "Role");
+    assert_eq!(listed.keys().collect::<Vec<_>>(), ["a/medley", "b/medley", "home/medley-lease"]);
+    assert_eq!((&listed["a/medley"], &listed["b/medley"]), (rules, rules));
+    assert_eq!(listed["home/medley-lease"], home["home/medley-lease"]);
+    let own = find(json!({}), "Role");
+    assert_eq!(own.keys().collect::<Vec<_>>(), ["home/medley", "home/medley-lease"]);
+    assert_eq!(&own["home/medley"], rules);
+    assert!(find(json!({"rbac": {"userRoles": false}}), "ClusterRole").is_empty(), "a namespaced install needs no cluster-wide grant");
+    for rule in home["home/medley-lease"].as_array().unwrap() {
+        let named = strings(&rule["resourceNames"]) == BTreeSet::from(["medley".to_owned()]);
+        assert!(named || strings(&rule["verbs"]) == BTreeSet::from(["create".to_owned()]), "a lease of another name is reached: {rule}");
+    }
+}
+
+#[test]
+fn the_operator_learns_where_to_work_and_who_it_is() {
+    for (values, namespaces) in [(json!({}), "home"), (json!({"namespaces": ["a", "b"]}), "a,b"), (json!({"clusterWide": true}), "")] {
+        let pod = pod(&values);
+        let env: BTreeMap<_, _> =
+            pod["containers"][0]["env"].as_array().unwrap().iter().map(|entry| (entry["name"].as_str().unwrap(), entry)).collect();
+        assert_eq!(env["MEDLEY_NAMESPACES"]["value"], namespaces);
+        assert_eq!(env["MEDLEY_LEASE_NAMESPACE"]["value"], "home");
+        assert_eq!(env["POD_NAME"]["valueFrom"]["fieldRef"]["fieldPath"], "metadata.name");
+        assert_eq!(env["MEDLEY_LISTEN"]["value"], "0.0.0.0:8080");
+        assert_eq!(pod["containers"][0]["args"], json!(["operator"]));
+    }
+}
+
+#[test]
+fn the_pods_fulfil_the_restricted_standard_whatever_the_values() {
+    for (name, values) in SETS {
+        let pod = pod(&json_of(values));
+        let security = &pod["securityContext"];
+        assert_eq!((&security["runAsNonRoot"], &security["runAsUser"]), (&json!(true), &json!(65532)), "{name}");
+        assert_eq!(security["seccompProfile"]["type"], "RuntimeDefault", "{name}");
+        for container in pod["containers"].as_array().unwrap() {
+            let security = &container["securityContext"];
+            assert_eq!(security["allowPrivilegeEscalation"], false, "{name}");
+            assert_eq!(security["readOnlyRootFilesystem"], true, "{name}");
+            assert_eq!(security["capabilities"], json!({"drop": ["ALL"]}), "{name}");
+        }
+        for forbidden in ["hostNetwork", "hostPID", "hostIPC", "volumes", "initContainers"] {
+            assert!(pod.get(forbidden).is_none(), "{name}: {forbidden}");
+        }
+    }
+}
+
+#[test]
+fn the_priority_classes_are_those_of_the_urgencies_in_their_order() {
+    let classes: BTreeMap<_, _> = documents(&render("medley", &json!({})))
+        .into_iter()
+        .filter(|object| kind(object) == "PriorityClass")
+        .map(|class| (class["metadata"]["name"].as_str().unwrap().to_owned(), class))
+        .collect();
+    assert_eq!(classes.len(), Urgency::ALL.len());
+    let values: Vec<_> = Urgency::ALL.iter().map(|urgency| classes[urgency.priority_class()]["value"].as_i64().unwrap()).collect();
+    assert_eq!(values, [10_000, 300_000, 500_000, 700_000, 900_000]);
+    for urgency in Urgency::ALL {
+        let policy = if urgency >= Urgency::Asap { "PreemptLowerPriority" } else { "Never" };
+        assert_eq!(classes[urgency.priority_class()]["preemptionPolicy"], policy, "{urgency:?}");
+    }
+}
+
+#[test]
+fn the_chart_of_kinds_renders_the_generated_kinds_unchanged_but_kept() {
+    let (generated, copies) = (yaml_files(&Path::new(ROOT).join("crds")), yaml_files(&chart_dir("medley-crds").join("files")));
+    assert!(!generated.is_empty(), "crds/ holds no YAML: run `cargo run -- crds --out crds`");
+    let how = "run `cp crds/*.yaml charts/medley-crds/files/`";
+    assert_eq!(generated.keys().collect::<Vec<_>>(), copies.keys().collect::<Vec<_>>(), "other files than in crds/: {how}");
+    for (name, content) in &generated {
+        assert!(copies[name] == *content, "charts/medley-crds/files/{name} is not the same as crds/{name}: {how}");
+    }
+    for keep in [true, false] {
+        let rendered = documents(&render("medley-crds", &json!({ "keep": keep })));
+        let mut wanted: Vec<Value> = generated.values().map(|content| serde_saphyr::from_str(content).unwrap()).collect();
+        for crd in &mut wanted {
+            if keep {
+                set(crd, "metadata.annotations", json!({"helm.sh/resource-policy": "keep"}));
+            }
+        }
+        assert_eq!(by_name(&rendered), by_name(&wanted), "keep: {keep}");
+    }
+}
+
+fn by_name(crds: &[Value]) -> BTreeMap<String, Value> {
+    crds.iter().map(|crd| (crd["metadata"]["name"].as_str().unwrap().to_owned(), as_floats(crd))).collect()
+}
+
+/// YAML writers differ in how they write a whole number; its value counts.
+fn as_floats(value: &Value) -> Value {
+    match value {
+        Value::Number(number) => json!(number.as_f64()),
+        Value::Array(items) => items.iter().map(as_floats).collect(),
+        Value::Object(fields) => Value::Object(fields.iter().map(|(name, value)| (name.clone(), as_floats(value))).collect()),
+        other => other.clone(),
+    }
+}
+
+// ---- helm and kubeconform
+
+/// A program of the harness's cache, or of the `PATH`.
+fn tool(name: &str) -> PathBuf {
+    let dirs = env::var_os("MEDLEY_CLUSTER_BIN").or_else(|| env::var_os("PATH")).unwrap_or_default();
+    env::split_paths(&dirs).map(|dir| dir.join(name)).find(|path| path.is_file()).unwrap_or_else(|| {
+        panic!(
+            "`{name}` is neither in MEDLEY_CLUSTER_BIN nor on the PATH. `make test` builds it and says where it is; \
+             by hand: MEDLEY_CLUSTER_BIN=$(cargo run -q -p medley-harness --bin cluster -- build) cargo test --test charts"
+        )
+    })
+}
+
+fn run(command: &mut Command) -> Output {
+    command.output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"))
+}
+
+fn helm_template(chart: &str, values: &Value) -> Output {
+    let file = scratch("values").join(format!("{}.json", unique()));
+    fs::write(&file, values.to_string()).unwrap();
+    run(Command::new(tool("helm")).args(["template", "medley"]).arg(chart_dir(chart)).args(["--namespace", "home", "--values"]).arg(&file))
+}
+
+fn render(chart: &str, values: &Value) -> String {
+    let out = helm_template(chart, values);
+    assert!(out.status.success(), "{chart} with {values}: {}", text(&out));
+    String::from_utf8(out.stdout).unwrap()
+}
+
+fn conforms(schemas: &Path, manifests: &str, skip: &str, skipped: u32) -> Result<(), String> {
+    let file = scratch("manifests").join(format!("{}.yaml", unique()));
+    fs::write(&file, manifests).unwrap();
+    let location = format!("{}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json", schemas.display());
+    let mut command = Command::new(tool("kubeconform"));
+    let out = run(command.args(["-strict", "-output", "json", "-summary", "-skip", skip, "-schema-location", &location]).arg(&file));
+    let report: Value = serde_json::from_slice(&out.stdout).map_err(|_| text(&out))?;
+    let (summary, objects) = (&report["summary"], documents(manifests).len());
+    if out.status.success() && summary["skipped"] == skipped && summary["valid"] == objects - skipped as usize {
+        return Ok(());
+    }
+    Err(format!("of {objects} objects: {report:#}"))
+}
+
+/// JSON schemas of Kubernetes' own kinds, from the OpenAPI document in the module that the local cluster is built from.
+fn write_schemas(dir: &Path) {
+    let out = run(Command::new("go")
+        .args(["mod", "download", "-json", "k8s.io/kubernetes"])
+        .current_dir(Path::new(ROOT).join("tests/harness/cluster/tools")));
+    assert!(out.status.success(), "the source of Kubernetes' schemas cannot be had: {}", text(&out));
+    let module: Value = serde_json::from_slice(&out.stdout).unwrap();
+    let document = Path::new(module["Dir"].as_str().unwrap()).join("api/openapi-spec/swagger.json");
+    let mut document: Value = serde_json::from_str(&read(&document)).unwrap();
+    let definitions = document["definitions"].as_object_mut().unwrap();
+    for (name, definition) in definitions.iter_mut() {
+        if name.ends_with(".IntOrString") {
+            *definition = json!({"oneOf": [{"type": "string"}, {"type": "integer"}]});
+        } else if name.ends_with(".Quantity") {
+            *definition = json!({"oneOf": [{"type": "string"}, {"type": "number"}]});
+        } else if definition.get("properties").is_some() {
+            definition["additionalProperties"] = json!(false);
+        }
+        // a kind of one group and version; the others, such as DeleteOptions, are never in a manifest
+        if let Some([gvk]) = definition["x-kubernetes-group-version-kind"].as_array().map(Vec::as_slice) {
+            let part = |field: &str| gvk[field].as_str().unwrap().split('.').next().unwrap().to_lowercase();
+            let parts: Vec<_> = [part("kind"), part("group"), part("version")].into_iter().filter(|part| !part.is_empty()).collect();
+            let schema = json!({"$ref": format!("_definitions.json#/definitions/{name}")});
+            fs::write(dir.join(format!("{}.json", parts.join("-"))), schema.to_string()).unwrap();
+        }
+    }
+    fs::write(dir.join("_definitions.json"), json!({"definitions": definitions}).to_string()).unwrap();
+}
+
+// ---- values
+
+/// Paths of all values that are not a section of others.
+fn leaves(prefix: &str, value: &Value, paths: &mut Vec<String>) {
+    for (name, value) in value.as_object().unwrap() {
+        let path = format!("{prefix}{name}");
+        if value.as_object().is_some_and(|fields| !fields.is_empty()) {
+            leaves(&format!("{path}."), value, paths);
+        } else {
+            paths.push(path);
+        }
+    }
+}
+
+/// A permitted value that differs from the default.
+fn another(path: &str, default: &Value) -> Value {
+    match path {
+        "image.digest" => json!(format!("sha256:{}", "0".repeat(64))),
+        "image.pullPolicy" => json!("Never"),
+        "log.format" => json!("text"),
+        "http.address" => json!("[::]"),
+        "replicas" => json!(5),
+        "networkPolicy.scrapeFrom" | "networkPolicy.dns.to" | "networkPolicy.apiServer.to" => json!([{"podSelector": {}}]),
+        "networkPolicy.calls" => json!([]),
+        "tolerations" => json!([{"operator": "Exists"}]),
+        "affinity" => json!({"podAntiAffinity": {}}),
+        "topologySpreadConstraints" => json!([{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}]),
+        "networkPolicy.dns.ports" | "networkPolicy.apiServer.ports" => json!([1234]),
+        _ => match default {
+            Value::Bool(value) => json!(!value),
+            Value::Number(value) => json!(value.as_i64().unwrap() + 1),
+            Value::Array(_) => json!(["other"]),
+            Value::Object(_) => json!({"other": "value"}),
+            Value::String(text) if text.ends_with('s') => json!(format!("{}s", text.trim_end_matches('s').parse::<u32>().unwrap() + 1)),
+            Value::String(text) if text.ends_with("Mi") => json!("128Mi"),
+            Value::String(text) if text.ends_with('m') => json!("75m"),
+            _ => json!("other"),
+        },
+    }
+}
+
+fn set(values: &mut Value, path: &str, value: Value) {
+    let (parents, last) = path.rsplit_once('.').unwrap_or(("", path));
+    let mut place = values;
+    for name in parents.split('.').filter(|name| !name.is_empty()) {
+        place = place.as_object_mut().unwrap().entry(name).or_insert_with(|| Value::Object(Map::new()));
+    }
+    place[last] = value;
+}
+
+// ---- small things
+
+fn pod(values: &Value) -> Value {
+    let objects = documents(&render("medley", values));
+    let deployment = objects.iter().find(|object| kind(object) == "Deployment").expect("a Deployment is rendered");
+    deployment["spec"]["template"]["spec"].clone()
+}
+
+fn documents(manifests: &str) -> Vec<Value> {
+    let documents: Vec<Value> = serde_saphyr::from_multiple(manifests).unwrap();
+    documents.into_iter().filter(|document| !document.is_null()).collect()
+}
+
+fn kind(object: &Value) -> &str {
+    object["kind"].as_str().expect("every object has a kind")
+}
+
+fn strings(list: &Value) -> BTreeSet<String> {
+    list.as_array().into_iter().flatten().map(|item| item.as_str().unwrap().to_owned()).collect()
+}
+
+fn chart_dir(chart: &str) -> PathBuf {
+    Path::new(ROOT).join("charts").join(chart)
+}
+
+fn json_of(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
+}
+
+fn yaml_files(dir: &Path) -> BTreeMap<String, String> {
+    let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("cannot read {}: {error}", dir.display()));
+    let paths = entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    paths.map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), read(&path))).collect()
+}
+
+fn scratch(name: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("charts").join(name);
+    fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+fn unique() -> String {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn text(out: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
+}

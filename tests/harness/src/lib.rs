@@ -1,0 +1,5 @@
+//! Test harness of medley.
+
+pub mod cluster;
+pub mod conformance;
+pub mod simulated;

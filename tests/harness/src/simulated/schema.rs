@@ -1,0 +1,90 @@
+//! What does a custom resource's schema make of an object? Unknown fields are pruned, missing ones defaulted,
+//! and the result is judged by structure (`validate`) and by CEL rules (`rules`).
+
+use super::{error::Cause, rules::Rules, validate};
+use kube::core::cel::apply_defaults;
+use serde_json::Value;
+
+/// The structural schema of a custom resource, with its compiled rules.
+#[derive(Debug)]
+pub(super) struct Schema {
+    tree: Value,
+    has_defaults: bool,
+    rules: Rules,
+}
+
+impl Schema {
+    /// # Errors
+    /// A CEL rule that the engine cannot compile, named with its text.
+    pub(super) fn new(tree: Value) -> Result<Self, String> {
+        let rules = Rules::compile(&tree)?;
+        Ok(Self { has_defaults: mentions_default(&tree), rules, tree })
+    }
+
+    /// The object as the server stores it: unknown fields and unwanted nulls dropped, defaults filled in.
+    pub(super) fn settle(&self, object: &mut Value) {
+        prune(object, &self.tree, true);
+        if self.has_defaults {
+            *object = apply_defaults(&self.tree, object);
+        }
+    }
+
+    /// Only the pruning.
+    pub(super) fn prune(&self, object: &mut Value) {
+        prune(object, &self.tree, true);
+    }
+
+    /// Appends everything wrong with `object`. What was already so in the same place of `old` is tolerated (ratcheting).
+    pub(super) fn judge(&self, object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+        validate::structure(&self.tree, object, old, causes);
+        if !causes.iter().any(Cause::blocks_rules) {
+            self.rules.check(object, old, causes);
+        } else if !self.rules.is_empty() {
+            let message = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+            causes.push(Cause::invalid("", &Value::Null, message));
+        }
+    }
+}
+
+fn mentions_default(schema: &Value) -> bool {
+    match schema {
+        Value::Object(map) => map.contains_key("default") || map.values().any(mentions_default),
+        Value::Array(items) => items.iter().any(mentions_default),
+        _ => false,
+    }
+}
+
+fn prune(value: &mut Value, schema: &Value, root: bool) {
+    match value {
+        Value::Object(map) => {
+            let properties = schema["properties"].as_object();
+            let additional = &schema["additionalProperties"];
+            let keeps_unknown = schema["x-kubernetes-preserve-unknown-fields"] == true;
+            let embedded = root || schema["x-kubernetes-embedded-resource"] == true;
+            map.retain(|name, child| {
+                if embedded && matches!(name.as_str(), "apiVersion" | "kind" | "metadata") {
+                    return true;
+                }
+                let known = properties.and_then(|p| p.get(name));
+                let sub = match (known, additional) {
+                    (Some(sub), _) => sub,
+                    (None, Value::Object(_)) => additional,
+                    (None, Value::Bool(true)) => return true,
+                    (None, _) => return keeps_unknown,
+                };
+                if child.is_null() {
+                    // A null in a place that cannot be null is as good as absent.
+                    return sub["nullable"] == true;
+                }
+                prune(child, sub, false);
+                true
+            });
+        }
+        Value::Array(items) => {
+            for item in items {
+                prune(item, &schema["items"], false);
+            }
+        }
+        _ => {}
+    }
+}
