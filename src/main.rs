@@ -12,12 +12,15 @@ struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Run the operator.
+    Operator(medley::cli::operator::Args),
     /// Write the custom resource definitions as YAML.
     Crds(medley::cli::crds::Args),
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().command {
+        Command::Operator(args) => medley::cli::operator::run(&args),
         Command::Crds(args) => medley::cli::crds::run(&args),
     }
 }

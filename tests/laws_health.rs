@@ -1,4 +1,5 @@
 //! Laws of health: for all sequences of probe outcomes.
+#![allow(clippy::unwrap_used)] // helpers of tests: a failure is a failed test
 
 use jiff::Timestamp;
 use medley::{

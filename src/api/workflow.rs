@@ -165,7 +165,7 @@ pub struct Retry {
     /// Kinds of failure that are tried again; Connection, Timeout, Overloaded, ServerError and PodLost when not set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10), extend("x-kubernetes-list-type" = "set"))]
-    pub on: Vec<ErrorClass>,
+    pub errors: Vec<ErrorClass>,
 }
 
 /// Waiting time before attempt n+1: `min(max, initial × factor^(n-1))`, less a random part of up to `jitter` percent.

@@ -18,7 +18,7 @@ use super::{
 pub const DESCRIPTION: &str = "One execution of a Workflow. It pins the Workflow's revision, so that a later change does not touch it.";
 
 /// What to run.
-#[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "medley.health",
     version = "v1alpha1",

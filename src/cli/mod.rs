@@ -1,3 +1,5 @@
 //! The commands.
+
 pub mod crds;
+pub mod operator;
 pub mod reference;

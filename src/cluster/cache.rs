@@ -4,7 +4,7 @@
 //! Kubernetes 1.35). A watch that lags behind cannot bring back an older version, and a relist cannot lose a newer one.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -27,12 +27,28 @@ pub struct Cache<K> {
 #[derive(Debug)]
 struct Inner<K> {
     objects: BTreeMap<Key, Arc<K>>,
-    /// Objects of a list that is under way.
-    listing: Option<BTreeMap<Key, Arc<K>>>,
+    /// Objects of lists that are under way, by scope.
+    listing: HashMap<Scope, BTreeMap<Key, Arc<K>>>,
+    /// Scopes that are watched and whose first list has not been read.
+    awaited: HashSet<Scope>,
     /// Own writes that no watch event has confirmed: their resource versions.
     unconfirmed: HashMap<Key, u64>,
-    /// The highest resource version that the watch has brought.
-    seen: u64,
+    /// The highest resource version that a watch has brought, by namespace.
+    seen: HashMap<String, u64>,
+}
+
+impl<K> Inner<K> {
+    fn saw(&mut self, key: &Key, version: u64) {
+        let seen = self.seen.entry(key.namespace.clone()).or_insert(0);
+        *seen = version.max(*seen);
+    }
+}
+
+/// What one watch covers: one namespace, or all when `None`.
+pub type Scope = Option<String>;
+
+fn covers(scope: &Scope, key: &Key) -> bool {
+    scope.as_ref().is_none_or(|namespace| *namespace == key.namespace)
 }
 
 /// What an event changed.
@@ -58,7 +74,13 @@ pub fn version<K: Resource>(object: &K) -> u64 {
 
 impl<K> Default for Cache<K> {
     fn default() -> Self {
-        let inner = Inner { objects: BTreeMap::new(), listing: None, unconfirmed: HashMap::new(), seen: 0 };
+        let inner = Inner {
+            objects: BTreeMap::new(),
+            listing: HashMap::new(),
+            awaited: HashSet::new(),
+            unconfirmed: HashMap::new(),
+            seen: HashMap::new(),
+        };
         Self { inner: RwLock::new(inner), ready: watch::Sender::new(false) }
     }
 }
@@ -126,7 +148,7 @@ impl<K: Object> Cache<K> {
             let newer = match i.objects.get(&key) {
                 Some(present) => self::version(present.as_ref()) < version,
                 // not there although the watch is further on: deleted since
-                None => i.seen < version,
+                None => i.seen.get(&key.namespace).is_none_or(|&seen| seen < version),
             };
             if newer {
                 i.objects.insert(key.clone(), Arc::new(object));
@@ -147,7 +169,7 @@ impl<K: Object> Cache<K> {
     pub fn applied(&self, object: K) -> Option<Change<K>> {
         let (key, version) = (key(&object), version(&object));
         self.write(|i| {
-            i.seen = i.seen.max(version);
+            i.saw(&key, version);
             if i.unconfirmed.get(&key).is_some_and(|&v| v <= version) {
                 i.unconfirmed.remove(&key);
             }
@@ -165,7 +187,7 @@ impl<K: Object> Cache<K> {
     pub fn deleted(&self, object: &K) -> Option<Change<K>> {
         let (key, version) = (key(object), version(object));
         self.write(|i| {
-            i.seen = i.seen.max(version);
+            i.saw(&key, version);
             let present = i.objects.get(&key)?;
             // an object of the same name may have been made since
             if present.uid() != object.uid() && self::version(present.as_ref()) > version {
@@ -177,21 +199,26 @@ impl<K: Object> Cache<K> {
         })
     }
 
+    /// A watch of this scope will fill the cache: it is not ready before that watch's first list.
+    pub fn expect(&self, scope: &Scope) {
+        self.write(|i| i.awaited.insert(scope.clone()));
+    }
+
     /// A list begins.
-    pub fn list_begins(&self) {
-        self.write(|i| i.listing = Some(BTreeMap::new()));
+    pub fn list_begins(&self, scope: &Scope) {
+        self.write(|i| i.listing.insert(scope.clone(), BTreeMap::new()));
     }
 
     /// One object of the list.
-    pub fn listed(&self, object: K) {
+    pub fn listed(&self, scope: &Scope, object: K) {
         self.write(|i| {
-            i.seen = i.seen.max(version(&object));
             let key = key(&object);
+            i.saw(&key, version(&object));
             let newest = match i.objects.get(&key) {
                 Some(present) if version(present.as_ref()) > version(&object) => present.clone(),
                 _ => Arc::new(object),
             };
-            if let Some(listing) = &mut i.listing {
+            if let Some(listing) = i.listing.get_mut(scope) {
                 listing.insert(key, newest);
             }
         });
@@ -199,21 +226,25 @@ impl<K: Object> Cache<K> {
 
     /// The list is complete. Own writes that it does not hold are either newer than it or deleted since: they stay, and
     /// their keys are given back for a live read.
-    pub fn list_ends(&self) -> Vec<Key> {
-        let doubtful = self.write(|i| {
-            let mut fresh = i.listing.take().unwrap_or_default();
+    pub fn list_ends(&self, scope: &Scope) -> Vec<Key> {
+        let (doubtful, complete) = self.write(|i| {
+            let mut fresh = i.listing.remove(scope).unwrap_or_default();
             let mut doubtful = Vec::new();
-            for key in i.unconfirmed.keys() {
+            for key in i.unconfirmed.keys().filter(|k| covers(scope, k)) {
                 if let (false, Some(own)) = (fresh.contains_key(key), i.objects.get(key)) {
                     fresh.insert(key.clone(), own.clone());
                     doubtful.push(key.clone());
                 }
             }
-            i.objects = fresh;
-            i.unconfirmed.retain(|k, _| doubtful.contains(k));
-            doubtful
+            i.objects.retain(|k, _| !covers(scope, k));
+            i.objects.extend(fresh);
+            i.unconfirmed.retain(|k, _| !covers(scope, k) || doubtful.contains(k));
+            i.awaited.remove(scope);
+            (doubtful, i.awaited.is_empty())
         });
-        self.ready.send_replace(true);
+        if complete {
+            self.ready.send_replace(true);
+        }
         doubtful
     }
 }
@@ -254,12 +285,12 @@ mod tests {
     #[test]
     fn a_relist_keeps_newer_own_writes_and_asks_about_them() {
         let cache = Cache::default();
-        cache.list_begins();
-        cache.list_ends();
+        cache.list_begins(&None);
+        cache.list_ends(&None);
         cache.wrote(object("mine", "1", 105));
-        cache.list_begins();
-        cache.listed(object("other", "2", 90));
-        assert_eq!(cache.list_ends(), [Key::new("n", "mine")]);
+        cache.list_begins(&None);
+        cache.listed(&None, object("other", "2", 90));
+        assert_eq!(cache.list_ends(&None), [Key::new("n", "mine")]);
         assert_eq!(held(&cache, "mine"), Some(105));
         cache.gone(&Key::new("n", "mine"));
         assert_eq!(held(&cache, "mine"), None);
@@ -271,9 +302,9 @@ mod tests {
         cache.applied(object("a", "1", 10));
         cache.applied(object("b", "2", 11));
         cache.wrote(object("b", "2", 20));
-        cache.list_begins();
-        cache.listed(object("b", "2", 11));
-        cache.list_ends();
+        cache.list_begins(&None);
+        cache.listed(&None, object("b", "2", 11));
+        cache.list_ends(&None);
         assert_eq!((held(&cache, "a"), held(&cache, "b")), (None, Some(20)));
     }
 

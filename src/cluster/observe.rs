@@ -306,6 +306,9 @@ pub fn pod_view(pod: &Pod) -> PodView {
     let container = status.container_statuses.iter().flatten().find(|c| c.name == render::pod::CONTAINER);
     let state = container.and_then(|c| c.state.clone()).unwrap_or_default();
     let ended = state.terminated;
+    // a pod that was preempted, drained or evicted carries this condition, and its container's code is only a consequence
+    let disrupted = pod.metadata.deletion_timestamp.is_some()
+        || status.conditions.iter().flatten().any(|c| c.type_ == "DisruptionTarget" && c.status == "True");
     let at = ended.as_ref().and_then(|t| t.finished_at.as_ref()).map(|t| t.0);
     match status.phase.as_deref() {
         Some("Succeeded") => PodView::Succeeded {
@@ -313,8 +316,7 @@ pub fn pod_view(pod: &Pod) -> PodView {
             at: at.unwrap_or(Timestamp::UNIX_EPOCH),
         },
         Some("Failed") => PodView::Failed {
-            // a pod that was evicted or preempted says so itself; its container's code is only a consequence
-            exit_code: if status.reason.is_some() { None } else { ended.as_ref().map(|t| t.exit_code) },
+            exit_code: if status.reason.is_some() || disrupted { None } else { ended.as_ref().map(|t| t.exit_code) },
             reason: status.reason.or_else(|| ended.and_then(|t| t.reason)),
             at,
         },

@@ -3,8 +3,9 @@
 use std::{fmt::Debug, sync::Arc};
 
 use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::NamespaceResourceScope;
 use kube::{
-    Api, ResourceExt,
+    Api, Client, Resource, ResourceExt,
     core::DeserializeGuard,
     runtime::{
         WatchStreamExt,
@@ -15,7 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cluster::cache::{Cache, Change, Object},
+    cluster::cache::{Cache, Change, Object, Scope},
     core::name::Key,
     telemetry::{self, Metrics},
 };
@@ -25,10 +26,10 @@ const WATCH_SECONDS: u32 = 50;
 
 /// What a watch needs.
 pub struct Watch<K> {
+    /// How to reach the API server.
+    pub client: Client,
     /// Where to watch: one namespace or all.
-    pub api: Api<DeserializeGuard<K>>,
-    /// The same, for live reads; one for each object since its namespace may differ.
-    pub live: Box<dyn Fn(&Key) -> Api<K> + Send + Sync>,
+    pub scope: Scope,
     /// Only objects with these labels; all when `None`.
     pub labels: Option<&'static str>,
     /// Where objects go.
@@ -37,14 +38,14 @@ pub struct Watch<K> {
     pub prune: fn(&mut K),
     /// Told of every change.
     pub changed: Box<dyn Fn(&Change<K>) + Send + Sync>,
-    /// Told when an object cannot be read: `(key, error)`.
+    /// Counters.
     pub metrics: Metrics,
 }
 
 /// Watches until stopped.
 pub async fn watch<K>(watch: Watch<K>, stop: CancellationToken)
 where
-    K: Object + DeserializeOwned + Debug,
+    K: Object + Resource<Scope = NamespaceResourceScope> + DeserializeOwned + Debug,
 {
     let kind = K::kind(&()).into_owned();
     let label = telemetry::Kind { kind: kind.clone() };
@@ -52,7 +53,11 @@ where
     if let Some(labels) = watch.labels {
         config = config.labels(labels);
     }
-    let mut stream = watcher(watch.api.clone(), config).default_backoff().boxed();
+    let api: Api<DeserializeGuard<K>> = match &watch.scope {
+        Some(namespace) => Api::namespaced(watch.client.clone(), namespace),
+        None => Api::all(watch.client.clone()),
+    };
+    let mut stream = watcher(api, config).default_backoff().boxed();
     let mut malformed = std::collections::BTreeSet::<Key>::new();
     let mut relisted = std::collections::BTreeSet::<Key>::new();
     loop {
@@ -62,17 +67,17 @@ where
         };
         match event {
             Ok(Some(Event::Init)) => {
-                watch.cache.list_begins();
+                watch.cache.list_begins(&watch.scope);
                 relisted.clear();
             }
             Ok(Some(Event::InitApply(guard))) => {
                 if let Some(object) = readable(guard, &kind, &mut malformed, watch.prune) {
-                    watch.cache.listed(object);
+                    watch.cache.listed(&watch.scope, object);
                 }
             }
             Ok(Some(Event::InitDone)) => {
                 let before = watch.cache.keys();
-                for key in watch.cache.list_ends() {
+                for key in watch.cache.list_ends(&watch.scope) {
                     reread(&watch, &key).await;
                 }
                 relisted.extend(before);
@@ -138,9 +143,10 @@ fn readable<K: Object>(
 
 async fn reread<K>(watch: &Watch<K>, key: &Key)
 where
-    K: Object + DeserializeOwned + Debug,
+    K: Object + Resource<Scope = NamespaceResourceScope> + DeserializeOwned + Debug,
 {
-    let answer = tokio::time::timeout(std::time::Duration::from_secs(5), (watch.live)(key).get_opt(&key.name)).await;
+    let live: Api<K> = Api::namespaced(watch.client.clone(), &key.namespace);
+    let answer = tokio::time::timeout(std::time::Duration::from_secs(5), live.get_opt(&key.name)).await;
     match answer {
         Ok(Ok(Some(mut object))) => {
             object.managed_fields_mut().clear();

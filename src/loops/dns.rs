@@ -128,7 +128,8 @@ mod tests {
             (b"mute", _) => return None,
             _ => 0,
         };
-        let mut out = vec![query[0], query[1], 0x81, 0x80 | code, 0, 1, 0, u8::try_from(data.len()).unwrap(), 0, 0, 0, 0];
+        let mut out =
+            vec![query[0], query[1], 0x81, 0x80 | code, 0, 1, 0, u8::try_from(data.len()).unwrap(), 0, 0, 0, 0];
         out.extend_from_slice(question);
         for rdata in data {
             out.extend_from_slice(&[0xc0, 12, 0, u8::try_from(record).unwrap(), 0, 1, 0, 0, 0, 42]);

@@ -1,5 +1,10 @@
 //! Long-lived tasks, one file each.
 
+pub mod dispatcher;
 pub mod dns;
 pub mod prober;
+pub mod reconciler;
 pub mod resolver;
+pub mod runs;
+pub mod services;
+pub mod workflows;

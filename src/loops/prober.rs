@@ -300,7 +300,13 @@ impl<I: ProbeIo> Prober<I> {
 
 /// From 0 to 1, and for the same endpoint always the same.
 fn spread(key: &Key, endpoint: &Endpoint) -> f64 {
-    name::chance(&[&key.namespace, &key.name, &endpoint.interface, &endpoint.address.to_string(), &endpoint.port.to_string()])
+    name::chance(&[
+        &key.namespace,
+        &key.name,
+        &endpoint.interface,
+        &endpoint.address.to_string(),
+        &endpoint.port.to_string(),
+    ])
 }
 
 #[cfg(test)]

@@ -92,11 +92,16 @@ impl<I> Resolver<I> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes these the hosts of a service. A new one is looked up at once. Setting the same again does nothing.
+    /// Makes these the hosts of a service. A new one is looked up at once; one that is known already, from another service, is
+    /// reported at once. Setting the same again does nothing.
     pub fn set_hosts(&self, key: &Key, hosts: BTreeSet<String>) {
         let mut guard = self.lock();
         let state = &mut *guard;
-        let old = if hosts.is_empty() { state.services.remove(key) } else { state.services.insert(key.clone(), hosts.clone()) };
+        let old = if hosts.is_empty() {
+            state.services.remove(key)
+        } else {
+            state.services.insert(key.clone(), hosts.clone())
+        };
         let old = old.unwrap_or_default();
         for gone in old.difference(&hosts) {
             if let Some(host) = state.hosts.get_mut(gone) {
@@ -107,16 +112,22 @@ impl<I> Resolver<I> {
                 }
             }
         }
+        let mut known = false;
         for new in hosts.difference(&old) {
             let host = state.hosts.entry(new.clone()).or_insert_with(|| {
                 state.dirty.insert(new.clone());
                 Host::default()
             });
+            known |= host.lookup.is_some();
             host.users.insert(key.clone());
         }
-        if !state.dirty.is_empty() {
-            drop(guard);
+        let dirty = !state.dirty.is_empty();
+        drop(guard);
+        if dirty {
             self.changed.notify_one();
+        }
+        if known {
+            (self.report)(key);
         }
     }
 
@@ -212,7 +223,13 @@ impl<I: LookupIo> Resolver<I> {
     /// A resolver without hosts. `report` is called from its tasks and must not block.
     #[must_use]
     pub fn new(io: I, report: Report) -> Arc<Self> {
-        Arc::new(Self { io, report, slots: Semaphore::new(CONCURRENCY), state: Mutex::default(), changed: Notify::new() })
+        Arc::new(Self {
+            io,
+            report,
+            slots: Semaphore::new(CONCURRENCY),
+            state: Mutex::default(),
+            changed: Notify::new(),
+        })
     }
 
     /// Looks up until `stop`. When it returns, no lookup is under way and nothing is known any more.

@@ -153,7 +153,9 @@ async fn a_family_that_fails_keeps_its_addresses_while_the_other_moves() {
     let bench = Bench::new();
     let v6: Vec<Ipv6Addr> = vec!["2001:db8::1".parse().unwrap()];
     let ttl = Duration::from_secs(3600);
-    bench.script.put("a.example", Answer { v4: Ok(vec![[192, 0, 2, 1].into()]), v6: Ok(v6), ttl: Duration::from_secs(5) });
+    bench
+        .script
+        .put("a.example", Answer { v4: Ok(vec![[192, 0, 2, 1].into()]), v6: Ok(v6), ttl: Duration::from_secs(5) });
     bench.set(&pacs(), &["a.example"]);
     pass(1).await;
     let half = Answer { v4: Ok(vec![[192, 0, 2, 2].into()]), v6: Err(LookupFailure::Timeout), ttl };
@@ -175,6 +177,11 @@ async fn a_name_that_several_services_use_is_looked_up_once_and_told_to_all() {
     pass(1).await;
     assert_eq!(bench.script.starts("a.example"), [0]);
     assert_eq!(bench.reports.lock().unwrap().len(), 2);
+    let late = Key::new("neurology", "pacs");
+    bench.set(&late, &["a.example"]);
+    assert_eq!(bench.addresses(&late), ["192.0.2.1"]);
+    assert_eq!(bench.reports.lock().unwrap().last(), Some(&late), "who comes late is told what is known");
+    bench.resolver.forget(&late);
     bench.resolver.forget(&pacs());
     pass(10).await;
     assert_eq!(bench.script.starts("a.example"), [0, 10], "the other service still asks");

@@ -190,7 +190,10 @@ mod tests {
         assert_eq!(probe(&target(port, http())).await, ProbeOutcome::Answered);
         let request = task.await.unwrap();
         assert!(request.starts_with("GET /fhir/metadata?_summary=true HTTP/1.1\r\n"), "{request}");
-        assert!(request.contains("host: ehr.example:8080\r\n") && request.contains("connection: close\r\n"), "{request}");
+        assert!(
+            request.contains("host: ehr.example:8080\r\n") && request.contains("connection: close\r\n"),
+            "{request}"
+        );
     }
 
     #[tokio::test]

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
-        core::v1::{Container, ContainerPort, GRPCAction, HTTPGetAction, PodSpec, PodTemplateSpec, Probe, TCPSocketAction},
+        core::v1::{
+            Container, ContainerPort, GRPCAction, HTTPGetAction, PodSpec, PodTemplateSpec, Probe, TCPSocketAction,
+        },
     },
     apimachinery::pkg::{
         apis::meta::v1::{LabelSelector, ObjectMeta},
@@ -75,7 +77,9 @@ fn template(owner: &Owner, spec: &MedicalServiceSpec, workload: &Workload) -> Po
             containers: vec![Container {
                 name: CONTAINER.to_owned(),
                 image: Some(workload.image.clone()),
-                image_pull_policy: Some(workload.image_pull_policy.unwrap_or(ImagePullPolicy::IfNotPresent).as_str().to_owned()),
+                image_pull_policy: Some(
+                    workload.image_pull_policy.unwrap_or(ImagePullPolicy::IfNotPresent).as_str().to_owned(),
+                ),
                 command: pod_template::words(&workload.command),
                 args: pod_template::words(&workload.args),
                 env: pod_template::env(&workload.env),
@@ -144,7 +148,12 @@ pub(super) mod tests {
     };
 
     pub(in crate::render) fn owner() -> Owner {
-        Owner { kind: "MedicalService", namespace: "radiology".to_owned(), name: "reader".to_owned(), uid: "u1".to_owned() }
+        Owner {
+            kind: "MedicalService",
+            namespace: "radiology".to_owned(),
+            name: "reader".to_owned(),
+            uid: "u1".to_owned(),
+        }
     }
 
     pub(in crate::render) fn interface(name: &str, port: u16, protocol: Protocol) -> Interface {
@@ -225,7 +234,8 @@ pub(super) mod tests {
     fn the_interface_that_asks_for_a_probe_is_the_one_that_is_probed() {
         let mut web = interface("web", 80, Protocol::Http);
         web.target_port = Some(8042);
-        web.http = Some(HttpInterface { base_path: Some("/app".to_owned()), health_path: Some("/ok?deep=1".to_owned()) });
+        web.http =
+            Some(HttpInterface { base_path: Some("/app".to_owned()), health_path: Some("/ok?deep=1".to_owned()) });
         web.probe = Some(Set { interval: Some(Span::from_secs(120)), failure_threshold: Some(5), ..Set::default() });
         let probe = container(&spec(vec![interface("dicom", 104, Protocol::Dicom), web])).readiness_probe.unwrap();
         let get = probe.http_get.unwrap();

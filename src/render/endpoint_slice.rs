@@ -135,7 +135,8 @@ mod tests {
 
     #[test]
     fn a_slice_reads_back_as_it_was_wished() {
-        let addresses = vec![("192.0.2.1".parse().unwrap(), Some("north".to_owned())), ("192.0.2.2".parse().unwrap(), None)];
+        let addresses =
+            vec![("192.0.2.1".parse().unwrap(), Some("north".to_owned())), ("192.0.2.2".parse().unwrap(), None)];
         let wish = SliceWish {
             interface: "dicom".to_owned(),
             port: 104,

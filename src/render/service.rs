@@ -41,7 +41,10 @@ fn port(interface: &Interface) -> ServicePort {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{api::Protocol, render::deployment::tests::{interface, owner}};
+    use crate::{
+        api::Protocol,
+        render::deployment::tests::{interface, owner},
+    };
 
     #[test]
     fn every_port_has_a_name_and_says_what_it_speaks() {

@@ -270,7 +270,7 @@ impl Reader<'_> {
             Some((Action::Call(Box::new(call)), CALL_TIMEOUT, safety))
         } else if let Some(container) = &step.container {
             let declared: BTreeSet<&str> = container.env.iter().map(|v| v.name.as_str()).collect();
-            let mut words = |reader: &mut Self, field: &str, list: &[String]| -> Option<Vec<Template>> {
+            let words = |reader: &mut Self, field: &str, list: &[String]| -> Option<Vec<Template>> {
                 list.iter()
                     .enumerate()
                     .map(|(w, text)| {

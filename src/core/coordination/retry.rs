@@ -27,7 +27,7 @@ impl RetryPolicy {
     #[must_use]
     pub fn new(retry: Option<&Retry>, safety: Safety) -> Self {
         let backoff = retry.and_then(|r| r.backoff.as_ref());
-        let on = match (retry.map(|r| r.on.as_slice()), safety) {
+        let on = match (retry.map(|r| r.errors.as_slice()), safety) {
             (Some(on), _) if !on.is_empty() => on.to_vec(),
             (_, Safety::Idempotent) => ErrorClass::RETRIED_BY_DEFAULT.to_vec(),
             (_, Safety::AtMostOnce) => vec![ErrorClass::Connection, ErrorClass::Overloaded],
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn only_named_classes_are_tried_again() {
-        let p = policy(json!({"limit": 1, "on": ["Rejected"]}));
+        let p = policy(json!({"limit": 1, "errors": ["Rejected"]}));
         assert!(p.wait(1, ErrorClass::Rejected, "s").is_some());
         assert!(p.wait(1, ErrorClass::Timeout, "s").is_none());
         let careful = RetryPolicy::new(Some(&serde_json::from_value(json!({"limit": 1})).unwrap()), Safety::AtMostOnce);

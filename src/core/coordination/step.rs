@@ -46,12 +46,13 @@ pub(super) fn advance(flow: &mut Flow<'_>, definition: &Definition, place: usize
     let step = &definition.steps[place];
     let Some(present) = flow.status.steps.get(&step.name).cloned() else {
         let ready = step.after.iter().all(|&a| flow.is_done(&definition.steps[a].name));
-        if ready && !flow.failing {
+        if ready && !flow.failing && !flow.view.draining {
             begin(flow, step);
         }
         return;
     };
     match present.phase {
+        StepPhase::Waiting | StepPhase::Retrying if flow.view.draining => {}
         StepPhase::Waiting if !flow.failing => attempt(flow, step, present),
         StepPhase::Retrying if !flow.failing => match present.wake_at {
             Some(at) if at > flow.now => flow.wake(at),

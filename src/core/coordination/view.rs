@@ -44,6 +44,8 @@ pub struct View<'a> {
     pub in_flight: Vec<Attempt>,
     /// Lease transitions of this leader.
     pub epoch: i64,
+    /// This process is about to hand over: what is at work is brought to its end, nothing new begins.
+    pub draining: bool,
 }
 
 /// Where a run's definition is.

@@ -29,10 +29,14 @@ mod tests {
 
     #[test]
     fn addresses_that_no_endpoint_can_have_are_refused() {
-        for text in ["127.0.0.1", "0.0.0.0", "169.254.1.1", "224.0.0.1", "::", "::1", "fe80::1", "ff02::1", "::ffff:127.0.0.1"] {
+        for text in
+            ["127.0.0.1", "0.0.0.0", "169.254.1.1", "224.0.0.1", "::", "::1", "fe80::1", "ff02::1", "::ffff:127.0.0.1"]
+        {
             assert_eq!(usable(text.parse().unwrap()), None, "{text}");
         }
-        for (text, expected) in [("192.0.2.1", "192.0.2.1"), ("2001:DB8::1", "2001:db8::1"), ("::ffff:192.0.2.1", "192.0.2.1")] {
+        for (text, expected) in
+            [("192.0.2.1", "192.0.2.1"), ("2001:DB8::1", "2001:db8::1"), ("::ffff:192.0.2.1", "192.0.2.1")]
+        {
             assert_eq!(usable(text.parse().unwrap()), Some(expected.parse().unwrap()), "{text}");
         }
     }

@@ -3,9 +3,7 @@
 use std::{collections::BTreeSet, fmt};
 
 use k8s_openapi::{
-    api::{
-        apps::v1::Deployment, core::v1::Service, discovery::v1::EndpointSlice, policy::v1::PodDisruptionBudget,
-    },
+    api::{apps::v1::Deployment, core::v1::Service, discovery::v1::EndpointSlice, policy::v1::PodDisruptionBudget},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 

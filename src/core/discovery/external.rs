@@ -269,15 +269,17 @@ impl<'a> Past<'a> {
 
     /// The entry of a host that has no address.
     fn placeholder(&self, blind: &Blind<'_>, now: Timestamp) -> EndpointStatus {
-        let since = self.told.get(&(blind.host, None)).map_or(now, |e| e.since);
+        let told = self.told.get(&(blind.host, None));
+        // a new leader has not looked it up yet: what the last one found still stands
+        let before = told.map_or(EndpointReason::NotProbed, |e| e.reason);
         EndpointStatus {
             address: blind.host.to_owned(),
             interface: None,
             host: Some(blind.host.to_owned()),
             zone: blind.zone.map(str::to_owned),
             ready: false,
-            reason: if blind.failed { EndpointReason::DnsFailed } else { EndpointReason::NotProbed },
-            since,
+            reason: if blind.failed { EndpointReason::DnsFailed } else { before },
+            since: told.map_or(now, |e| e.since),
         }
     }
 }

@@ -12,6 +12,8 @@ mod external;
 pub mod lookup;
 mod pods;
 mod rollout;
+#[cfg(test)]
+mod scenarios;
 pub mod service;
 mod status;
 pub mod target;

@@ -34,9 +34,9 @@ pub(super) fn endpoints(view: &ServiceView<'_>, owner: &Owner, now: Timestamp) -
             let seen = Seen { ready, reason, zone: endpoint.zone.clone() };
             // while a pod moves from one slice to another it may be in both: ready wins, then the lower reason, so that the
             // order of the slices does not matter
-            let better = pods.get(&address).is_none_or(|old| {
-                (!seen.ready, seen.reason, &seen.zone) < (!old.ready, old.reason, &old.zone)
-            });
+            let better = pods
+                .get(&address)
+                .is_none_or(|old| (!seen.ready, seen.reason, &seen.zone) < (!old.ready, old.reason, &old.zone));
             if better {
                 pods.insert(address, seen);
             }
@@ -54,7 +54,15 @@ pub(super) fn endpoints(view: &ServiceView<'_>, owner: &Owner, now: Timestamp) -
         .map(|(address, seen)| {
             let address = address.to_string();
             let since = told.get(address.as_str()).filter(|e| e.ready == seen.ready).map_or(now, |e| e.since);
-            EndpointStatus { address, interface: None, host: None, zone: seen.zone, ready: seen.ready, reason: seen.reason, since }
+            EndpointStatus {
+                address,
+                interface: None,
+                host: None,
+                zone: seen.zone,
+                ready: seen.ready,
+                reason: seen.reason,
+                since,
+            }
         })
         .collect()
 }

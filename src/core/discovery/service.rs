@@ -57,7 +57,10 @@ pub fn decide(view: &ServiceView<'_>, now: Timestamp) -> ServiceDecision {
             findings.programmed = programmed(view, &decision);
         }
         None => {
-            findings.problems.push("spec: exactly one of workload, select and external must be set; set one and remove the others".to_owned());
+            findings.problems.push(
+                "spec: exactly one of workload, select and external must be set; set one and remove the others"
+                    .to_owned(),
+            );
             findings.endpoints = view.service.status.iter().flat_map(|s| s.endpoints.clone()).collect();
         }
     }
@@ -115,7 +118,9 @@ fn give_way(view: &ServiceView<'_>, owner: &Owner, decision: &mut ServiceDecisio
         (OwnedKind::PodDisruptionBudget, view.budget.map(|o| &o.metadata)),
     ];
     for (kind, metadata) in present {
-        let Some(ownership) = metadata.map(|m| Ownership::of(owner, m)).filter(|o| *o != Ownership::Ours) else { continue };
+        let Some(ownership) = metadata.map(|m| Ownership::of(owner, m)).filter(|o| *o != Ownership::Ours) else {
+            continue;
+        };
         if !decision.wanted.iter().any(|w| w.kind() == kind) {
             continue;
         }
@@ -159,19 +164,10 @@ fn unwanted(view: &ServiceView<'_>, owner: &Owner, decision: &ServiceDecision) -
     list
 }
 
-/// Whether the Service and every slice that is wanted exist.
+/// Whether the Service is there. The slices are written before the status that speaks of them, so they need not be waited for:
+/// another address family must not make a service unready for a moment.
 fn programmed(view: &ServiceView<'_>, decision: &ServiceDecision) -> bool {
-    let slices: BTreeSet<&str> = view.slices.iter().filter_map(|s| s.metadata.name.as_deref()).collect();
-    let mut service = false;
-    let slices_there = decision.wanted.iter().all(|w| match w {
-        Wanted::Service(_) => {
-            service = view.core_service.is_some();
-            true
-        }
-        Wanted::EndpointSlice(_) => slices.contains(w.name()),
-        Wanted::Deployment(_) | Wanted::PodDisruptionBudget(_) => true,
-    });
-    service && slices_there
+    view.core_service.is_some() && decision.wanted.iter().any(|w| w.kind() == OwnedKind::Service)
 }
 
 /// The status, when it is another one, and the events of the change.

@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::{decision::OwnedKind, rollout::Rollout, view::{Ownership, ServiceView}};
+use super::{
+    decision::OwnedKind,
+    rollout::Rollout,
+    view::{Ownership, ServiceView},
+};
 use crate::{
     api::{
         MedicalServiceStatus,
@@ -74,7 +78,8 @@ pub(super) fn status(view: &ServiceView<'_>, findings: &Findings, now: Timestamp
 
     let ready = findings.endpoints.iter().filter(|e| e.ready).count();
     let total = findings.endpoints.len();
-    let (name, namespace) = (metadata.name.as_deref().unwrap_or_default(), metadata.namespace.as_deref().unwrap_or_default());
+    let (name, namespace) =
+        (metadata.name.as_deref().unwrap_or_default(), metadata.namespace.as_deref().unwrap_or_default());
     MedicalServiceStatus {
         observed_generation: metadata.generation,
         conditions: conditions.into_list(),
@@ -112,8 +117,12 @@ fn verdict(view: &ServiceView<'_>, findings: &Findings) -> Verdict {
             ready: true,
             stalled: false,
             reason: "Programmed",
-            message: if rollout.is_some() { "named in cluster DNS, workload rolled out" } else { "named in cluster DNS" }
-                .to_owned(),
+            message: if rollout.is_some() {
+                "named in cluster DNS, workload rolled out"
+            } else {
+                "named in cluster DNS"
+            }
+            .to_owned(),
         },
     }
 }
@@ -152,7 +161,8 @@ fn reachable(findings: &Findings) -> (State, &'static str, String) {
 /// What people should know of the step from one status to the next.
 pub(super) fn notes(old: Option<&MedicalServiceStatus>, new: &MedicalServiceStatus) -> Vec<Note> {
     let mut notes = Vec::new();
-    let before = |type_| old.and_then(|s| condition::find(&s.conditions, type_)).map(|c| (c.status.as_str(), c.reason.as_str()));
+    let before =
+        |type_| old.and_then(|s| condition::find(&s.conditions, type_)).map(|c| (c.status.as_str(), c.reason.as_str()));
     if let Some(ready) = condition::find(&new.conditions, READY) {
         let was = before(READY);
         match (ready.status.as_str(), ready.reason.as_str()) {
@@ -186,7 +196,8 @@ fn endpoint_notes(old: Option<&MedicalServiceStatus>, new: &MedicalServiceStatus
         old.iter().flat_map(|s| &s.endpoints).map(|e| ((&e.address, &e.interface), e.ready)).collect();
     let mut notes = Vec::new();
     for endpoint in &new.endpoints {
-        let (Some(interface), Some(&ready)) = (&endpoint.interface, was.get(&(&endpoint.address, &endpoint.interface))) else {
+        let (Some(interface), Some(&ready)) = (&endpoint.interface, was.get(&(&endpoint.address, &endpoint.interface)))
+        else {
             continue;
         };
         let place = format!("interface {interface} at {}", endpoint.address);
@@ -226,10 +237,16 @@ const fn advice(reason: EndpointReason) -> &'static str {
         EndpointReason::DnsFailed => "check the host name and the cluster's name servers",
         EndpointReason::TcpRefused => "nothing listens on the port; check that the process runs and the port is right",
         EndpointReason::TcpTimeout => "no connection within the timeout; check firewalls and the host",
-        EndpointReason::TcpFailed => "the network says that there is no way, or the connection broke; check routes and the host",
-        EndpointReason::HttpTimeout => "connected, but no answer within the timeout; check the service's load, or set probe.timeout",
+        EndpointReason::TcpFailed => {
+            "the network says that there is no way, or the connection broke; check routes and the host"
+        }
+        EndpointReason::HttpTimeout => {
+            "connected, but no answer within the timeout; check the service's load, or set probe.timeout"
+        }
         EndpointReason::HttpInvalid => "what answers does not speak HTTP; check port and protocol",
-        EndpointReason::HttpStatus => "the answer's status is not from 200 to 399; check the probe's path and the service",
+        EndpointReason::HttpStatus => {
+            "the answer's status is not from 200 to 399; check the probe's path and the service"
+        }
         EndpointReason::PodNotReady => "the pods' readiness probes fail or have not passed yet; look at the pods",
         EndpointReason::Terminating => "the pods are being stopped",
     }

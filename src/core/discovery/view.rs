@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::{
-    api::{
-        apps::v1::Deployment, core::v1::Service, discovery::v1::EndpointSlice, policy::v1::PodDisruptionBudget,
-    },
+    api::{apps::v1::Deployment, core::v1::Service, discovery::v1::EndpointSlice, policy::v1::PodDisruptionBudget},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
@@ -85,11 +83,12 @@ impl Ownership {
         if owner.controls(object) {
             return Self::Ours;
         }
-        let former = object
-            .owner_references
-            .iter()
-            .flatten()
-            .any(|r| r.controller == Some(true) && r.kind == owner.kind && r.name == owner.name && r.api_version == crate::api::API_VERSION);
+        let former = object.owner_references.iter().flatten().any(|r| {
+            r.controller == Some(true)
+                && r.kind == owner.kind
+                && r.name == owner.name
+                && r.api_version == crate::api::API_VERSION
+        });
         if former { Self::Former } else { Self::Foreign }
     }
 }

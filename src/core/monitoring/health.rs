@@ -223,6 +223,9 @@ mod tests {
         assert!(ready.ready());
         assert_eq!(Health::seeded(&status(false, EndpointReason::NotProbed)).state(), State::Unknown);
         let failed = Health::seeded(&status(false, EndpointReason::TcpTimeout));
-        assert_eq!((failed.state(), failed.reason(), failed.since()), (State::Unhealthy, EndpointReason::TcpTimeout, at(5)));
+        assert_eq!(
+            (failed.state(), failed.reason(), failed.since()),
+            (State::Unhealthy, EndpointReason::TcpTimeout, at(5))
+        );
     }
 }

@@ -28,19 +28,19 @@ pub struct Case {
     pub run: fn(Lab) -> BoxFuture<'static, anyhow::Result<()>>,
 }
 
-macro_rules! cases {
+macro_rules! list_cases {
     ($($name:ident),* $(,)?) => {
-        pub(super) fn cases() -> Vec<$crate::conformance::Case> {
+        pub(super) fn all() -> Vec<$crate::conformance::Case> {
             vec![$($crate::conformance::Case { name: stringify!($name), run: |lab| Box::pin($name(lab)) }),*]
         }
     };
 }
-use cases;
+use list_cases;
 
 /// All cases.
 #[must_use]
 pub fn cases() -> Vec<Case> {
-    [writing::cases(), applying::cases(), builtin::cases(), deleting::cases(), watching::cases(), schema::cases()].into_iter().flatten().collect()
+    [writing::all(), applying::all(), builtin::all(), deleting::all(), watching::all(), schema::all()].into_iter().flatten().collect()
 }
 
 /// Where a case works.
@@ -175,8 +175,8 @@ fn refused(answer: Answer, code: u16, reason: &str) -> anyhow::Result<Box<Status
 
 /// (field, message) of each cause of a refusal, sorted.
 fn causes(status: &Status) -> Vec<(String, String)> {
-    let details = status.details.clone().unwrap_or_default();
-    let mut causes: Vec<_> = details.causes.into_iter().map(|c| (c.field, c.message)).collect();
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let mut causes: Vec<_> = causes.map(|c| (c.field.clone(), c.message.clone())).collect();
     causes.sort();
     causes
 }

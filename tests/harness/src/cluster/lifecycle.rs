@@ -109,7 +109,7 @@ pub async fn run(request: &Request, command: &[OsString], progress: Progress<'_>
     };
     prepare(request.profile, progress)?;
     let latest = Cell::new(None);
-    let supervised = tokio::select! {
+    let mut supervised = tokio::select! {
         supervised = wait_turn(request, &spec, &layout, &latest, progress) => supervised?,
         number = interrupted() => {
             // the supervisor has seen that nobody waits for the cluster any more
@@ -119,22 +119,29 @@ pub async fn run(request: &Request, command: &[OsString], progress: Progress<'_>
             return Ok(128 + number);
         }
     };
-    let mut child = match start(command, &spec, &layout) {
-        Ok(child) => child,
-        Err(error) => {
-            supervised.end(&layout, request.profile).await?;
-            return Err(error);
-        }
-    };
     let code = tokio::select! {
-        status = child.wait() => code(status.context("waiting for the command")?),
-        number = interrupted() => {
-            end_command(&mut child).await?;
-            128 + number
-        }
+        code = attend(command, &spec, &layout, &mut supervised) => code,
+        number = interrupted() => Ok(128 + number),
     };
     supervised.end(&layout, request.profile).await?;
-    Ok(code)
+    code
+}
+
+/// Runs the command to its end, or to the cluster's.
+async fn attend(
+    command: &[OsString],
+    spec: &Spec,
+    layout: &Layout,
+    supervised: &mut Supervised,
+) -> Result<u8> {
+    let mut child = start(command, spec, layout)?;
+    tokio::select! {
+        status = child.wait() => Ok(code(status.context("waiting for the command")?)),
+        () = supervised.ended() => {
+            end_command(&mut child).await?;
+            bail!("the cluster `{}` was taken down or killed while the command ran", layout.name)
+        }
+    }
 }
 
 async fn wait_turn(
@@ -309,107 +316,4 @@ fn prepare(profile: Profile, progress: Progress<'_>) -> Result<()> {
         images::ensure(progress)?;
     }
     Ok(())
-}
-
-enum Start {
-    Ready(Box<Supervised>),
-    Busy(String),
-}
-
-/// A supervisor and the pipes to it; dropping them ends it, and its cluster, unless it was detached.
-struct Supervised {
-    child: Child,
-    input: ChildStdin,
-    reports: Lines<BufReader<ChildStdout>>,
-}
-
-impl Supervised {
-    /// Starts a supervisor, whose process goes to `latest`, and waits until the cluster is up.
-    async fn start(
-        spec: &Spec,
-        layout: &Layout,
-        latest: &Cell<Option<Record>>,
-        progress: Progress<'_>,
-    ) -> Result<Start> {
-        let log = layout.lock.with_file_name("supervisor.log");
-        if let Some(dir) = log.parent() {
-            fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
-        }
-        // not the owner's: a pipe from the owner would never end while the cluster is up
-        let errors = File::options()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .with_context(|| format!("opening {}", log.display()))?;
-        let mut child = Command::new("/proc/self/exe")
-            .arg("supervise")
-            .arg(serde_json::to_string(spec)?)
-            .current_dir("/")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(errors)
-            .spawn()
-            .context("starting the supervisor")?;
-        latest.set(
-            child
-                .id()
-                .and_then(|pid| Record::of(i32::try_from(pid).ok()?)),
-        );
-        let input = child
-            .stdin
-            .take()
-            .context("the supervisor has no standard input")?;
-        let output = child
-            .stdout
-            .take()
-            .context("the supervisor has no standard output")?;
-        let mut supervised = Self {
-            child,
-            input,
-            reports: BufReader::new(output).lines(),
-        };
-        while let Some(line) = supervised
-            .reports
-            .next_line()
-            .await
-            .context("hearing from the supervisor")?
-        {
-            match serde_json::from_str(&line)
-                .with_context(|| format!("the supervisor said `{line}`"))?
-            {
-                Report::Progress(text) => progress(&text),
-                Report::Ready => return Ok(Start::Ready(Box::new(supervised))),
-                Report::Busy(text) => return Ok(Start::Busy(text)),
-                Report::Failed(text) => {
-                    bail!("the cluster `{}` did not come up: {text}", layout.name)
-                }
-            }
-        }
-        bail!(
-            "the supervisor of `{}` ended without a word; see {}",
-            layout.name,
-            log.display()
-        );
-    }
-
-    async fn detach(mut self) -> Result<()> {
-        self.input
-            .write_all(format!("{DETACH}\n").as_bytes())
-            .await
-            .context("detaching from the supervisor")?;
-        self.input
-            .flush()
-            .await
-            .context("detaching from the supervisor")
-    }
-
-    /// Has the cluster taken down and waits for it.
-    async fn end(mut self, layout: &Layout, profile: Profile) -> Result<()> {
-        drop(self.input);
-        let ended = timeout(Duration::from_secs(60), self.child.wait()).await;
-        if matches!(&ended, Ok(Ok(status)) if status.success()) {
-            return Ok(());
-        }
-        down(layout, Some(profile)).map(|_| ())
-    }
 }

@@ -1,10 +1,10 @@
 //! Cases about server-side apply to a custom resource.
 
-use super::{Lab, cases, causes, ok, probe::probe, probe::probe_with, refused, same, version};
+use super::{Lab, list_cases, causes, ok, probe::probe, probe::probe_with, refused, same, version};
 use anyhow::ensure;
 use serde_json::{Value, json};
 
-cases!(
+list_cases!(
     an_apply_creates_and_the_same_again_changes_nothing,
     an_apply_without_a_manager_is_refused,
     an_apply_removes_what_its_manager_no_longer_sends,

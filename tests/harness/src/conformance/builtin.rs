@@ -1,10 +1,10 @@
 //! Cases about the built-in kinds that medley writes.
 
-use super::{Lab, cases, causes, merge_into, named, ok, refused, same, version};
+use super::{Lab, list_cases, causes, merge_into, named, ok, refused, same, version};
 use anyhow::ensure;
 use serde_json::{Value, json};
 
-cases!(
+list_cases!(
     a_deployment_applied_twice_changes_once,
     containers_and_variables_merge_by_name,
     a_service_keeps_ports_by_number_and_protocol,

@@ -1,10 +1,10 @@
 //! Cases about deletion, finalizers and the garbage collector.
 
-use super::{Lab, cases, causes, named, ok, probe::probe, probe::probe_with, refused, same, version};
+use super::{Lab, list_cases, causes, named, ok, probe::probe, probe::probe_with, refused, same, version};
 use anyhow::ensure;
 use serde_json::{Value, json};
 
-cases!(
+list_cases!(
     a_delete_answers_with_the_identity_of_what_went,
     a_delete_of_another_incarnation_conflicts,
     a_delete_of_another_version_conflicts,

@@ -1,7 +1,7 @@
 //! Cases about the schema of a custom resource: pruning, structure, CEL rules.
 
 use super::{
-    Answer, Lab, cases, causes, named, ok,
+    Answer, Lab, list_cases, causes, named, ok,
     probe::{GROUP, define, definition, probe},
     refused, same,
 };
@@ -9,7 +9,7 @@ use anyhow::ensure;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-cases!(
+list_cases!(
     unknown_fields_are_dropped_except_where_they_are_kept,
     nulls_stay_only_where_they_are_allowed,
     each_breach_of_structure_is_named_with_its_field,

@@ -1,10 +1,10 @@
 //! Cases about lists and watches.
 
-use super::{Lab, cases, ok, probe::probe, probe::probe_with, refused, same, version};
+use super::{Lab, list_cases, ok, probe::probe, probe::probe_with, refused, same, version};
 use anyhow::ensure;
 use serde_json::{Value, json};
 
-cases!(
+list_cases!(
     a_list_is_sorted_and_has_a_version,
     labels_select_by_equality_set_and_presence,
     fields_select_by_name_and_unknown_ones_are_refused,

@@ -1,10 +1,10 @@
 //! Cases about creates, replaces and patches.
 
-use super::{Lab, cases, causes, named, ok, probe::probe, probe::probe_with, refused, same, version};
+use super::{Lab, list_cases, causes, named, ok, probe::probe, probe::probe_with, refused, same, version};
 use anyhow::ensure;
 use serde_json::{Value, json};
 
-cases!(
+list_cases!(
     a_created_object_gets_uid_version_time_and_first_generation,
     a_name_can_be_taken_only_once,
     what_is_not_there_is_not_found,

@@ -2,7 +2,6 @@
 //! and the result is judged by structure (`validate`) and by CEL rules (`rules`).
 
 use super::{error::Cause, rules::Rules, validate};
-use kube::core::cel::apply_defaults;
 use serde_json::Value;
 
 /// The structural schema of a custom resource, with its compiled rules.
@@ -25,7 +24,7 @@ impl Schema {
     pub(super) fn settle(&self, object: &mut Value) {
         prune(object, &self.tree, true);
         if self.has_defaults {
-            *object = apply_defaults(&self.tree, object);
+            fill(object, &self.tree);
         }
     }
 
@@ -51,6 +50,30 @@ fn mentions_default(schema: &Value) -> bool {
         Value::Object(map) => map.contains_key("default") || map.values().any(mentions_default),
         Value::Array(items) => items.iter().any(mentions_default),
         _ => false,
+    }
+}
+
+/// Fills in defaults, those inside a default too.
+fn fill(value: &mut Value, schema: &Value) {
+    match value {
+        Value::Object(map) => {
+            for (name, sub) in schema["properties"].as_object().into_iter().flatten() {
+                if let Some(default) = sub.get("default") {
+                    map.entry(name.clone()).or_insert_with(|| default.clone());
+                }
+                if let Some(child) = map.get_mut(name) {
+                    fill(child, sub);
+                }
+            }
+            if schema["additionalProperties"].is_object() {
+                let known = |name: &str| schema["properties"].get(name).is_some();
+                for (_, child) in map.iter_mut().filter(|(name, _)| !known(name)) {
+                    fill(child, &schema["additionalProperties"]);
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| fill(item, &schema["items"])),
+        _ => {}
     }
 }
 

@@ -157,7 +157,8 @@ pub(super) struct State {
 impl State {
     pub(super) fn new(clock: Clock, history_limit: usize) -> Self {
         let mut state = Self {
-            rv: 1,
+            // Above every version that a caller may make up as long gone.
+            rv: 100,
             clock,
             tables: Vec::new(),
             by_resource: HashMap::new(),

@@ -1,0 +1,161 @@
+//! Calls of workflow steps: started once, their outcome kept until the run's status holds it.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::{sync::Notify, task::AbortHandle};
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    cluster::clock::Clock,
+    core::{
+        coordination::{
+            outcome::{CallOutcome, CallResult},
+            view::{Attempt, StartCall},
+        },
+        name::Key,
+    },
+    medical::http::CallIo,
+    telemetry::{Metrics, ServiceCall},
+};
+
+/// Told when a run has an outcome that it does not know of.
+pub type Report = Box<dyn Fn(&Key) + Send + Sync>;
+
+/// Calls under way and outcomes that no status holds yet, by the run's UID.
+pub struct Dispatcher<I> {
+    io: I,
+    clock: Clock,
+    report: Report,
+    metrics: Metrics,
+    tasks: TaskTracker,
+    quiet: Notify,
+    state: Mutex<HashMap<String, Calls>>,
+}
+
+#[derive(Default)]
+struct Calls {
+    in_flight: HashMap<Attempt, AbortHandle>,
+    outcomes: HashMap<Attempt, CallOutcome>,
+}
+
+impl<I: CallIo> Dispatcher<I> {
+    /// A dispatcher without calls. `report` must not block.
+    #[must_use]
+    pub fn new(io: I, clock: Clock, metrics: Metrics, report: Report) -> Arc<Self> {
+        Arc::new(Self { io, clock, report, metrics, tasks: TaskTracker::new(), quiet: Notify::new(), state: Mutex::default() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Calls>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Attempts under way, and outcomes.
+    #[must_use]
+    pub fn known(&self, uid: &str) -> (Vec<Attempt>, std::collections::BTreeMap<Attempt, CallOutcome>) {
+        let state = self.lock();
+        state.get(uid).map_or_else(Default::default, |calls| {
+            let mut in_flight: Vec<Attempt> = calls.in_flight.keys().cloned().collect();
+            in_flight.sort();
+            (in_flight, calls.outcomes.iter().map(|(a, o)| (a.clone(), o.clone())).collect())
+        })
+    }
+
+    /// Starts a call, unless it is under way or over.
+    pub fn start(self: &Arc<Self>, key: &Key, uid: &str, call: StartCall) {
+        let mut state = self.lock();
+        let calls = state.entry(uid.to_owned()).or_default();
+        let attempt = call.attempt.clone();
+        if calls.in_flight.contains_key(&attempt) || calls.outcomes.contains_key(&attempt) {
+            return;
+        }
+        let (this, key, uid) = (Arc::clone(self), key.clone(), uid.to_owned());
+        let task = self.tasks.spawn(async move {
+            let what = this.io.call(&call).await;
+            let outcome = match &what {
+                CallResult::Answered(_) => "answered",
+                CallResult::Failed { class, .. } => word(*class),
+            };
+            this.metrics.calls.get_or_create(&ServiceCall { outcome }).inc();
+            let at = this.clock.now();
+            let told = {
+                let mut state = this.lock();
+                state.get_mut(&uid).is_some_and(|calls| {
+                    let wanted = calls.in_flight.remove(&call.attempt).is_some();
+                    if wanted {
+                        calls.outcomes.insert(call.attempt.clone(), CallOutcome { at, what });
+                    }
+                    wanted
+                })
+            };
+            if told {
+                (this.report)(&key);
+            }
+        });
+        calls.in_flight.insert(attempt, task.abort_handle());
+    }
+
+    /// Drops a call: nobody waits for its outcome.
+    pub fn stop(&self, uid: &str, attempt: &Attempt) {
+        if let Some(handle) = self.lock().get_mut(uid).and_then(|c| c.in_flight.remove(attempt)) {
+            handle.abort();
+        }
+    }
+
+    /// Forgets outcomes that a status holds now.
+    pub fn settled<'a>(&self, uid: &str, attempts: impl IntoIterator<Item = &'a Attempt>) {
+        let mut state = self.lock();
+        if let Some(calls) = state.get_mut(uid) {
+            for attempt in attempts {
+                calls.outcomes.remove(attempt);
+            }
+            if calls.in_flight.is_empty() && calls.outcomes.is_empty() {
+                state.remove(uid);
+                self.quiet.notify_waiters();
+            }
+        }
+    }
+
+    /// Drops all calls of a run that is gone.
+    pub fn forget(&self, uid: &str) {
+        if let Some(calls) = self.lock().remove(uid) {
+            calls.in_flight.values().for_each(AbortHandle::abort);
+        }
+    }
+
+    /// Drops all calls: this process no longer leads.
+    pub fn clear(&self) {
+        for (_, calls) in self.lock().drain() {
+            calls.in_flight.values().for_each(AbortHandle::abort);
+        }
+    }
+
+    /// Waits until nothing is under way and all outcomes are settled.
+    pub async fn idle(&self) {
+        loop {
+            let quiet = self.quiet.notified();
+            if self.lock().values().all(|c| c.in_flight.is_empty() && c.outcomes.is_empty()) {
+                return;
+            }
+            quiet.await;
+        }
+    }
+}
+
+const fn word(class: crate::api::ErrorClass) -> &'static str {
+    use crate::api::ErrorClass as E;
+    match class {
+        E::Connection => "connection",
+        E::Timeout => "timeout",
+        E::Overloaded => "overloaded",
+        E::ServerError => "server_error",
+        E::Rejected => "rejected",
+        E::InvalidResult => "invalid_result",
+        E::ContainerFailed => "container_failed",
+        E::PodNotStarted => "pod_not_started",
+        E::PodLost => "pod_lost",
+        E::Configuration => "configuration",
+    }
+}

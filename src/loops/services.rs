@@ -1,0 +1,153 @@
+//! Services: observe, decide, perform — objects first, then the status that reports them.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::{Resource, ResourceExt};
+
+use crate::{
+    api::MedicalService,
+    cluster::{
+        cache::Cache,
+        clock::Clock,
+        error::{Class, Error},
+        notes::Notes,
+        observe::{Caches, owner_of_service},
+        perform::{Writable, Writer},
+    },
+    core::{
+        discovery::{
+            decision::{OwnedKind, Wanted},
+            service::decide,
+            view::ServiceView,
+        },
+        name::Key,
+    },
+    loops::{
+        prober::{ProbeIo, Prober},
+        reconciler::Reconcile,
+        resolver::{LookupIo, Resolver},
+    },
+    render::Owner,
+};
+
+/// What is needed to look after services.
+pub struct Services<P, L> {
+    /// What is known.
+    pub caches: Caches,
+    /// Who writes.
+    pub writer: Writer,
+    /// Who probes hosts outside the cluster.
+    pub prober: Arc<Prober<P>>,
+    /// Who looks up their names.
+    pub resolver: Arc<Resolver<L>>,
+    /// The time.
+    pub clock: Clock,
+    /// Who tells people.
+    pub notes: Notes,
+    /// The cluster's DNS domain.
+    pub cluster_domain: String,
+}
+
+impl<P: ProbeIo, L: LookupIo> Reconcile for Services<P, L> {
+    const KIND: &'static str = "MedicalService";
+
+    async fn reconcile(&self, key: &Key) -> Result<Option<Timestamp>, Error> {
+        let Some(service) = self.caches.services.get(key) else {
+            self.prober.forget(key);
+            self.resolver.forget(key);
+            return Ok(None);
+        };
+        self.writer.term()?;
+        let slices = self.caches.slices_of(&key.namespace, &key.name);
+        let deployment = self.caches.deployments.get(key);
+        let core_service = self.caches.core_services.get(key);
+        let budget = self.caches.budgets.get(key);
+        let (lookups, health) = (self.resolver.lookups(key), self.prober.health(key));
+        let decision = decide(
+            &ServiceView {
+                service: &service,
+                cluster_domain: &self.cluster_domain,
+                deployment: deployment.as_deref(),
+                core_service: core_service.as_deref(),
+                budget: budget.as_deref(),
+                slices: slices.iter().map(AsRef::as_ref).collect(),
+                lookups: &lookups,
+                health: &health,
+            },
+            self.clock.now(),
+        );
+        self.resolver.set_hosts(key, decision.hosts);
+        self.prober.set_targets(key, decision.probes);
+        let owner = owner_of_service(&service);
+        for wanted in &decision.wanted {
+            match wanted {
+                Wanted::Deployment(o) => self.apply(o.as_ref(), &self.caches.deployments, &owner).await?,
+                Wanted::Service(o) => self.apply(o.as_ref(), &self.caches.core_services, &owner).await?,
+                Wanted::EndpointSlice(o) => self.apply(o.as_ref(), &self.caches.slices, &owner).await?,
+                Wanted::PodDisruptionBudget(o) => self.apply(o.as_ref(), &self.caches.budgets, &owner).await?,
+            }
+        }
+        for (kind, name) in &decision.unwanted {
+            let key = Key::new(&key.namespace, name);
+            match kind {
+                OwnedKind::Deployment => self.remove(&key, &self.caches.deployments).await?,
+                OwnedKind::Service => self.remove(&key, &self.caches.core_services).await?,
+                OwnedKind::EndpointSlice => self.remove(&key, &self.caches.slices).await?,
+                OwnedKind::PodDisruptionBudget => self.remove(&key, &self.caches.budgets).await?,
+            }
+        }
+        let about = service.object_ref(&());
+        if let Some(status) = decision.status {
+            let mut next = MedicalService::clone(&service);
+            next.status = Some(status);
+            match self.writer.replace_status(&next).await {
+                Ok(mut written) => {
+                    written.managed_fields_mut().clear();
+                    self.caches.services.wrote(written);
+                }
+                Err(error) if error.class() == Class::Conflict => {
+                    self.reread(key).await?;
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.notes.tell(&about, decision.notes);
+        Ok(None)
+    }
+}
+
+impl<P, L> Services<P, L> {
+    async fn apply<K: Writable + Send + Sync + 'static>(
+        &self,
+        object: &K,
+        cache: &Cache<K>,
+        owner: &Owner,
+    ) -> Result<(), Error> {
+        let present = cache.get(&Key::new(&owner.namespace, object.name_any()));
+        if let Some(mut written) = self.writer.apply(object, present.as_deref(), owner).await? {
+            written.managed_fields_mut().clear();
+            cache.wrote(written);
+        }
+        Ok(())
+    }
+
+    async fn remove<K: Writable + Send + Sync + 'static>(&self, key: &Key, cache: &Cache<K>) -> Result<(), Error> {
+        match cache.get(key) {
+            Some(object) => self.writer.delete(object.as_ref()).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn reread(&self, key: &Key) -> Result<(), Error> {
+        match self.writer.read::<MedicalService>(&key.namespace, &key.name).await? {
+            Some(mut service) => {
+                service.managed_fields_mut().clear();
+                self.caches.services.wrote(service);
+            }
+            None => self.caches.services.gone(key),
+        }
+        Ok(())
+    }
+}

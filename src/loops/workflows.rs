@@ -1,0 +1,118 @@
+//! Workflows: the definition stored, the runs counted, the workflow's own run made — objects first, then the status.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+use jiff::Timestamp;
+use kube::{Resource, ResourceExt};
+
+use crate::{
+    api::{Workflow, WorkflowRun, WorkflowRunSpec},
+    cluster::{
+        clock::Clock,
+        error::{Class, Error},
+        notes::Notes,
+        observe::{Caches, owner_of_workflow},
+        perform::Writer,
+    },
+    core::{
+        coordination::workflow::{View, decide},
+        name::Key,
+    },
+    loops::reconciler::Reconcile,
+    render::{self, WORKFLOW_LABEL},
+};
+
+/// What is needed to look after workflows.
+pub struct Workflows {
+    /// What is known.
+    pub caches: Caches,
+    /// Who writes.
+    pub writer: Writer,
+    /// The time.
+    pub clock: Clock,
+    /// Who tells people.
+    pub notes: Notes,
+    /// When each workflow's status was last written by this process.
+    pub written: Mutex<HashMap<Key, Timestamp>>,
+}
+
+impl Reconcile for Workflows {
+    const KIND: &'static str = "Workflow";
+
+    async fn reconcile(&self, key: &Key) -> Result<Option<Timestamp>, Error> {
+        let Some(workflow) = self.caches.workflows.get(key) else {
+            self.written(|w| w.remove(key));
+            return Ok(None);
+        };
+        self.writer.term()?;
+        let owner = owner_of_workflow(&workflow);
+        let view = View {
+            workflow: &workflow,
+            revisions: self.caches.revisions_of(&workflow),
+            runs: self.caches.runs_of(&key.namespace, &key.name),
+            written_at: self.written(|w| w.get(key).copied()),
+        };
+        let decision = decide(&view, self.clock.now());
+        if let Some((name, spec)) = &decision.store {
+            let generation = workflow.metadata.generation.unwrap_or(0);
+            let revision = render::revision::revision(&owner, name, generation, spec);
+            let stored = self.writer.create(&revision, &owner).await?;
+            self.caches.revisions.wrote(stored);
+        }
+        if let Some(name) = &decision.start_run {
+            let spec = WorkflowRunSpec { workflow: key.name.clone(), ..WorkflowRunSpec::default() };
+            let run = WorkflowRun {
+                metadata: owner.metadata(name, &[(WORKFLOW_LABEL, &key.name)]),
+                spec,
+                status: None,
+            };
+            let made = self.writer.create(&run, &owner).await?;
+            self.caches.runs.wrote(made);
+        }
+        for name in &decision.drop_revisions {
+            if let Some(revision) = self.caches.revisions.get(&Key::new(&key.namespace, name)) {
+                self.writer.delete(revision.as_ref()).await?;
+            }
+        }
+        let about = workflow.object_ref(&());
+        if let Some(status) = decision.status {
+            let mut next = Workflow::clone(&workflow);
+            next.status = Some(status);
+            match self.writer.replace_status(&next).await {
+                Ok(mut written) => {
+                    written.managed_fields_mut().clear();
+                    self.caches.workflows.wrote(written);
+                }
+                Err(error) if error.class() == Class::Conflict => {
+                    self.reread(key).await?;
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
+            }
+            let now = self.clock.now();
+            self.written(|w| w.insert(key.clone(), now));
+        }
+        self.notes.tell(&about, decision.notes);
+        Ok(decision.wake_at)
+    }
+}
+
+impl Workflows {
+    fn written<T>(&self, f: impl FnOnce(&mut HashMap<Key, Timestamp>) -> T) -> T {
+        f(&mut self.written.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn reread(&self, key: &Key) -> Result<(), Error> {
+        match self.writer.read::<Workflow>(&key.namespace, &key.name).await? {
+            Some(mut workflow) => {
+                workflow.managed_fields_mut().clear();
+                self.caches.workflows.wrote(workflow);
+            }
+            None => self.caches.workflows.gone(key),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,366 @@
+//! The only wiring: what starts, in which order, what stops when. Nothing else knows everybody.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use k8s_openapi::NamespaceResourceScope;
+use kube::{Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api::{MedicalService, WorkflowRun, workflow_run::StepPhase},
+    cluster::{
+        cache::{Cache, Change, Object, Scope, key},
+        clock::Clock,
+        leader::{Election, Leadership, Settings as LeaseSettings},
+        notes::Notes,
+        observe::{Caches, prune_nothing, prune_pod, prune_run, workflow_of},
+        perform::Writer,
+        queue::Queue,
+        watch::{Watch, watch},
+    },
+    core::name::Key,
+    loops::{
+        dispatcher::Dispatcher,
+        prober::{Limits, ProbeIo, Prober},
+        reconciler::{self, Context},
+        resolver::{LookupIo, Resolver},
+        runs::Runs,
+        services::Services,
+        workflows::Workflows,
+    },
+    medical::http::CallIo,
+    render::{RUN_LABEL, SERVICE_LABEL, WORKFLOW_LABEL},
+    telemetry::Metrics,
+};
+
+/// How long calls under way may take to end before the lease is given back.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What the operator is told from outside.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Namespaces to look after; the whole cluster when empty.
+    pub namespaces: Vec<String>,
+    /// The cluster's DNS domain.
+    pub cluster_domain: String,
+    /// How many objects of each kind are looked at together.
+    pub workers: usize,
+    /// How the lease is held.
+    pub lease: LeaseSettings,
+}
+
+/// What the operator reaches the world through: the real one, or that of a simulation.
+pub struct World<C, P, L> {
+    /// The API server.
+    pub client: Client,
+    /// Calls of workflow steps.
+    pub calls: C,
+    /// Probes.
+    pub probes: P,
+    /// Lookups of host names.
+    pub lookups: L,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// What is to be looked at, by kind.
+#[derive(Clone, Default)]
+struct Queues {
+    services: Arc<Queue>,
+    workflows: Arc<Queue>,
+    runs: Arc<Queue>,
+}
+
+impl Queues {
+    fn clear(&self) {
+        self.services.clear();
+        self.workflows.clear();
+        self.runs.clear();
+    }
+}
+
+/// The operator, before it runs.
+pub struct Operator<C, P, L> {
+    settings: Settings,
+    clock: Clock,
+    metrics: Metrics,
+    client: Client,
+    caches: Caches,
+    queues: Queues,
+    leadership: Leadership,
+    election: Arc<Election>,
+    dispatcher: Arc<Dispatcher<C>>,
+    prober: Arc<Prober<P>>,
+    resolver: Arc<Resolver<L>>,
+}
+
+impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
+    /// Puts the parts together; nothing runs yet.
+    #[must_use]
+    pub fn new(settings: Settings, world: World<C, P, L>, metrics: Metrics) -> Self {
+        let World { client, calls, probes, lookups, clock } = world;
+        let queues = Queues::default();
+        let (election, leadership) = Election::new(client.clone(), settings.lease.clone(), clock, metrics.clone());
+        let tell = |queue: &Arc<Queue>| -> Box<dyn Fn(&Key) + Send + Sync> {
+            let queue = Arc::clone(queue);
+            Box::new(move |key| queue.add(key.clone(), false))
+        };
+        Self {
+            dispatcher: Dispatcher::new(calls, clock, metrics.clone(), tell(&queues.runs)),
+            prober: Prober::new(probes, clock, Limits::default(), tell(&queues.services)),
+            resolver: Resolver::new(lookups, tell(&queues.services)),
+            caches: Caches::default(),
+            settings,
+            clock,
+            metrics,
+            client,
+            queues,
+            leadership,
+            election,
+        }
+    }
+
+    /// What is known: for the readiness probe.
+    #[must_use]
+    pub fn caches(&self) -> Caches {
+        self.caches.clone()
+    }
+
+    /// Runs until stopped: watches always, works while it leads. On the way out what is under way is brought to its end and
+    /// the lease is given back.
+    pub async fn run(self, stop: CancellationToken) {
+        let background = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        self.watch_all(&background, &mut tasks);
+        let (notes, teller) = Notes::new(self.client.clone(), self.settings.lease.identity.clone(), self.metrics.clone());
+        tasks.spawn(teller.run(background.clone()));
+        let election = Arc::clone(&self.election);
+        let campaign = CancellationToken::new();
+        let campaigning = tokio::spawn({
+            let campaign = campaign.clone();
+            async move { election.run(campaign).await }
+        });
+        let mut leadership = self.leadership.clone();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = self.caches.wait_ready() => {}
+            }
+            let term = tokio::select! {
+                () = stop.cancelled() => break,
+                term = leadership.won() => term,
+            };
+            let Some(term) = term else { break };
+            self.lead(term.epoch, &notes, &stop).await;
+            if stop.is_cancelled() {
+                break;
+            }
+        }
+        campaign.cancel();
+        // the election's task ends by itself once it was told to; a panic in it only means that the lease runs out
+        let _ = campaigning.await;
+        background.cancel();
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// One term: everything is looked at once, then whatever changes.
+    async fn lead(&self, epoch: i64, notes: &Notes, stop: &CancellationToken) {
+        let term = CancellationToken::new();
+        let draining = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        self.queues.clear();
+        let writer = Writer::new(self.client.clone(), self.leadership.clone(), self.metrics.clone());
+        tasks.spawn(Arc::clone(&self.prober).run(term.clone()));
+        tasks.spawn(Arc::clone(&self.resolver).run(term.clone()));
+        let context = |queue: &Arc<Queue>| Context {
+            queue: Arc::clone(queue),
+            clock: self.clock,
+            metrics: self.metrics.clone(),
+            workers: self.settings.workers,
+        };
+        let services = Services {
+            caches: self.caches.clone(),
+            writer: writer.clone(),
+            prober: Arc::clone(&self.prober),
+            resolver: Arc::clone(&self.resolver),
+            clock: self.clock,
+            notes: notes.clone(),
+            cluster_domain: self.settings.cluster_domain.clone(),
+        };
+        tasks.spawn(reconciler::run(Arc::new(services), context(&self.queues.services), term.clone()));
+        let workflows = Workflows {
+            caches: self.caches.clone(),
+            writer: writer.clone(),
+            clock: self.clock,
+            notes: notes.clone(),
+            written: Mutex::new(HashMap::new()),
+        };
+        tasks.spawn(reconciler::run(Arc::new(workflows), context(&self.queues.workflows), term.clone()));
+        let runs = Runs {
+            caches: self.caches.clone(),
+            writer,
+            dispatcher: Arc::clone(&self.dispatcher),
+            clock: self.clock,
+            notes: notes.clone(),
+            draining: draining.clone(),
+        };
+        tasks.spawn(reconciler::run(Arc::new(runs), context(&self.queues.runs), term.clone()));
+        for (queue, keys) in [
+            (&self.queues.services, self.caches.services.keys()),
+            (&self.queues.workflows, self.caches.workflows.keys()),
+            (&self.queues.runs, self.caches.runs.keys()),
+        ] {
+            keys.into_iter().for_each(|key| queue.add(key, true));
+        }
+        let mut leadership = self.leadership.clone();
+        tokio::select! {
+            () = leadership.lost(epoch) => self.dispatcher.clear(),
+            () = stop.cancelled() => {
+                draining.cancel();
+                tokio::select! {
+                    () = leadership.lost(epoch) => {}
+                    _ = tokio::time::timeout(DRAIN, self.dispatcher.idle()) => {}
+                }
+            }
+        }
+        term.cancel();
+        while tasks.join_next().await.is_some() {}
+        self.dispatcher.clear();
+    }
+
+    fn watch_all(&self, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
+        let scopes: Vec<Scope> = if self.settings.namespaces.is_empty() {
+            vec![None]
+        } else {
+            self.settings.namespaces.iter().cloned().map(Some).collect()
+        };
+        let Queues { services, workflows, runs } = self.queues.clone();
+        for scope in &scopes {
+            self.watch(scope, &self.caches.services, None, prune_nothing, stop, tasks, {
+                let (services, waiting) = (services.clone(), self.waiting_runs());
+                move |change: &Change<MedicalService>| {
+                    touched(change, &services);
+                    if let Some(service) = change.after.as_ref() {
+                        waiting(&service.namespace().unwrap_or_default());
+                    }
+                }
+            });
+            self.watch(scope, &self.caches.workflows, None, prune_nothing, stop, tasks, {
+                let (workflows, runs, cache) = (workflows.clone(), runs.clone(), Arc::clone(&self.caches.runs));
+                move |change| {
+                    touched(change, &workflows);
+                    let Some(workflow) = change.after.as_ref().or(change.before.as_ref()) else { return };
+                    let (namespace, name) = (workflow.namespace().unwrap_or_default(), workflow.name_any());
+                    let pending = |run: &WorkflowRun| run.status.as_ref().is_none_or(|s| s.revision.is_none());
+                    for run in cache.in_namespace(&namespace) {
+                        if run.spec.workflow == name && pending(&run) {
+                            runs.add(key(run.as_ref()), false);
+                        }
+                    }
+                }
+            });
+            self.watch(scope, &self.caches.runs, None, prune_run, stop, tasks, {
+                let (workflows, runs, dispatcher) = (workflows.clone(), runs.clone(), Arc::clone(&self.dispatcher));
+                move |change: &Change<WorkflowRun>| {
+                    touched(change, &runs);
+                    let Some(run) = change.after.as_ref().or(change.before.as_ref()) else { return };
+                    if change.after.is_none() {
+                        dispatcher.forget(&run.uid().unwrap_or_default());
+                    }
+                    let phase = |run: Option<&Arc<WorkflowRun>>| run.and_then(|r| r.status.as_ref()?.phase);
+                    if change.before.is_none() || phase(change.before.as_ref()) != phase(change.after.as_ref()) {
+                        workflows.add(Key::new(run.namespace().unwrap_or_default(), &run.spec.workflow), false);
+                    }
+                }
+            });
+            self.watch(scope, &self.caches.pods, Some(RUN_LABEL), prune_pod, stop, tasks, by_label(RUN_LABEL, &runs));
+            self.watch(scope, &self.caches.revisions, Some(WORKFLOW_LABEL), prune_nothing, stop, tasks, {
+                let workflows = workflows.clone();
+                move |change| {
+                    if let Some(key) = change.after.as_ref().or(change.before.as_ref()).and_then(|r| workflow_of(r)) {
+                        workflows.add(key, false);
+                    }
+                }
+            });
+            let label = Some(SERVICE_LABEL);
+            self.watch(scope, &self.caches.deployments, label, prune_nothing, stop, tasks, by_label(SERVICE_LABEL, &services));
+            self.watch(scope, &self.caches.core_services, label, prune_nothing, stop, tasks, by_label(SERVICE_LABEL, &services));
+            self.watch(scope, &self.caches.budgets, label, prune_nothing, stop, tasks, by_label(SERVICE_LABEL, &services));
+            self.watch(scope, &self.caches.slices, label, prune_nothing, stop, tasks, {
+                let (to_service, waiting) = (by_label(SERVICE_LABEL, &services), self.waiting_runs());
+                move |change: &Change<k8s_openapi::api::discovery::v1::EndpointSlice>| {
+                    to_service(change);
+                    if let Some(slice) = change.after.as_ref() {
+                        waiting(&slice.namespace().unwrap_or_default());
+                    }
+                }
+            });
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn watch<K>(
+        &self,
+        scope: &Scope,
+        cache: &Arc<Cache<K>>,
+        labels: Option<&'static str>,
+        prune: fn(&mut K),
+        stop: &CancellationToken,
+        tasks: &mut JoinSet<()>,
+        changed: impl Fn(&Change<K>) + Send + Sync + 'static,
+    ) where
+        K: Object + Resource<Scope = NamespaceResourceScope> + DeserializeOwned + std::fmt::Debug,
+    {
+        cache.expect(scope);
+        let settings = Watch {
+            client: self.client.clone(),
+            scope: scope.clone(),
+            labels,
+            cache: Arc::clone(cache),
+            prune,
+            changed: Box::new(changed),
+            metrics: self.metrics.clone(),
+        };
+        tasks.spawn(watch(settings, stop.clone()));
+    }
+
+    /// Looks again at the runs of a namespace that wait for a service.
+    fn waiting_runs(&self) -> impl Fn(&str) + Send + Sync + 'static {
+        let (cache, queue) = (Arc::clone(&self.caches.runs), self.queues.runs.clone());
+        move |namespace| {
+            for run in cache.in_namespace(namespace) {
+                let waits = |s: &crate::api::WorkflowRunStatus| s.steps.values().any(|s| s.phase == StepPhase::Waiting);
+                if run.status.as_ref().is_some_and(waits) {
+                    queue.add(key(run.as_ref()), false);
+                }
+            }
+        }
+    }
+}
+
+/// Looks at the object that changed; at once, whatever went wrong before, when its own spec did.
+fn touched<K: Object>(change: &Change<K>, queue: &Queue) {
+    let generation = |o: Option<&Arc<K>>| o.and_then(|o| o.meta().generation);
+    let fresh = generation(change.before.as_ref()) != generation(change.after.as_ref());
+    if let Some(object) = change.after.as_ref().or(change.before.as_ref()) {
+        queue.add(key(object.as_ref()), fresh);
+    }
+}
+
+/// Looks at the object that a label names, in the same namespace.
+fn by_label<K: Object>(label: &'static str, queue: &Arc<Queue>) -> impl Fn(&Change<K>) + Send + Sync + 'static {
+    let queue = Arc::clone(queue);
+    move |change| {
+        if let Some(object) = change.after.as_ref().or(change.before.as_ref())
+            && let (Some(namespace), Some(name)) = (object.namespace(), object.labels().get(label))
+        {
+            queue.add(Key::new(namespace, name), false);
+        }
+    }
+}
