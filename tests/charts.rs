@@ -91,8 +91,8 @@ fn a_wrong_value_is_refused_by_name() {
         (r#"{"podLabels": {"app.kubernetes.io/name": "other"}}"#, "/podLabels"),
         (r#"{"tolerations": [{"effects": "NoSchedule"}]}"#, "'effects' not allowed"),
         (r#"{"clusterWide": true, "namespaces": ["a"]}"#, "namespaces must be empty when clusterWide is true"),
-        (r#"{"leaderElection": {"renewDeadline": "15s"}}"#, "leaderElection.renewDeadline (15s) must be shorter"),
-        (r#"{"leaderElection": {"retryPeriod": "10s"}}"#, "leaderElection.retryPeriod (10s) must be shorter"),
+        (r#"{"leaderElection": {"renewDeadline": "15s"}}"#, "leaderElection.leaseDuration (15s) must be at least 4s longer than leaderElection.renewDeadline (15s)"),
+        (r#"{"leaderElection": {"retryPeriod": "6s"}}"#, "leaderElection.retryPeriod (6s) must be at most half of leaderElection.renewDeadline"),
         (r#"{"podDisruptionBudget": {"maxUnavailable": 2}}"#, "podDisruptionBudget.maxUnavailable (2) must be smaller"),
     ] {
         let out = helm_template("medley", &json_of(values));
@@ -118,7 +118,7 @@ fn every_value_changes_what_is_rendered_and_is_documented() {
         let changed = another(&path, defaults.pointer(&format!("/{}", path.replace('.', "/"))).unwrap());
         let mut values = base.clone();
         set(&mut values, &path, changed.clone());
-        assert_ne!(render("medley", &values), of_base, "`{path}`: {changed} changes nothing");
+        assert!(render("medley", &values) != of_base, "`{path}`: {changed} changes nothing");
     }
 }
 
@@ -177,6 +177,9 @@ fn the_operator_learns_where_to_work_and_who_it_is() {
         assert_eq!(env["POD_NAME"]["valueFrom"]["fieldRef"]["fieldPath"], "metadata.name");
         assert_eq!(env["MEDLEY_LISTEN"]["value"], "0.0.0.0:8080");
         assert_eq!(pod["containers"][0]["args"], json!(["operator"]));
+        let help = text(&run(Command::new(env!("CARGO_BIN_EXE_medley")).args(["operator", "--help"])));
+        let known: BTreeSet<_> = help.split("[env: ").skip(1).filter_map(|rest| rest.split(['=', ']']).next()).collect();
+        assert_eq!(env.keys().copied().collect::<BTreeSet<_>>(), known, "the chart and the program differ in variables");
     }
 }
 
@@ -340,6 +343,7 @@ fn leaves(prefix: &str, value: &Value, paths: &mut Vec<String>) {
 fn another(path: &str, default: &Value) -> Value {
     match path {
         "image.digest" => json!(format!("sha256:{}", "0".repeat(64))),
+        "serviceMonitor.enabled" => json!(false),
         "image.pullPolicy" => json!("Never"),
         "log.format" => json!("text"),
         "http.address" => json!("[::]"),
@@ -350,6 +354,7 @@ fn another(path: &str, default: &Value) -> Value {
         "affinity" => json!({"podAntiAffinity": {}}),
         "topologySpreadConstraints" => json!([{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}]),
         "networkPolicy.dns.ports" | "networkPolicy.apiServer.ports" => json!([1234]),
+        "leaderElection.renewDeadline" => json!("9s"),
         _ => match default {
             Value::Bool(value) => json!(!value),
             Value::Number(value) => json!(value.as_i64().unwrap() + 1),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::{Resource, ResourceExt};
 
 use crate::{
@@ -30,6 +30,9 @@ use crate::{
     },
     render::Owner,
 };
+
+/// An object that is in the way is looked at this often: nothing tells when it goes.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(30);
 
 /// What is needed to look after services.
 pub struct Services<P, L> {
@@ -59,6 +62,10 @@ impl<P: ProbeIo, L: LookupIo> Reconcile for Services<P, L> {
             return Ok(None);
         };
         self.writer.term()?;
+        let owner = owner_of_service(&service);
+        let mut taken = self.look_again(key, &self.caches.deployments, &owner).await?;
+        taken |= self.look_again(key, &self.caches.core_services, &owner).await?;
+        taken |= self.look_again(key, &self.caches.budgets, &owner).await?;
         let slices = self.caches.slices_of(&key.namespace, &key.name);
         let deployment = self.caches.deployments.get(key);
         let core_service = self.caches.core_services.get(key);
@@ -79,7 +86,6 @@ impl<P: ProbeIo, L: LookupIo> Reconcile for Services<P, L> {
         );
         self.resolver.set_hosts(key, decision.hosts);
         self.prober.set_targets(key, decision.probes);
-        let owner = owner_of_service(&service);
         for wanted in &decision.wanted {
             match wanted {
                 Wanted::Deployment(o) => self.apply(o.as_ref(), &self.caches.deployments, &owner).await?,
@@ -114,7 +120,7 @@ impl<P: ProbeIo, L: LookupIo> Reconcile for Services<P, L> {
             }
         }
         self.notes.tell(&about, decision.notes);
-        Ok(None)
+        Ok(taken.then(|| self.clock.now().saturating_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX)))
     }
 }
 
@@ -126,11 +132,46 @@ impl<P, L> Services<P, L> {
         owner: &Owner,
     ) -> Result<(), Error> {
         let present = cache.get(&Key::new(&owner.namespace, object.name_any()));
-        if let Some(mut written) = self.writer.apply(object, present.as_deref(), owner).await? {
+        let applied = match self.writer.apply(object, present.as_deref(), owner).await {
+            Err(error @ Error::NameTaken { .. }) => {
+                // it does not carry our label, so no watch brings it: the next look sees it and says so in the status
+                if let Some(mut found) = self.writer.read::<K>(&owner.namespace, &object.name_any()).await? {
+                    found.managed_fields_mut().clear();
+                    cache.wrote(found);
+                }
+                return Err(error);
+            }
+            applied => applied?,
+        };
+        if let Some(mut written) = applied {
             written.managed_fields_mut().clear();
             cache.wrote(written);
         }
         Ok(())
+    }
+
+    /// An object of our name that belongs to somebody else is not watched: it is read again at each look. Whether it is there.
+    async fn look_again<K: Writable + Send + Sync + 'static>(
+        &self,
+        key: &Key,
+        cache: &Cache<K>,
+        owner: &Owner,
+    ) -> Result<bool, Error> {
+        if cache.get(key).is_none_or(|present| owner.controls(present.meta())) {
+            return Ok(false);
+        }
+        match self.writer.read::<K>(&key.namespace, &key.name).await? {
+            Some(mut found) => {
+                found.managed_fields_mut().clear();
+                let foreign = !owner.controls(found.meta());
+                cache.wrote(found);
+                Ok(foreign)
+            }
+            None => {
+                cache.gone(key);
+                Ok(false)
+            }
+        }
     }
 
     async fn remove<K: Writable + Send + Sync + 'static>(&self, key: &Key, cache: &Cache<K>) -> Result<(), Error> {

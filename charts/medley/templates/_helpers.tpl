@@ -64,11 +64,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- $lease := trimSuffix "s" .Values.leaderElection.leaseDuration | int -}}
 {{- $renew := trimSuffix "s" .Values.leaderElection.renewDeadline | int -}}
 {{- $retry := trimSuffix "s" .Values.leaderElection.retryPeriod | int -}}
-{{- if ge $renew $lease -}}
-{{- fail (printf "leaderElection.renewDeadline (%ds) must be shorter than leaderElection.leaseDuration (%ds): the old leader has to stop before a new one may start" $renew $lease) -}}
+{{- if lt $lease (add $renew 4 | int) -}}
+{{- fail (printf "leaderElection.leaseDuration (%ds) must be at least 4s longer than leaderElection.renewDeadline (%ds): a call of the old leader may take that long, and has to end before a new one starts" $lease $renew) -}}
 {{- end -}}
-{{- if ge $retry $renew -}}
-{{- fail (printf "leaderElection.retryPeriod (%ds) must be shorter than leaderElection.renewDeadline (%ds): at least one renewal has to fit in" $retry $renew) -}}
+{{- if gt (mul $retry 2 | int) $renew -}}
+{{- fail (printf "leaderElection.retryPeriod (%ds) must be at most half of leaderElection.renewDeadline (%ds): a lost renewal has to be made up for" $retry $renew) -}}
 {{- end -}}
 {{- if and .Values.podDisruptionBudget.enabled (gt (int .Values.replicas) 1) (ge (int .Values.podDisruptionBudget.maxUnavailable) (int .Values.replicas)) -}}
 {{- fail (printf "podDisruptionBudget.maxUnavailable (%d) must be smaller than replicas (%d): otherwise it protects nothing" (int .Values.podDisruptionBudget.maxUnavailable) (int .Values.replicas)) -}}

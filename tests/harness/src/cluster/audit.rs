@@ -76,28 +76,19 @@ impl Event {
     /// Who the request counts for: the impersonated user, or the user.
     #[must_use]
     pub fn username(&self) -> &str {
-        &self
-            .impersonated_user
-            .as_ref()
-            .unwrap_or(&self.user)
-            .username
+        &self.impersonated_user.as_ref().unwrap_or(&self.user).username
     }
 
     /// HTTP status code of the answer; 0 if none was sent.
     #[must_use]
     pub fn code(&self) -> u16 {
-        self.response_status
-            .as_ref()
-            .map_or(0, |status| status.code)
+        self.response_status.as_ref().map_or(0, |status| status.code)
     }
 
     /// Whether the request could change something.
     #[must_use]
     pub fn is_write(&self) -> bool {
-        matches!(
-            self.verb.as_str(),
-            "create" | "update" | "patch" | "delete" | "deletecollection"
-        )
+        matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
     }
 }
 
@@ -106,17 +97,14 @@ impl Event {
 /// # Errors
 /// When the file cannot be read or a line is no audit event.
 pub fn read(path: &Path) -> Result<Vec<Event>> {
-    let text = fs::read_to_string(path)
-        .with_context(|| format!("reading the audit log {}", path.display()))?;
+    let text = fs::read_to_string(path).with_context(|| format!("reading the audit log {}", path.display()))?;
     parse(&text)
 }
 
 fn parse(text: &str) -> Result<Vec<Event>> {
     let complete = text.rfind('\n').map_or("", |end| &text[..end]);
     let lines = complete.lines().filter(|line| !line.is_empty());
-    lines
-        .map(|line| serde_json::from_str(line).with_context(|| format!("audit line `{line}`")))
-        .collect()
+    lines.map(|line| serde_json::from_str(line).with_context(|| format!("audit line `{line}`"))).collect()
 }
 
 #[cfg(test)]
@@ -130,10 +118,7 @@ mod tests {
         let events = parse(&format!("{LINE}\n{}", &LINE[..40])).unwrap();
         assert_eq!(events.len(), 1);
         let event = &events[0];
-        assert_eq!(
-            (event.username(), event.verb.as_str(), event.code()),
-            ("u", "create", 201)
-        );
+        assert_eq!((event.username(), event.verb.as_str(), event.code()), ("u", "create", 201));
         assert!(event.is_write());
         assert_eq!(event.object_ref.as_ref().unwrap().resource, "pods");
         assert_eq!(event.uri, "/api/v1/namespaces/a/pods?fieldManager=x");

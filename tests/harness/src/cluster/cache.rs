@@ -12,11 +12,7 @@ use sha2::{Digest, Sha256};
 /// # Errors
 /// When none of the three variables is set, or the path is not absolute.
 pub fn root() -> Result<PathBuf> {
-    let set = |name: &str| {
-        env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let root = set("MEDLEY_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|dir| dir.join("medley")))
         .or_else(|| set("HOME").map(|dir| dir.join(".cache/medley")))
@@ -89,9 +85,7 @@ impl Layout {
         };
         let mut names = Vec::new();
         for entry in entries {
-            let file = entry
-                .with_context(|| format!("reading {}", runs.display()))?
-                .file_name();
+            let file = entry.with_context(|| format!("reading {}", runs.display()))?.file_name();
             if let Some(name) = file.to_str().and_then(|file| file.strip_suffix(".lock")) {
                 names.push(name.to_owned());
             }
@@ -137,13 +131,11 @@ impl Layout {
 
 /// Lower-case hexadecimal SHA-256.
 pub(super) fn hex(digest: &[u8]) -> String {
-    digest
-        .iter()
-        .fold(String::with_capacity(digest.len() * 2), |mut text, byte| {
-            // writing to a String cannot fail
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    digest.iter().fold(String::with_capacity(digest.len() * 2), |mut text, byte| {
+        // writing to a String cannot fail
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// The first 16 hexadecimal digits of a hash over `parts`; each part counts with its length, so that moving a byte from
@@ -161,6 +153,5 @@ pub(super) fn short_hash<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Strin
 
 /// `path` as text.
 pub(super) fn text(path: &Path) -> Result<&str> {
-    path.to_str()
-        .with_context(|| format!("path `{}` is not UTF-8", path.display()))
+    path.to_str().with_context(|| format!("path `{}` is not UTF-8", path.display()))
 }

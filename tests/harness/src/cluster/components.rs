@@ -36,11 +36,7 @@ struct Component {
 
 impl Components {
     pub(super) fn new(layout: &Layout, search_path: String) -> Self {
-        Self {
-            layout: layout.clone(),
-            search_path,
-            all: Mutex::default(),
-        }
+        Self { layout: layout.clone(), search_path, all: Mutex::default() }
     }
 
     /// Starts `command` under `name`; its output goes to the log of that name. Must be called on the supervisor's main
@@ -50,21 +46,11 @@ impl Components {
     }
 
     /// Like [`Self::start`], with a pipe to its standard input.
-    pub(super) fn start_with_input(
-        &self,
-        name: &str,
-        command: Vec<OsString>,
-    ) -> Result<ChildStdin> {
-        self.spawn(name, command, Stdio::piped())?
-            .with_context(|| format!("{name} has no standard input"))
+    pub(super) fn start_with_input(&self, name: &str, command: Vec<OsString>) -> Result<ChildStdin> {
+        self.spawn(name, command, Stdio::piped())?.with_context(|| format!("{name} has no standard input"))
     }
 
-    fn spawn(
-        &self,
-        name: &str,
-        command: Vec<OsString>,
-        input: Stdio,
-    ) -> Result<Option<ChildStdin>> {
+    fn spawn(&self, name: &str, command: Vec<OsString>, input: Stdio) -> Result<Option<ChildStdin>> {
         let path = self.layout.logs().join(format!("{name}.log"));
         let log = OpenOptions::new()
             .create(true)
@@ -72,31 +58,15 @@ impl Components {
             .open(&path)
             .with_context(|| format!("opening {}", path.display()))?;
         let mut launch = tokio::process::Command::from(launcher(true)?);
-        launch
-            .args(&command)
-            .env("PATH", &self.search_path)
-            .stdin(input)
-            .stdout(log.try_clone()?)
-            .stderr(log);
+        launch.args(&command).env("PATH", &self.search_path).stdin(input).stdout(log.try_clone()?).stderr(log);
         let mut child = launch.spawn().with_context(|| format!("starting {name}"))?;
         let input = child.stdin.take();
-        let record = child
-            .id()
-            .and_then(|pid| Record::of(i32::try_from(pid).ok()?));
+        let record = child.id().and_then(|pid| Record::of(i32::try_from(pid).ok()?));
         if let Some(record) = record {
             let path = self.layout.pids().join(name);
-            fs::write(&path, serde_json::to_vec(&record)?)
-                .with_context(|| format!("writing {}", path.display()))?;
+            fs::write(&path, serde_json::to_vec(&record)?).with_context(|| format!("writing {}", path.display()))?;
         }
-        self.lock().insert(
-            name.to_owned(),
-            Component {
-                command,
-                child,
-                record,
-                stopped: false,
-            },
-        );
+        self.lock().insert(name.to_owned(), Component { command, child, record, stopped: false });
         Ok(input)
     }
 
@@ -106,15 +76,8 @@ impl Components {
             if component.stopped {
                 continue;
             }
-            if let Some(status) = component
-                .child
-                .try_wait()
-                .with_context(|| format!("waiting for {name}"))?
-            {
-                bail!(
-                    "{name} ended by itself ({status}); the end of its log:\n{}",
-                    self.log_end(name)
-                );
+            if let Some(status) = component.child.try_wait().with_context(|| format!("waiting for {name}"))? {
+                bail!("{name} ended by itself ({status}); the end of its log:\n{}", self.log_end(name));
             }
         }
         Ok(())
@@ -130,8 +93,7 @@ impl Components {
         let end = Instant::now() + limit;
         loop {
             // one call may not answer at all, for instance while an API server starts
-            if let Ok(Some(value)) = tokio::time::timeout(Duration::from_secs(5), condition()).await
-            {
+            if let Ok(Some(value)) = tokio::time::timeout(Duration::from_secs(5), condition()).await {
                 return Ok(value);
             }
             self.check()?;
@@ -144,20 +106,13 @@ impl Components {
 
     /// Pid of a component that runs.
     pub(super) fn pid(&self, name: &str) -> Option<i32> {
-        self.lock()
-            .get(name)?
-            .record
-            .filter(|record| record.alive())
-            .map(|record| record.pid)
+        self.lock().get(name)?.record.filter(|record| record.alive()).map(|record| record.pid)
     }
 
     /// The names of all components and whether they run.
     pub(super) fn list(&self) -> Vec<(String, bool)> {
         let running = |component: &Component| component.record.is_some_and(Record::alive);
-        self.lock()
-            .iter()
-            .map(|(name, component)| (name.clone(), running(component)))
-            .collect()
+        self.lock().iter().map(|(name, component)| (name.clone(), running(component))).collect()
     }
 
     /// Ends a component with `signal`, and kills it if it has not ended in time.
@@ -190,9 +145,7 @@ impl Components {
                 bail!("{name} runs already");
             }
             if name == super::node::NAME {
-                bail!(
-                    "the node cannot be started again: its state went with it; take the cluster down and up"
-                );
+                bail!("the node cannot be started again: its state went with it; take the cluster down and up");
             }
             component.command.clone()
         };
@@ -202,10 +155,7 @@ impl Components {
     /// Drops an ended component and its log, as if it had never been started.
     pub(super) fn forget(&self, name: &str) -> Result<()> {
         self.lock().remove(name);
-        for file in [
-            self.layout.logs().join(format!("{name}.log")),
-            self.layout.pids().join(name),
-        ] {
+        for file in [self.layout.logs().join(format!("{name}.log")), self.layout.pids().join(name)] {
             match fs::remove_file(&file) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(error).with_context(|| format!("removing {}", file.display()));
@@ -218,11 +168,7 @@ impl Components {
 
     /// Kills all components at once and waits until they are gone.
     pub(super) async fn kill_all(&self) {
-        let records: Vec<_> = self
-            .lock()
-            .values()
-            .filter_map(|component| component.record)
-            .collect();
+        let records: Vec<_> = self.lock().values().filter_map(|component| component.record).collect();
         for record in &records {
             record.signal(Signal::KILL);
         }

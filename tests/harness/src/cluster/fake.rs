@@ -25,10 +25,7 @@ pub(super) async fn up(site: &Site<'_>, client: Client, nodes: u32) -> Result<()
             site.program("kwok"),
             [
                 format!("--config={}", stages.display()),
-                format!(
-                    "--kubeconfig={}",
-                    site.layout.kubeconfig_of("kwok").display()
-                ),
+                format!("--kubeconfig={}", site.layout.kubeconfig_of("kwok").display()),
                 "--manage-all-nodes".to_owned(),
                 "--node-ip=127.0.0.1".to_owned(),
                 "--node-lease-duration-seconds=40".to_owned(),
@@ -45,9 +42,7 @@ pub(super) async fn up(site: &Site<'_>, client: Client, nodes: u32) -> Result<()
             let node: Node = serde_json::from_value(serde_json::json!({
                 "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}},
             }))?;
-            api.create(&PostParams::default(), &node)
-                .await
-                .with_context(|| format!("creating node {name}"))
+            api.create(&PostParams::default(), &node).await.with_context(|| format!("creating node {name}"))
         }
     };
     let mut created = futures::stream::iter((1..=nodes).map(create)).buffer_unordered(16);
@@ -59,18 +54,10 @@ pub(super) async fn up(site: &Site<'_>, client: Client, nodes: u32) -> Result<()
         let list = api.list(&Default::default()).await.ok()?;
         (list.iter().filter(|node| is_ready(node)).count() >= wanted).then_some(())
     };
-    site.components
-        .until(Duration::from_secs(60), "the fake nodes", all_ready)
-        .await
+    site.components.until(Duration::from_secs(60), "the fake nodes", all_ready).await
 }
 
 pub(super) fn is_ready(node: &Node) -> bool {
-    let conditions = node
-        .status
-        .as_ref()
-        .and_then(|status| status.conditions.as_ref());
-    conditions.is_some_and(|all| {
-        all.iter()
-            .any(|one| one.type_ == "Ready" && one.status == "True")
-    })
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
 }

@@ -43,8 +43,7 @@ impl Cluster {
     /// When it is not up.
     pub fn at(run: &Path) -> Result<Self> {
         let name = run.file_name().and_then(|name| name.to_str());
-        let name =
-            name.with_context(|| format!("{VARIABLE}={}: not a run directory", run.display()))?;
+        let name = name.with_context(|| format!("{VARIABLE}={}: not a run directory", run.display()))?;
         let mut layout = Layout::of(name)?;
         // the cache may be set differently here; the files beside a run directory are not used by a handle
         run.clone_into(&mut layout.run);
@@ -115,9 +114,7 @@ impl Cluster {
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.bin(program));
-        command
-            .env("KUBECONFIG", self.kubeconfig())
-            .stdin(Stdio::null());
+        command.env("KUBECONFIG", self.kubeconfig()).stdin(Stdio::null());
         command
     }
 
@@ -135,16 +132,9 @@ impl Cluster {
     /// When it fails; the message holds what it printed on standard error.
     pub fn kubectl_with_input(&self, arguments: &[&str], input: &str) -> Result<String> {
         let mut command = self.command("kubectl");
-        command
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().context("starting kubectl")?;
-        let mut stdin = child
-            .stdin
-            .take()
-            .context("kubectl has no standard input")?;
+        let mut stdin = child.stdin.take().context("kubectl has no standard input")?;
         // from a thread of its own, since kubectl may print before it has read everything
         let (written, result) = std::thread::scope(|scope| {
             let writer = scope.spawn(move || stdin.write_all(input.as_bytes()));
@@ -174,11 +164,7 @@ impl Cluster {
     pub fn helm(&self, arguments: &[&str]) -> Result<String> {
         let home = self.layout.run.join("helm");
         let mut command = self.command("helm");
-        for (name, dir) in [
-            ("HELM_CACHE_HOME", "cache"),
-            ("HELM_CONFIG_HOME", "config"),
-            ("HELM_DATA_HOME", "data"),
-        ] {
+        for (name, dir) in [("HELM_CACHE_HOME", "cache"), ("HELM_CONFIG_HOME", "config"), ("HELM_DATA_HOME", "data")] {
             command.env(name, home.join(dir));
         }
         process::output(command.args(arguments))
@@ -234,13 +220,9 @@ impl Cluster {
                 self.name()
             );
         }
-        let archive = archive
-            .canonicalize()
-            .with_context(|| format!("image archive {}", archive.display()))?;
+        let archive = archive.canonicalize().with_context(|| format!("image archive {}", archive.display()))?;
         let mut ctr = Command::new("ctr");
-        ctr.env("PATH", packages::search_path())
-            .arg("-a")
-            .arg(self.layout.containerd());
+        ctr.env("PATH", packages::search_path()).arg("-a").arg(self.layout.containerd());
         ctr.args(["-n", "k8s.io", "images", "import", text(&archive)?]);
         process::output(&mut ctr).map(|_| ())
     }
@@ -251,10 +233,7 @@ impl Cluster {
     /// When the cluster has no real node or the command fails; the message holds all it printed.
     pub fn in_node_network(&self, command: &[&str]) -> Result<String> {
         if self.state.profile != Profile::Node {
-            bail!(
-                "the cluster `{}` is of the fake profile and has no real node",
-                self.name()
-            );
+            bail!("the cluster `{}` is of the fake profile and has no real node", self.name());
         }
         node::enter(self.pid(node::NAME).context("the node has ended")?, command)
     }
@@ -304,8 +283,7 @@ impl Cluster {
 pub(super) async fn client_of(kubeconfig: &Path) -> Result<Client> {
     // fails when it is installed already, by whomever
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let kubeconfig = Kubeconfig::read_from(kubeconfig)
-        .with_context(|| format!("reading {}", kubeconfig.display()))?;
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).with_context(|| format!("reading {}", kubeconfig.display()))?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .context("reading the kubeconfig")?;

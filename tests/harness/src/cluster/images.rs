@@ -27,8 +27,8 @@ const SOURCE: &str = "/bin/busybox";
 /// # Errors
 /// When busybox is missing or the cache cannot be written.
 pub fn ensure(progress: &mut dyn FnMut(&str)) -> Result<Vec<PathBuf>> {
-    let busybox = fs::read(SOURCE)
-        .with_context(|| format!("reading {SOURCE}: is the package busybox-static installed?"))?;
+    let busybox =
+        fs::read(SOURCE).with_context(|| format!("reading {SOURCE}: is the package busybox-static installed?"))?;
     let bin = programs::ensure(progress)?;
     let home = programs::home()?;
     // CoreDNS is a part of `home`'s own hash
@@ -46,8 +46,7 @@ pub fn ensure(progress: &mut dyn FnMut(&str)) -> Result<Vec<PathBuf>> {
         programs::remove(&scratch)?;
         make(&bin, &scratch.join("rootfs"), &scratch)?;
         programs::remove(&scratch.join("rootfs"))?;
-        fs::rename(&scratch, &dir)
-            .with_context(|| format!("moving the images to {}", dir.display()))?;
+        fs::rename(&scratch, &dir).with_context(|| format!("moving the images to {}", dir.display()))?;
     }
     Ok(archives.into())
 }
@@ -55,16 +54,11 @@ pub fn ensure(progress: &mut dyn FnMut(&str)) -> Result<Vec<PathBuf>> {
 fn make(bin: &Path, rootfs: &Path, out: &Path) -> Result<()> {
     let shell = rootfs.join("busybox");
     for dir in ["bin", "tmp", "etc"] {
-        fs::create_dir_all(shell.join(dir))
-            .with_context(|| format!("creating {}", shell.display()))?;
+        fs::create_dir_all(shell.join(dir)).with_context(|| format!("creating {}", shell.display()))?;
     }
     copy(Path::new(SOURCE), &shell.join("bin/busybox"))?;
-    for applet in output(Command::new(SOURCE).arg("--list"))?
-        .lines()
-        .filter(|applet| *applet != "busybox")
-    {
-        symlink("busybox", shell.join("bin").join(applet))
-            .with_context(|| format!("linking {applet}"))?;
+    for applet in output(Command::new(SOURCE).arg("--list"))?.lines().filter(|applet| *applet != "busybox") {
+        symlink("busybox", shell.join("bin").join(applet)).with_context(|| format!("linking {applet}"))?;
     }
     let dns = rootfs.join("coredns");
     fs::create_dir_all(&dns).with_context(|| format!("creating {}", dns.display()))?;
@@ -82,7 +76,6 @@ fn make(bin: &Path, rootfs: &Path, out: &Path) -> Result<()> {
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    fs::copy(from, to)
-        .with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
+    fs::copy(from, to).with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
     Ok(())
 }

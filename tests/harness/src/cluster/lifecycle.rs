@@ -3,14 +3,12 @@
 use std::cell::Cell;
 use std::env;
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::Signal;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -18,10 +16,10 @@ use super::cache::{Layout, short_hash};
 use super::control::{Request as Control, ask};
 use super::handle::{VARIABLE, client_of};
 use super::lock::Lock;
+use super::owner::{Start, Supervised};
 use super::process::{Record, launcher};
-use super::report::Report;
 use super::state::{Phase, State};
-use super::supervisor::{DETACH, MARK, Spec, check};
+use super::supervisor::{MARK, Spec, check};
 use super::{Profile, images, packages, programs, remains, state};
 
 /// What to bring up.
@@ -72,10 +70,7 @@ pub async fn up(request: &Request, progress: Progress<'_>) -> Result<Layout> {
             if healthy(&layout).await {
                 return Ok(layout);
             }
-            progress(&format!(
-                "the cluster `{}` is not healthy; taking it down first",
-                layout.name
-            ));
+            progress(&format!("the cluster `{}` is not healthy; taking it down first", layout.name));
             down(&layout, Some(request.profile))?;
         }
         match Supervised::start(&spec, &layout, &Cell::new(None), progress).await? {
@@ -119,24 +114,26 @@ pub async fn run(request: &Request, command: &[OsString], progress: Progress<'_>
             return Ok(128 + number);
         }
     };
-    let code = tokio::select! {
-        code = attend(command, &spec, &layout, &mut supervised) => code,
-        number = interrupted() => Ok(128 + number),
-    };
-    supervised.end(&layout, request.profile).await?;
+    let code = attend(command, &spec, &layout, &mut supervised, interrupted).await;
+    supervised.end(&layout, &spec).await?;
     code
 }
 
-/// Runs the command to its end, or to the cluster's.
+/// Runs the command to its end, or the cluster's, or until this process is asked to end.
 async fn attend(
     command: &[OsString],
     spec: &Spec,
     layout: &Layout,
     supervised: &mut Supervised,
+    mut interrupted: impl AsyncFnMut() -> u8,
 ) -> Result<u8> {
     let mut child = start(command, spec, layout)?;
     tokio::select! {
         status = child.wait() => Ok(code(status.context("waiting for the command")?)),
+        number = interrupted() => {
+            end_command(&mut child).await?;
+            Ok(128 + number)
+        }
         () = supervised.ended() => {
             end_command(&mut child).await?;
             bail!("the cluster `{}` was taken down or killed while the command ran", layout.name)
@@ -178,37 +175,22 @@ fn start(command: &[OsString], spec: &Spec, layout: &Layout) -> Result<Child> {
     // launched, so that the command does not outlive a killed owner
     let mut launch = Command::from(launcher(false)?);
     launch.arg(program).args(arguments).env("PATH", path);
-    launch
-        .env(VARIABLE, &layout.run)
-        .env("KUBECONFIG", layout.kubeconfig())
-        .env(MARK, &spec.mark);
-    launch
-        .spawn()
-        .with_context(|| format!("starting {}", program.display()))
+    launch.env(VARIABLE, &layout.run).env("KUBECONFIG", layout.kubeconfig()).env(MARK, &spec.mark);
+    launch.spawn().with_context(|| format!("starting {}", program.display()))
 }
 
 fn code(status: ExitStatus) -> u8 {
     use std::os::unix::process::ExitStatusExt;
-    let number = status
-        .code()
-        .or_else(|| status.signal().map(|signal| 128 + signal));
-    number
-        .and_then(|number| u8::try_from(number).ok())
-        .unwrap_or(1)
+    let number = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    number.and_then(|number| u8::try_from(number).ok()).unwrap_or(1)
 }
 
 /// TERM, and KILL if that does not help. What the command itself started is the supervisor's to find.
 async fn end_command(child: &mut Child) -> Result<()> {
-    if let Some(record) = child
-        .id()
-        .and_then(|pid| Record::of(i32::try_from(pid).ok()?))
-    {
+    if let Some(record) = child.id().and_then(|pid| Record::of(i32::try_from(pid).ok()?)) {
         record.signal(Signal::TERM);
     }
-    if timeout(Duration::from_secs(10), child.wait())
-        .await
-        .is_err()
-    {
+    if timeout(Duration::from_secs(10), child.wait()).await.is_err() {
         child.kill().await.context("ending the command")?;
     }
     Ok(())
@@ -222,20 +204,26 @@ async fn end_command(child: &mut Child) -> Result<()> {
 pub fn down(layout: &Layout, profile: Option<Profile>) -> Result<bool> {
     let ended = end_supervisor(layout)?;
     let traces = layout.run.exists();
-    let profile = State::stored(layout).map(|state| state.profile).or(profile);
-    if layout.lock.exists() {
-        let Some(lock) = Lock::try_take(&layout.lock)? else {
-            bail!(
-                "the cluster `{}` was brought up again meanwhile",
-                layout.name
-            );
-        };
-        remains::clear_all(layout, profile)?;
-        lock.remove()?;
-    } else if profile != Some(Profile::Fake) {
-        remains::clear_idle_machine()?;
+    if !tidy(layout, profile)? {
+        bail!("the cluster `{}` was brought up again meanwhile", layout.name);
     }
     Ok(ended || traces)
+}
+
+/// Removes what a cluster left whose supervisor is gone. False, and nothing done, if another has the name now.
+pub(super) fn tidy(layout: &Layout, profile: Option<Profile>) -> Result<bool> {
+    let profile = State::stored(layout).map(|state| state.profile).or(profile);
+    if layout.lock.exists() || layout.run.exists() {
+        let Some(lock) = Lock::try_take(&layout.lock)? else {
+            return Ok(false);
+        };
+        remains::clear(layout)?;
+        lock.remove()?;
+    }
+    if profile != Some(Profile::Fake) {
+        remains::clear_idle_machine()?;
+    }
+    Ok(true)
 }
 
 fn end_supervisor(layout: &Layout) -> Result<bool> {
@@ -262,14 +250,10 @@ fn end_supervisor(layout: &Layout) -> Result<bool> {
 /// # Errors
 /// Never: a cluster that does not answer is not healthy.
 pub async fn healthy(layout: &Layout) -> bool {
-    let all_run = ask(layout, &Control::List)
-        .is_ok_and(|components| components.iter().all(|(_, runs)| *runs));
+    let all_run = ask(layout, &Control::List).is_ok_and(|components| components.iter().all(|(_, runs)| *runs));
     let ready = async {
         let client = client_of(&layout.kubeconfig()).await.ok()?;
-        client
-            .request_text(http::Request::get("/readyz").body(Vec::new()).ok()?)
-            .await
-            .ok()
+        client.request_text(http::Request::get("/readyz").body(Vec::new()).ok()?).await.ok()
     };
     all_run && matches!(timeout(Duration::from_secs(5), ready).await, Ok(Some(_)))
 }
@@ -284,24 +268,15 @@ pub fn components(layout: &Layout) -> Result<Vec<(String, bool)>> {
 
 fn fits(state: &State, request: &Request, layout: &Layout) -> Result<()> {
     let name = &layout.name;
-    let instead =
-        format!("take it down first (`cluster down all --name {name}`) or use another --name");
+    let instead = format!("take it down first (`cluster down all --name {name}`) or use another --name");
     if state.profile != request.profile {
-        bail!(
-            "the cluster `{name}` is of the {} profile: {instead}",
-            state.profile
-        );
+        bail!("the cluster `{name}` is of the {} profile: {instead}", state.profile);
     }
     if let Some(nodes) = request.nodes.filter(|nodes| *nodes != state.nodes) {
-        bail!(
-            "the cluster `{name}` has {} nodes, not {nodes}: {instead}",
-            state.nodes
-        );
+        bail!("the cluster `{name}` has {} nodes, not {nodes}: {instead}", state.nodes);
     }
     if state.bin != programs::home()?.join("bin") {
-        bail!(
-            "the cluster `{name}` runs programs of other versions than this checkout pins: {instead}"
-        );
+        bail!("the cluster `{name}` runs programs of other versions than this checkout pins: {instead}");
     }
     Ok(())
 }

@@ -22,10 +22,7 @@ impl Lock {
             let file = open(path)?;
             match file.try_lock() {
                 Ok(()) if is_at(&file, path) => {
-                    return Ok(Some(Self {
-                        file,
-                        path: path.to_owned(),
-                    }));
+                    return Ok(Some(Self { file, path: path.to_owned() }));
                 }
                 // its last holder removed the file between the opening and the locking
                 Ok(()) => {}
@@ -45,13 +42,9 @@ impl Lock {
         waiting();
         loop {
             let file = open(path)?;
-            file.lock()
-                .with_context(|| format!("locking {}", path.display()))?;
+            file.lock().with_context(|| format!("locking {}", path.display()))?;
             if is_at(&file, path) {
-                return Ok(Self {
-                    file,
-                    path: path.to_owned(),
-                });
+                return Ok(Self { file, path: path.to_owned() });
             }
         }
     }
@@ -65,15 +58,9 @@ impl Lock {
     pub(super) fn sign(&mut self, holder: &Holder) -> Result<()> {
         let text = serde_json::to_string(holder)?;
         let path = &self.path;
-        self.file
-            .set_len(0)
-            .with_context(|| format!("writing {}", path.display()))?;
-        self.file
-            .rewind()
-            .with_context(|| format!("writing {}", path.display()))?;
-        self.file
-            .write_all(text.as_bytes())
-            .with_context(|| format!("writing {}", path.display()))
+        self.file.set_len(0).with_context(|| format!("writing {}", path.display()))?;
+        self.file.rewind().with_context(|| format!("writing {}", path.display()))?;
+        self.file.write_all(text.as_bytes()).with_context(|| format!("writing {}", path.display()))
     }
 }
 

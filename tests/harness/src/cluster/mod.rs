@@ -23,6 +23,7 @@ mod node;
 mod node_conf;
 mod node_init;
 pub mod oci;
+mod owner;
 mod packages;
 mod pki;
 mod plane;

@@ -32,9 +32,7 @@ const NODE_LINK: &str = "medley1";
 
 /// Makes the veth pair; the API server needs the address on the host's end. The far end waits for the node.
 pub(super) fn make_link() -> Result<()> {
-    ip(&format!(
-        "link add {HOST_LINK} type veth peer name {NODE_LINK}"
-    ))?;
+    ip(&format!("link add {HOST_LINK} type veth peer name {NODE_LINK}"))?;
     ip(&format!("addr add {HOST_ADDRESS}/30 dev {HOST_LINK}"))?;
     ip(&format!("link set {HOST_LINK} up"))
 }
@@ -50,11 +48,7 @@ pub(super) async fn prepare(site: &Site<'_>) -> Result<Prepared> {
     node_conf::write(layout)?;
     let unshare = "unshare --net --mount --pid --fork --kill-child --mount-proc";
     let own = std::env::current_exe().context("finding this program's own file")?;
-    let arguments = [
-        "node-init".to_owned(),
-        text(&layout.run)?.to_owned(),
-        text(site.bin)?.to_owned(),
-    ];
+    let arguments = ["node-init".to_owned(), text(&layout.run)?.to_owned(), text(site.bin)?.to_owned()];
     let mut command: Vec<OsString> = unshare.split(' ').map(OsString::from).collect();
     command.push(own.into());
     command.extend(arguments.map(OsString::from));
@@ -62,11 +56,7 @@ pub(super) async fn prepare(site: &Site<'_>) -> Result<Prepared> {
 
     let mark = layout.run.join("node.up");
     site.components
-        .until(
-            Duration::from_secs(10),
-            "the node's namespaces",
-            async || mark.exists().then_some(()),
-        )
+        .until(Duration::from_secs(10), "the node's namespaces", async || mark.exists().then_some(()))
         .await?;
     // `unshare` itself is in the node's network; only its child is in the new pid namespace
     let pid = site.components.pid(NAME).context("the node ended")?;
@@ -80,9 +70,7 @@ pub(super) async fn prepare(site: &Site<'_>) -> Result<Prepared> {
     tell(&mut init, "network").await?;
 
     let ready = async || ctr(layout, &["version"]).await.ok();
-    site.components
-        .until(Duration::from_secs(30), "containerd", ready)
-        .await?;
+    site.components.until(Duration::from_secs(30), "containerd", ready).await?;
     for archive in images::ensure(&mut |text| site.report.progress(text))? {
         import(layout, &archive).await?;
     }
@@ -90,48 +78,24 @@ pub(super) async fn prepare(site: &Site<'_>) -> Result<Prepared> {
 }
 
 /// Starts kubelet and cluster DNS and waits until both are ready. The node lives for as long as the result is kept.
-pub(super) async fn up(
-    site: &Site<'_>,
-    client: Client,
-    mut prepared: Prepared,
-) -> Result<ChildStdin> {
+pub(super) async fn up(site: &Site<'_>, client: Client, mut prepared: Prepared) -> Result<ChildStdin> {
     site.report.progress("starting kubelet and cluster DNS");
     tell(&mut prepared.init, "kubelet").await?;
     apply(site, COREDNS).await?;
     let nodes: Api<Node> = Api::all(client.clone());
-    let ready = async || {
-        nodes
-            .get_opt("node1")
-            .await
-            .ok()
-            .flatten()
-            .filter(fake::is_ready)
-    };
-    site.components
-        .until(Duration::from_secs(60), "node1 (kubelet)", ready)
-        .await?;
+    let ready = async || nodes.get_opt("node1").await.ok().flatten().filter(fake::is_ready);
+    site.components.until(Duration::from_secs(60), "node1 (kubelet)", ready).await?;
     let deployments: Api<Deployment> = Api::namespaced(client, "kube-system");
     let available = async || {
         let deployment = deployments.get_opt("coredns").await.ok().flatten()?;
-        deployment
-            .status?
-            .available_replicas
-            .filter(|available| *available > 0)
+        deployment.status?.available_replicas.filter(|available| *available > 0)
     };
-    site.components
-        .until(
-            Duration::from_secs(60),
-            "cluster DNS (deployment kube-system/coredns)",
-            available,
-        )
-        .await?;
+    site.components.until(Duration::from_secs(60), "cluster DNS (deployment kube-system/coredns)", available).await?;
     Ok(prepared.init)
 }
 
 async fn tell(init: &mut ChildStdin, word: &str) -> Result<()> {
-    init.write_all(format!("{word}\n").as_bytes())
-        .await
-        .context("telling the node to go on; see node.log")?;
+    init.write_all(format!("{word}\n").as_bytes()).await.context("telling the node to go on; see node.log")?;
     init.flush().await.context("telling the node to go on")
 }
 
@@ -140,51 +104,30 @@ async fn apply(site: &Site<'_>, manifests: &str) -> Result<()> {
     fs::write(&path, manifests.replace("${DNS_ADDRESS}", DNS_ADDRESS))
         .with_context(|| format!("writing {}", path.display()))?;
     let kubeconfig = format!("--kubeconfig={}", site.layout.kubeconfig().display());
-    let words = command(
-        site.program("kubectl"),
-        [
-            kubeconfig,
-            "apply".to_owned(),
-            "-f".to_owned(),
-            text(&path)?.to_owned(),
-        ],
-    );
+    let words =
+        command(site.program("kubectl"), [kubeconfig, "apply".to_owned(), "-f".to_owned(), text(&path)?.to_owned()]);
     let mut kubectl = tokio::process::Command::new(&words[0]);
     finish(kubectl.args(&words[1..])).await
 }
 
 /// Imports an image archive into the node's containerd.
 pub(super) async fn import(layout: &Layout, archive: &Path) -> Result<()> {
-    ctr(
-        layout,
-        &["-n", "k8s.io", "images", "import", text(archive)?],
-    )
-    .await
-    .with_context(|| format!("importing image archive {}", archive.display()))
+    ctr(layout, &["-n", "k8s.io", "images", "import", text(archive)?])
+        .await
+        .with_context(|| format!("importing image archive {}", archive.display()))
 }
 
 async fn ctr(layout: &Layout, arguments: &[&str]) -> Result<()> {
     let mut ctr = tokio::process::Command::new("ctr");
-    ctr.env("PATH", packages::search_path())
-        .arg("-a")
-        .arg(layout.containerd())
-        .args(arguments);
+    ctr.env("PATH", packages::search_path()).arg("-a").arg(layout.containerd()).args(arguments);
     finish(&mut ctr).await
 }
 
 async fn finish(command: &mut tokio::process::Command) -> Result<()> {
     let what = command.as_std().get_program().display().to_string();
-    let result = command
-        .kill_on_drop(true)
-        .output()
-        .await
-        .with_context(|| format!("starting {what}"))?;
+    let result = command.kill_on_drop(true).output().await.with_context(|| format!("starting {what}"))?;
     if !result.status.success() {
-        anyhow::bail!(
-            "{what} failed ({}): {}",
-            result.status,
-            String::from_utf8_lossy(&result.stderr).trim()
-        );
+        anyhow::bail!("{what} failed ({}): {}", result.status, String::from_utf8_lossy(&result.stderr).trim());
     }
     Ok(())
 }
@@ -192,19 +135,9 @@ async fn finish(command: &mut tokio::process::Command) -> Result<()> {
 /// Runs a command in the network of the node whose `unshare` is `pid`.
 pub(super) fn enter(pid: i32, arguments: &[&str]) -> Result<String> {
     let mut command = Command::new("nsenter");
-    output(
-        command
-            .env("PATH", packages::search_path())
-            .args(["-t", &pid.to_string(), "-n", "--"])
-            .args(arguments),
-    )
+    output(command.env("PATH", packages::search_path()).args(["-t", &pid.to_string(), "-n", "--"]).args(arguments))
 }
 
 fn ip(words: &str) -> Result<()> {
-    output(
-        Command::new("ip")
-            .env("PATH", packages::search_path())
-            .args(words.split(' ')),
-    )
-    .map(|_| ())
+    output(Command::new("ip").env("PATH", packages::search_path()).args(words.split(' '))).map(|_| ())
 }

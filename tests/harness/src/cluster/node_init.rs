@@ -12,13 +12,7 @@ use super::process::output;
 use super::{NODE_ADDRESS, packages};
 
 /// Directories in which the node's programs keep state: memory that only the node's mount namespace sees.
-const TMPFS: [&str; 5] = [
-    "/run",
-    "/var/log",
-    "/var/lib/cni",
-    "/var/lib/containerd",
-    "/var/lib/kubelet",
-];
+const TMPFS: [&str; 5] = ["/run", "/var/log", "/var/lib/cni", "/var/lib/containerd", "/var/lib/kubelet"];
 
 /// Runs the node. On standard input the supervisor says `network` when the node's link is up, `kubelet` when the images
 /// are imported, and nothing more; its end is the node's end.
@@ -45,29 +39,17 @@ pub fn node_init(run: &Path, bin: &Path) -> Result<()> {
     };
     let conf = run.join("node");
     expect("network")?;
-    let containerd = start(
-        run,
-        "containerd",
-        Command::new("containerd")
-            .arg("--config")
-            .arg(conf.join("containerd.toml")),
-    )?;
+    let containerd =
+        start(run, "containerd", Command::new("containerd").arg("--config").arg(conf.join("containerd.toml")))?;
     let proxy = format!("--config={}", conf.join("kube-proxy.yaml").display());
-    let proxy = start(
-        run,
-        "kube-proxy",
-        Command::new(bin.join("kube-proxy")).arg(proxy),
-    )?;
+    let proxy = start(run, "kube-proxy", Command::new(bin.join("kube-proxy")).arg(proxy))?;
     expect("kubelet")?;
     let kubelet = start(
         run,
         "kubelet",
         Command::new(bin.join("kubelet"))
             .arg(format!("--config={}", conf.join("kubelet.yaml").display()))
-            .arg(format!(
-                "--kubeconfig={}",
-                run.join("node1.kubeconfig").display()
-            ))
+            .arg(format!("--kubeconfig={}", run.join("node1.kubeconfig").display()))
             .arg("--hostname-override=node1")
             .arg(format!("--node-ip={NODE_ADDRESS}")),
     )?;
@@ -77,16 +59,10 @@ pub fn node_init(run: &Path, bin: &Path) -> Result<()> {
     });
     // it is also the parent of everything in the namespace that lost its own, and must reap it
     loop {
-        let Some((pid, status)) =
-            wait(WaitOptions::empty()).context("waiting for the node's programs")?
-        else {
+        let Some((pid, status)) = wait(WaitOptions::empty()).context("waiting for the node's programs")? else {
             continue;
         };
-        for (name, own) in [
-            ("containerd", containerd),
-            ("kube-proxy", proxy),
-            ("kubelet", kubelet),
-        ] {
+        for (name, own) in [("containerd", containerd), ("kube-proxy", proxy), ("kubelet", kubelet)] {
             if u32::try_from(pid.as_raw_nonzero().get()) == Ok(own) {
                 bail!("{name} ended ({status:?}); see {name}.log");
             }
@@ -100,10 +76,7 @@ fn start(run: &Path, name: &str, command: &mut Command) -> Result<u32> {
     let child = command
         .env("PATH", packages::search_path())
         .stdin(Stdio::null())
-        .stdout(
-            log.try_clone()
-                .with_context(|| format!("opening {}", path.display()))?,
-        )
+        .stdout(log.try_clone().with_context(|| format!("opening {}", path.display()))?)
         .stderr(log)
         .spawn()
         .with_context(|| format!("starting {name}"))?;
@@ -111,10 +84,5 @@ fn start(run: &Path, name: &str, command: &mut Command) -> Result<u32> {
 }
 
 fn mount(arguments: &[&str]) -> Result<()> {
-    output(
-        Command::new("mount")
-            .env("PATH", packages::search_path())
-            .args(arguments),
-    )
-    .map(|_| ())
+    output(Command::new("mount").env("PATH", packages::search_path()).args(arguments)).map(|_| ())
 }

@@ -36,42 +36,23 @@ impl Image {
     pub fn write(&self, rootfs: &Path, out: &Path) -> Result<()> {
         let (repository, tag) = self.name.rsplit_once(':').unwrap_or_default();
         if repository.is_empty() || tag.is_empty() || tag.contains('/') {
-            bail!(
-                "image name `{}`: give it a tag, such as localhost/{}:1",
-                self.name,
-                self.name
-            );
+            bail!("image name `{}`: give it a tag, such as localhost/{}:1", self.name, self.name);
         }
         if self.entrypoint.is_empty() {
             bail!("image `{}`: the entrypoint is empty", self.name);
         }
-        if let Some(entry) = self.env.iter().find(|entry| {
-            entry
-                .split_once('=')
-                .is_none_or(|(name, _)| name.is_empty())
-        }) {
-            bail!(
-                "image `{}`: environment entry `{entry}` is not NAME=value",
-                self.name
-            );
+        if let Some(entry) = self.env.iter().find(|entry| entry.split_once('=').is_none_or(|(name, _)| name.is_empty()))
+        {
+            bail!("image `{}`: environment entry `{entry}` is not NAME=value", self.name);
         }
         if !rootfs.is_dir() {
-            bail!(
-                "image `{}`: `{}` is not a directory",
-                self.name,
-                rootfs.display()
-            );
+            bail!("image `{}`: `{}` is not a directory", self.name, rootfs.display());
         }
-        let dir = out
-            .parent()
-            .filter(|dir| !dir.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
+        let dir = out.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
         let scratch = Scratch::beside(out)?;
-        self.write_into(rootfs, &scratch)
-            .with_context(|| format!("writing image {}", out.display()))?;
-        fs::rename(scratch.0.join("archive"), out)
-            .with_context(|| format!("moving the image to {}", out.display()))
+        self.write_into(rootfs, &scratch).with_context(|| format!("writing image {}", out.display()))?;
+        fs::rename(scratch.0.join("archive"), out).with_context(|| format!("moving the image to {}", out.display()))
     }
 
     fn write_into(&self, rootfs: &Path, scratch: &Scratch) -> Result<()> {
@@ -101,33 +82,14 @@ impl Image {
         let file = BufWriter::new(File::create(scratch.0.join("archive"))?);
         let mut archive = tar::Builder::new(file);
         let mut append = |name: &str, size: u64, data: &mut dyn io::Read| -> io::Result<()> {
-            archive.append_data(
-                &mut header(tar::EntryType::Regular, 0o644, size),
-                name,
-                data,
-            )
+            archive.append_data(&mut header(tar::EntryType::Regular, 0o644, size), name, data)
         };
-        append(
-            "oci-layout",
-            30,
-            &mut br#"{"imageLayoutVersion":"1.0.0"}"#.as_slice(),
-        )?;
+        append("oci-layout", 30, &mut br#"{"imageLayoutVersion":"1.0.0"}"#.as_slice())?;
         append("index.json", index.len() as u64, &mut index.as_slice())?;
-        append(
-            &manifest_blob.path(),
-            manifest_blob.size,
-            &mut manifest.as_slice(),
-        )?;
-        append(
-            &config_blob.path(),
-            config_blob.size,
-            &mut config.as_slice(),
-        )?;
+        append(&manifest_blob.path(), manifest_blob.size, &mut manifest.as_slice())?;
+        append(&config_blob.path(), config_blob.size, &mut config.as_slice())?;
         append(&layer.path(), layer.size, &mut File::open(&layer_file)?)?;
-        archive
-            .into_inner()?
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)?;
+        archive.into_inner()?.into_inner().map_err(io::IntoInnerError::into_error)?;
         Ok(())
     }
 
@@ -164,10 +126,7 @@ struct Blob {
 
 impl Blob {
     fn of(content: &[u8]) -> Self {
-        Self {
-            sha256: hex(&Sha256::digest(content)),
-            size: content.len() as u64,
-        }
+        Self { sha256: hex(&Sha256::digest(content)), size: content.len() as u64 }
     }
 
     fn digest(&self) -> String {
@@ -223,61 +182,34 @@ impl<W: Write> Write for Hashing<W> {
 
 fn write_layer(rootfs: &Path, out: &Path) -> Result<Blob> {
     let to = BufWriter::new(File::create(out)?);
-    let mut layer = tar::Builder::new(Hashing {
-        to,
-        hash: Sha256::new(),
-        size: 0,
-    });
+    let mut layer = tar::Builder::new(Hashing { to, hash: Sha256::new(), size: 0 });
     add_dir(&mut layer, rootfs, Path::new(""))?;
     let mut hashing = layer.into_inner()?;
     hashing.flush()?;
-    Ok(Blob {
-        sha256: hex(&hashing.hash.finalize()),
-        size: hashing.size,
-    })
+    Ok(Blob { sha256: hex(&hashing.hash.finalize()), size: hashing.size })
 }
 
 fn add_dir<W: Write>(layer: &mut tar::Builder<W>, rootfs: &Path, dir: &Path) -> Result<()> {
     let full = rootfs.join(dir);
     let mut names = Vec::new();
-    for entry in full
-        .read_dir()
-        .with_context(|| format!("reading {}", full.display()))?
-    {
+    for entry in full.read_dir().with_context(|| format!("reading {}", full.display()))? {
         names.push(entry?.file_name());
     }
     names.sort();
     for name in names {
         let (path, full) = (dir.join(&name), full.join(&name));
-        let meta = full
-            .symlink_metadata()
-            .with_context(|| format!("reading {}", full.display()))?;
+        let meta = full.symlink_metadata().with_context(|| format!("reading {}", full.display()))?;
         let mode = meta.permissions().mode() & 0o7777;
         if meta.is_dir() {
-            layer.append_data(
-                &mut header(tar::EntryType::Directory, mode, 0),
-                &path,
-                io::empty(),
-            )?;
+            layer.append_data(&mut header(tar::EntryType::Directory, mode, 0), &path, io::empty())?;
             add_dir(layer, rootfs, &path)?;
         } else if meta.is_symlink() {
-            layer.append_link(
-                &mut header(tar::EntryType::Symlink, mode, 0),
-                &path,
-                full.read_link()?,
-            )?;
+            layer.append_link(&mut header(tar::EntryType::Symlink, mode, 0), &path, full.read_link()?)?;
         } else if meta.is_file() {
             let file = File::open(&full).with_context(|| format!("reading {}", full.display()))?;
-            layer.append_data(
-                &mut header(tar::EntryType::Regular, mode, meta.len()),
-                &path,
-                file,
-            )?;
+            layer.append_data(&mut header(tar::EntryType::Regular, mode, meta.len()), &path, file)?;
         } else {
-            bail!(
-                "`{}` is neither a file, a directory nor a link",
-                full.display()
-            );
+            bail!("`{}` is neither a file, a directory nor a link", full.display());
         }
     }
     Ok(())
@@ -311,19 +243,11 @@ mod tests {
     }
 
     fn rootfs() -> Scratch {
-        let unique = format!(
-            "medley-oci-{}-{:?}",
-            std::process::id(),
-            std::thread::current().id()
-        );
+        let unique = format!("medley-oci-{}-{:?}", std::process::id(), std::thread::current().id());
         let dir = Scratch::beside(&std::env::temp_dir().join(unique)).unwrap();
         fs::create_dir_all(dir.0.join("root/bin")).unwrap();
         fs::write(dir.0.join("root/bin/thing"), "#!").unwrap();
-        fs::set_permissions(
-            dir.0.join("root/bin/thing"),
-            fs::Permissions::from_mode(0o755),
-        )
-        .unwrap();
+        fs::set_permissions(dir.0.join("root/bin/thing"), fs::Permissions::from_mode(0o755)).unwrap();
         std::os::unix::fs::symlink("thing", dir.0.join("root/bin/other")).unwrap();
         dir
     }
@@ -346,11 +270,7 @@ mod tests {
         image().write(&dir.0.join("root"), &out).unwrap();
         let files = entries(&fs::read(&out).unwrap());
         let blob = |descriptor: &Value| {
-            let digest = descriptor["digest"]
-                .as_str()
-                .unwrap()
-                .strip_prefix("sha256:")
-                .unwrap();
+            let digest = descriptor["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap();
             let data = &files[&format!("blobs/sha256/{digest}")];
             assert_eq!(hex(&Sha256::digest(data)), digest);
             assert_eq!(descriptor["size"], data.len());
@@ -359,27 +279,17 @@ mod tests {
         let json = |data: &[u8]| serde_json::from_slice::<Value>(data).unwrap();
         assert_eq!(json(&files["oci-layout"])["imageLayoutVersion"], "1.0.0");
         let index = json(&files["index.json"]);
-        assert_eq!(
-            index["manifests"][0]["annotations"]["io.containerd.image.name"],
-            "localhost/thing:1"
-        );
+        assert_eq!(index["manifests"][0]["annotations"]["io.containerd.image.name"], "localhost/thing:1");
         let manifest = json(&blob(&index["manifests"][0]));
         let config = json(&blob(&manifest["config"]));
         assert_eq!(config["config"]["Entrypoint"], json!(["/bin/thing", "-v"]));
         assert_eq!(config["config"]["User"], "1000:1000");
         assert_eq!(config["config"]["Env"], json!([PATH, "A=b"]));
-        assert_eq!(
-            config["rootfs"]["diff_ids"][0],
-            manifest["layers"][0]["digest"]
-        );
+        assert_eq!(config["rootfs"]["diff_ids"][0], manifest["layers"][0]["digest"]);
         let layer = blob(&manifest["layers"][0]);
         assert_eq!(entries(&layer)["bin/thing"], b"#!");
         let mut archive = tar::Archive::new(layer.as_slice());
-        let modes: Vec<_> = archive
-            .entries()
-            .unwrap()
-            .map(|e| e.unwrap().header().mode().unwrap())
-            .collect();
+        let modes: Vec<_> = archive.entries().unwrap().map(|e| e.unwrap().header().mode().unwrap()).collect();
         assert_eq!(modes.len(), 3);
         assert_eq!(modes[2], 0o755);
     }
@@ -397,36 +307,13 @@ mod tests {
     fn what_cannot_work_is_refused_by_name() {
         let dir = rootfs();
         let refuse = |image: &Image, root: &str, want: &str| {
-            let error = image
-                .write(&dir.0.join(root), &dir.0.join("out.tar"))
-                .unwrap_err();
+            let error = image.write(&dir.0.join(root), &dir.0.join("out.tar")).unwrap_err();
             assert!(format!("{error:#}").contains(want), "{error:#}");
             assert!(!dir.0.join("out.tar").exists());
         };
-        refuse(
-            &Image {
-                name: "localhost:5000/thing".into(),
-                ..image()
-            },
-            "root",
-            "give it a tag",
-        );
-        refuse(
-            &Image {
-                entrypoint: vec![],
-                ..image()
-            },
-            "root",
-            "entrypoint is empty",
-        );
-        refuse(
-            &Image {
-                env: vec!["novalue".into()],
-                ..image()
-            },
-            "root",
-            "`novalue` is not NAME=value",
-        );
+        refuse(&Image { name: "localhost:5000/thing".into(), ..image() }, "root", "give it a tag");
+        refuse(&Image { entrypoint: vec![], ..image() }, "root", "entrypoint is empty");
+        refuse(&Image { env: vec!["novalue".into()], ..image() }, "root", "`novalue` is not NAME=value");
         refuse(&image(), "missing", "is not a directory");
         let _socket = std::os::unix::net::UnixListener::bind(dir.0.join("root/socket")).unwrap();
         refuse(&image(), "root", "neither a file");

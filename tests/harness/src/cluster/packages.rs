@@ -48,9 +48,7 @@ pub fn ensure(progress: &mut dyn FnMut(&str)) -> Result<()> {
         bail!("the node profile needs Linux; {INSTEAD}");
     }
     if !rustix::process::geteuid().is_root() {
-        bail!(
-            "the node profile needs root (network namespaces, mounts, cgroups): run it as root, or {INSTEAD}"
-        );
+        bail!("the node profile needs root (network namespaces, mounts, cgroups): run it as root, or {INSTEAD}");
     }
     let missing = missing();
     if missing.is_empty() {
@@ -58,19 +56,13 @@ pub fn ensure(progress: &mut dyn FnMut(&str)) -> Result<()> {
     }
     let list = missing.join(" ");
     if find("apt-get").is_none() {
-        bail!(
-            "the node profile needs these packages (Debian's names): {list}. Install them, or {INSTEAD}"
-        );
+        bail!("the node profile needs these packages (Debian's names): {list}. Install them, or {INSTEAD}");
     }
     progress(&format!("installing Debian packages: {list}"));
-    install(&missing)
-        .with_context(|| format!("installing {list}: install them by hand, or {INSTEAD}"))?;
+    install(&missing).with_context(|| format!("installing {list}: install them by hand, or {INSTEAD}"))?;
     match self::missing() {
         still if still.is_empty() => Ok(()),
-        still => bail!(
-            "after installing them, programs of these packages are still not found: {}",
-            still.join(" ")
-        ),
+        still => bail!("after installing them, programs of these packages are still not found: {}", still.join(" ")),
     }
 }
 
@@ -89,16 +81,12 @@ fn missing() -> Vec<&'static str> {
 }
 
 fn find(file: &str) -> Option<PathBuf> {
-    let runnable = |path: &Path| {
-        fs::metadata(path)
-            .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-    };
+    let runnable =
+        |path: &Path| fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
     if file.starts_with('/') {
         return Some(PathBuf::from(file)).filter(|path| runnable(path));
     }
-    env::split_paths(&search_path())
-        .map(|dir| dir.join(file))
-        .find(|path| runnable(path))
+    env::split_paths(&search_path()).map(|dir| dir.join(file)).find(|path| runnable(path))
 }
 
 /// A static ELF program names no interpreter (program header type 3).
@@ -108,12 +96,7 @@ fn is_static(path: &Path) -> bool {
     };
     let number = |at: usize, len: usize| -> Option<usize> {
         let bytes = elf.get(at..at.checked_add(len)?)?;
-        Some(
-            bytes
-                .iter()
-                .rev()
-                .fold(0, |sum, byte| sum << 8 | usize::from(*byte)),
-        )
+        Some(bytes.iter().rev().fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
     };
     // 64-bit little-endian layout: table offset at 0x20, entry size at 0x36, entries at 0x38
     let headers = || -> Option<bool> {
@@ -130,24 +113,14 @@ fn is_static(path: &Path) -> bool {
 
 fn install(packages: &[&str]) -> Result<()> {
     // the file is the administrator's if it is there already
-    let policy = if Path::new(POLICY).exists() {
-        None
-    } else {
-        Some(Policy::deny()?)
-    };
+    let policy = if Path::new(POLICY).exists() { None } else { Some(Policy::deny()?) };
     let apt = || {
         let mut command = Command::new("apt-get");
-        command
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .env("PATH", search_path());
+        command.env("DEBIAN_FRONTEND", "noninteractive").env("PATH", search_path());
         command
     };
     output(apt().args(["update", "-qq"]))?;
-    output(
-        apt()
-            .args(["install", "-y", "-qq", "--no-install-recommends"])
-            .args(packages),
-    )?;
+    output(apt().args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages))?;
     drop(policy);
     Ok(())
 }
@@ -159,8 +132,7 @@ impl Policy {
     fn deny() -> Result<Self> {
         fs::write(POLICY, "#!/bin/sh\nexit 101\n").with_context(|| format!("writing {POLICY}"))?;
         let policy = Self;
-        fs::set_permissions(POLICY, fs::Permissions::from_mode(0o755))
-            .with_context(|| format!("writing {POLICY}"))?;
+        fs::set_permissions(POLICY, fs::Permissions::from_mode(0o755)).with_context(|| format!("writing {POLICY}"))?;
         Ok(policy)
     }
 }

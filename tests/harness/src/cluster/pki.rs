@@ -7,8 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
 };
 
 use super::cache::{Layout, text};
@@ -32,30 +31,16 @@ pub(super) fn write(layout: &Layout, address: &str, port: u16) -> Result<()> {
 
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(Vec::new())?;
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "cluster-ca");
+    params.distinguished_name.push(DnType::CommonName, "cluster-ca");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     save(&dir.join("ca.crt"), &params.self_signed(&key)?.pem())?;
     let issuer = Issuer::new(params, key);
 
-    let names = [
-        "127.0.0.1",
-        HOST_ADDRESS,
-        API_SERVICE_ADDRESS,
-        "localhost",
-        "kubernetes",
-        "kubernetes.default",
-    ];
-    let names = names.into_iter().chain([
-        "kubernetes.default.svc",
-        "kubernetes.default.svc.cluster.local",
-    ]);
+    let names = ["127.0.0.1", HOST_ADDRESS, API_SERVICE_ADDRESS, "localhost", "kubernetes", "kubernetes.default"];
+    let names = names.into_iter().chain(["kubernetes.default.svc", "kubernetes.default.svc.cluster.local"]);
     let mut server = CertificateParams::new(names.map(str::to_owned).collect::<Vec<_>>())?;
-    server
-        .distinguished_name
-        .push(DnType::CommonName, "kube-apiserver");
+    server.distinguished_name.push(DnType::CommonName, "kube-apiserver");
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     sign(&dir, "apiserver", server, &issuer)?;
 
@@ -63,28 +48,18 @@ pub(super) fn write(layout: &Layout, address: &str, port: u16) -> Result<()> {
         let mut client = CertificateParams::new(Vec::new())?;
         client.distinguished_name.push(DnType::CommonName, user);
         if let Some(group) = group {
-            client
-                .distinguished_name
-                .push(DnType::OrganizationName, group);
+            client.distinguished_name.push(DnType::OrganizationName, group);
         }
         client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         sign(&dir, file, client, &issuer)?;
-        save(
-            &layout.kubeconfig_of(file),
-            &kubeconfig(&dir, file, address, port)?,
-        )?;
+        save(&layout.kubeconfig_of(file), &kubeconfig(&dir, file, address, port)?)?;
     }
     let account = KeyPair::generate()?;
     save(&dir.join("sa.pub"), &account.public_key_pem())?;
     save(&dir.join("sa.key"), &account.serialize_pem())
 }
 
-fn sign(
-    dir: &Path,
-    file: &str,
-    mut params: CertificateParams,
-    issuer: &Issuer<'_, KeyPair>,
-) -> Result<()> {
+fn sign(dir: &Path, file: &str, mut params: CertificateParams, issuer: &Issuer<'_, KeyPair>) -> Result<()> {
     let key = KeyPair::generate()?;
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];

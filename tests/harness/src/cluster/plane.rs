@@ -44,13 +44,10 @@ pub(super) async fn up(site: &Site<'_>, profile: Profile) -> Result<Client> {
             // between the choice of a free port and its use another process may take it
             Err(_) if attempt < 3 && port_taken(site.components) => {
                 attempt += 1;
-                site.report
-                    .progress("a port was taken meanwhile; trying others");
+                site.report.progress("a port was taken meanwhile; trying others");
                 for name in PARTS {
                     if site.components.pid(name).is_some() {
-                        site.components
-                            .stop(name, rustix::process::Signal::KILL)
-                            .await?;
+                        site.components.stop(name, rustix::process::Signal::KILL).await?;
                     }
                     site.components.forget(name)?;
                 }
@@ -63,9 +60,7 @@ pub(super) async fn up(site: &Site<'_>, profile: Profile) -> Result<Client> {
 const PARTS: [&str; 4] = ["etcd", "apiserver", "controller-manager", "scheduler"];
 
 fn port_taken(components: &Components) -> bool {
-    PARTS
-        .iter()
-        .any(|part| components.log_says(part, "address already in use"))
+    PARTS.iter().any(|part| components.log_says(part, "address already in use"))
 }
 
 async fn try_up(site: &Site<'_>, profile: Profile) -> Result<Client> {
@@ -82,37 +77,22 @@ async fn try_up(site: &Site<'_>, profile: Profile) -> Result<Client> {
     site.report.progress("starting etcd and the API server");
     let data = layout.run.join("etcd");
     super::programs::remove(&data)?;
-    site.components
-        .start("etcd", etcd_command(site, &data, etcd, peer))?;
-    site.components.start(
-        "apiserver",
-        apiserver_command(site, profile, address, port, etcd, &policy),
-    )?;
+    site.components.start("etcd", etcd_command(site, &data, etcd, peer))?;
+    site.components.start("apiserver", apiserver_command(site, profile, address, port, etcd, &policy))?;
     let client = client_of(&layout.kubeconfig()).await?;
     let ready = async || {
         let request = http::Request::get("/readyz").body(Vec::new()).ok()?;
         client.request_text(request).await.ok()
     };
-    site.components
-        .until(LIMIT, "the API server", ready)
-        .await?;
+    site.components.until(LIMIT, "the API server", ready).await?;
 
-    site.report
-        .progress("starting the controller manager and the scheduler");
-    site.components
-        .start("controller-manager", controller_manager_command(site))?;
-    site.components
-        .start("scheduler", scheduler_command(site))?;
+    site.report.progress("starting the controller manager and the scheduler");
+    site.components.start("controller-manager", controller_manager_command(site))?;
+    site.components.start("scheduler", scheduler_command(site))?;
     // pods are refused until the controller manager has made it
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "default");
     let account = async || accounts.get_opt("default").await.ok().flatten();
-    site.components
-        .until(
-            LIMIT,
-            "the default ServiceAccount (controller manager)",
-            account,
-        )
-        .await?;
+    site.components.until(LIMIT, "the default ServiceAccount (controller manager)", account).await?;
     Ok(client)
 }
 
@@ -184,14 +164,8 @@ fn controller_manager_command(site: &Site<'_>) -> Vec<OsString> {
     command(
         site.program("kube-controller-manager"),
         [
-            format!(
-                "--kubeconfig={}",
-                site.layout.kubeconfig_of("controller-manager").display()
-            ),
-            format!(
-                "--service-account-private-key-file={}",
-                pki.join("sa.key").display()
-            ),
+            format!("--kubeconfig={}", site.layout.kubeconfig_of("controller-manager").display()),
+            format!("--service-account-private-key-file={}", pki.join("sa.key").display()),
             format!("--root-ca-file={}", pki.join("ca.crt").display()),
             "--use-service-account-credentials".to_owned(),
             // no port at all: several clusters may run
@@ -209,10 +183,7 @@ fn scheduler_command(site: &Site<'_>) -> Vec<OsString> {
     command(
         site.program("kube-scheduler"),
         [
-            format!(
-                "--kubeconfig={}",
-                site.layout.kubeconfig_of("scheduler").display()
-            ),
+            format!("--kubeconfig={}", site.layout.kubeconfig_of("scheduler").display()),
             "--secure-port=0".to_owned(),
             "--leader-elect=false".to_owned(),
             "--profiling=false".to_owned(),
@@ -223,13 +194,8 @@ fn scheduler_command(site: &Site<'_>) -> Vec<OsString> {
 }
 
 /// A program and its arguments.
-pub(super) fn command(
-    program: OsString,
-    arguments: impl IntoIterator<Item = String>,
-) -> Vec<OsString> {
-    std::iter::once(program)
-        .chain(arguments.into_iter().map(OsString::from))
-        .collect()
+pub(super) fn command(program: OsString, arguments: impl IntoIterator<Item = String>) -> Vec<OsString> {
+    std::iter::once(program).chain(arguments.into_iter().map(OsString::from)).collect()
 }
 
 /// Different ports that are free on loopback now, below those the kernel gives to outgoing connections.
@@ -238,9 +204,7 @@ pub(super) fn free_ports<const N: usize>() -> Result<[u16; N]> {
     let mut held = Vec::with_capacity(N);
     let mut ports = [0; N];
     let random = RandomState::new();
-    for candidate in (0..2000_u32)
-        .map(|number| 15_000 + u16::try_from(random.hash_one(number) % 15_000).unwrap_or(0))
-    {
+    for candidate in (0..2000_u32).map(|number| 15_000 + u16::try_from(random.hash_one(number) % 15_000).unwrap_or(0)) {
         if held.len() == N {
             break;
         }

@@ -10,9 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use rustix::process::{
-    Pid, Signal, getppid, kill_process, set_parent_process_death_signal, setsid,
-};
+use rustix::process::{Pid, Signal, getppid, kill_process, set_parent_process_death_signal, setsid};
 
 /// A process, told apart from a later one of the same pid by its start time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -25,10 +23,7 @@ pub(super) struct Record {
 impl Record {
     /// The record of the running process `pid`; `None` if there is none.
     pub(super) fn of(pid: i32) -> Option<Self> {
-        Some(Self {
-            pid,
-            started: started(pid)?,
-        })
+        Some(Self { pid, started: started(pid)? })
     }
 
     pub(super) fn own() -> Result<Self> {
@@ -94,10 +89,7 @@ pub(super) fn kill_marked(variable: &str, value: &str) {
         let Ok(entries) = fs::read_dir("/proc") else {
             return;
         };
-        for pid in entries
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
-        {
+        for pid in entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) {
             if u32::try_from(pid) == Ok(own) {
                 continue;
             }
@@ -107,10 +99,7 @@ pub(super) fn kill_marked(variable: &str, value: &str) {
             let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else {
                 continue;
             };
-            if environment
-                .split(|byte| *byte == 0)
-                .any(|entry| entry == mark.as_bytes())
-            {
+            if environment.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes()) {
                 found = true;
                 record.signal(Signal::KILL);
             }
@@ -134,11 +123,7 @@ pub(super) fn kill_marked(variable: &str, value: &str) {
 pub fn launch(parent: i32, session: bool, command: &[OsString]) -> Result<Infallible> {
     let signal = if session { Signal::KILL } else { Signal::TERM };
     set_parent_process_death_signal(Some(signal)).context("asking to end with the parent")?;
-    if getppid()
-        .map(Pid::as_raw_nonzero)
-        .map(std::num::NonZero::get)
-        != Some(parent)
-    {
+    if getppid().map(Pid::as_raw_nonzero).map(std::num::NonZero::get) != Some(parent) {
         bail!("the parent {parent} is gone");
     }
     if session {
@@ -154,10 +139,7 @@ pub fn launch(parent: i32, session: bool, command: &[OsString]) -> Result<Infall
 pub(super) fn launcher(session: bool) -> Result<Command> {
     // this very program even if the file was replaced meanwhile
     let mut command = Command::new("/proc/self/exe");
-    command
-        .arg("launch")
-        .arg("--parent")
-        .arg(std::process::id().to_string());
+    command.arg("launch").arg("--parent").arg(std::process::id().to_string());
     if session {
         command.arg("--session");
     }
@@ -168,14 +150,9 @@ pub(super) fn launcher(session: bool) -> Result<Command> {
 /// Runs a program to its end and returns what it printed.
 pub(super) fn output(command: &mut Command) -> Result<String> {
     let what = command.get_program().display().to_string();
-    let result = command
-        .output()
-        .with_context(|| format!("starting {what}"))?;
+    let result = command.output().with_context(|| format!("starting {what}"))?;
     if !result.status.success() {
-        let arguments: Vec<_> = command
-            .get_args()
-            .map(|argument| argument.display().to_string())
-            .collect();
+        let arguments: Vec<_> = command.get_args().map(|argument| argument.display().to_string()).collect();
         bail!(
             "`{what} {}` failed ({}):\n{}{}",
             arguments.join(" "),
@@ -195,13 +172,7 @@ mod tests {
     fn a_record_knows_its_process_from_another_of_the_same_pid() {
         let own = Record::own().unwrap();
         assert!(own.alive());
-        assert!(
-            !Record {
-                started: own.started + 1,
-                ..own
-            }
-            .alive()
-        );
+        assert!(!Record { started: own.started + 1, ..own }.alive());
     }
 
     #[test]
@@ -216,16 +187,8 @@ mod tests {
     #[test]
     fn marked_processes_are_found_by_their_environment() {
         let value = format!("{}-marked", std::process::id());
-        let mut marked = Command::new("sleep")
-            .arg("60")
-            .env("MEDLEY_TEST_MARK", &value)
-            .spawn()
-            .unwrap();
-        let mut other = Command::new("sleep")
-            .arg("60")
-            .env("MEDLEY_TEST_MARK", "another")
-            .spawn()
-            .unwrap();
+        let mut marked = Command::new("sleep").arg("60").env("MEDLEY_TEST_MARK", &value).spawn().unwrap();
+        let mut other = Command::new("sleep").arg("60").env("MEDLEY_TEST_MARK", "another").spawn().unwrap();
         // between fork and exec the child still has this process's environment
         let ready = poll(Duration::from_secs(5), Duration::from_millis(5), || {
             fs::read(format!("/proc/{}/comm", marked.id())).is_ok_and(|comm| comm == b"sleep\n")

@@ -26,10 +26,7 @@ struct Batch {
 const BATCHES: [Batch; 5] = [
     Batch {
         programs: &["kube-apiserver", "kubectl"],
-        packages: &[
-            "k8s.io/kubernetes/cmd/kube-apiserver",
-            "k8s.io/kubernetes/cmd/kubectl",
-        ],
+        packages: &["k8s.io/kubernetes/cmd/kube-apiserver", "k8s.io/kubernetes/cmd/kubectl"],
     },
     Batch {
         programs: &["kube-controller-manager", "kube-scheduler", "kwok"],
@@ -41,22 +38,12 @@ const BATCHES: [Batch; 5] = [
     },
     Batch {
         programs: &["kube-proxy", "kubelet", "coredns"],
-        packages: &[
-            "k8s.io/kubernetes/cmd/kube-proxy",
-            "k8s.io/kubernetes/cmd/kubelet",
-            "./coredns",
-        ],
+        packages: &["k8s.io/kubernetes/cmd/kube-proxy", "k8s.io/kubernetes/cmd/kubelet", "./coredns"],
     },
-    Batch {
-        programs: &["etcd"],
-        packages: &["go.etcd.io/etcd/server/v3"],
-    },
+    Batch { programs: &["etcd"], packages: &["go.etcd.io/etcd/server/v3"] },
     Batch {
         programs: &["helm", "kubeconform"],
-        packages: &[
-            "helm.sh/helm/v4/cmd/helm",
-            "github.com/yannh/kubeconform/cmd/kubeconform",
-        ],
+        packages: &["helm.sh/helm/v4/cmd/helm", "github.com/yannh/kubeconform/cmd/kubeconform"],
     },
 ];
 
@@ -76,29 +63,17 @@ pub const PROGRAMS: [&str; 11] = [
 ];
 
 /// grpcnotrace lets the linker drop unused methods; without DWARF the build cache is a fifth smaller.
-const FLAGS: [&str; 3] = [
-    "-buildvcs=false",
-    "-tags=grpcnotrace",
-    "-gcflags=all=-dwarf=false",
-];
+const FLAGS: [&str; 3] = ["-buildvcs=false", "-tags=grpcnotrace", "-gcflags=all=-dwarf=false"];
 /// Symbols are stripped, and Kubernetes' own version is set, which it otherwise reports as v0.0.0.
 const LINK: &str = "-s -w";
-const VERSION_PACKAGES: [&str; 2] = [
-    "k8s.io/component-base/version",
-    "k8s.io/client-go/pkg/version",
-];
+const VERSION_PACKAGES: [&str; 2] = ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"];
 
 /// The cache directory for exactly these modules and this recipe.
 pub(super) fn home() -> Result<PathBuf> {
-    let recipe = BATCHES
-        .iter()
-        .flat_map(|batch| batch.programs.iter().chain(batch.packages));
+    let recipe = BATCHES.iter().flat_map(|batch| batch.programs.iter().chain(batch.packages));
     let recipe = recipe.chain(&FLAGS).chain([&LINK]).chain(&VERSION_PACKAGES);
     let platform = [std::env::consts::OS, std::env::consts::ARCH];
-    let parts = [GO_MOD, GO_SUM, COREDNS_MAIN]
-        .into_iter()
-        .chain(recipe.copied())
-        .chain(platform);
+    let parts = [GO_MOD, GO_SUM, COREDNS_MAIN].into_iter().chain(recipe.copied()).chain(platform);
     Ok(cache::clusters()?.join(cache::short_hash(parts.map(str::as_bytes))))
 }
 
@@ -124,8 +99,7 @@ pub fn ensure(progress: &mut dyn FnMut(&str)) -> Result<PathBuf> {
     remove(&scratch)?;
     build(&scratch, progress)?;
     fs::create_dir_all(&home).with_context(|| format!("creating {}", home.display()))?;
-    fs::rename(scratch.join("bin"), &bin)
-        .with_context(|| format!("moving the programs to {}", bin.display()))?;
+    fs::rename(scratch.join("bin"), &bin).with_context(|| format!("moving the programs to {}", bin.display()))?;
     remove(&scratch)?;
     drop(lock);
     Ok(bin)
@@ -136,10 +110,7 @@ fn build(scratch: &Path, progress: &mut dyn FnMut(&str)) -> Result<()> {
     write_source(&source)?;
     fs::create_dir_all(&bin).with_context(|| format!("creating {}", bin.display()))?;
     let version = kubernetes_version()?;
-    let minor = version
-        .split('.')
-        .nth(1)
-        .context("Kubernetes version without a minor number")?;
+    let minor = version.split('.').nth(1).context("Kubernetes version without a minor number")?;
     let mut link = LINK.to_owned();
     for package in VERSION_PACKAGES {
         link += &format!(
@@ -152,11 +123,7 @@ fn build(scratch: &Path, progress: &mut dyn FnMut(&str)) -> Result<()> {
     for (index, batch) in BATCHES.iter().enumerate() {
         let start = Instant::now();
         let names = batch.programs.join(", ");
-        progress(&format!(
-            "building {names} ({} of {})",
-            index + 1,
-            BATCHES.len()
-        ));
+        progress(&format!("building {names} ({} of {})", index + 1, BATCHES.len()));
         let mut go = Command::new("go");
         go.current_dir(&source)
             .env("CGO_ENABLED", "0")
@@ -178,20 +145,14 @@ fn build(scratch: &Path, progress: &mut dyn FnMut(&str)) -> Result<()> {
     }
     for program in PROGRAMS {
         if !bin.join(program).is_file() {
-            bail!(
-                "`go build` left no program `{program}`: the list of packages and the list of programs disagree"
-            );
+            bail!("`go build` left no program `{program}`: the list of packages and the list of programs disagree");
         }
     }
     Ok(())
 }
 
 fn write_source(dir: &Path) -> Result<()> {
-    for (file, content) in [
-        ("go.mod", GO_MOD),
-        ("go.sum", GO_SUM),
-        ("coredns/main.go", COREDNS_MAIN),
-    ] {
+    for (file, content) in [("go.mod", GO_MOD), ("go.sum", GO_SUM), ("coredns/main.go", COREDNS_MAIN)] {
         let path = dir.join(file);
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
@@ -225,11 +186,7 @@ mod tests {
 
     #[test]
     fn the_batches_build_exactly_the_listed_programs() {
-        let mut built: Vec<_> = BATCHES
-            .iter()
-            .flat_map(|batch| batch.programs)
-            .copied()
-            .collect();
+        let mut built: Vec<_> = BATCHES.iter().flat_map(|batch| batch.programs).copied().collect();
         built.sort_unstable();
         assert_eq!(built, PROGRAMS);
         for batch in &BATCHES {

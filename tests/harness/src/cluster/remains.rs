@@ -15,18 +15,14 @@ use super::lock::Lock;
 use super::process::{Record, kill_marked, output, poll};
 use super::state::State;
 use super::supervisor::MARK;
-use super::{Profile, packages, programs};
+use super::{packages, programs};
 
 /// The host's end of the veth pair.
 pub(super) const HOST_LINK: &str = "medley0";
 /// The cgroup, in every hierarchy, that holds the pods of the real node.
 pub(super) const CGROUP: &str = "medley-node";
 /// What kubelet writes and no namespace covers.
-const SYSCTLS: [&str; 3] = [
-    "vm/overcommit_memory",
-    "kernel/panic",
-    "kernel/panic_on_oops",
-];
+const SYSCTLS: [&str; 3] = ["vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops"];
 /// State of the one node profile cluster a machine can have. Not in the cache, since another user of the machine may
 /// have another cache; gone at the next boot, like all it describes.
 const MACHINE: &str = "/run/medley-cluster-node";
@@ -65,16 +61,9 @@ fn forget_old_logs(layout: &Layout) -> Result<()> {
         return Ok(());
     };
     let mut logs = Vec::new();
-    for entry in dir
-        .read_dir()
-        .with_context(|| format!("reading {}", dir.display()))?
-        .flatten()
-    {
+    for entry in dir.read_dir().with_context(|| format!("reading {}", dir.display()))?.flatten() {
         let path = entry.path();
-        if path
-            .extension()
-            .is_some_and(|extension| extension == "last-log")
-        {
+        if path.extension().is_some_and(|extension| extension == "last-log") {
             // one that another process is removing has no age any more
             let Ok(age) = entry.metadata().and_then(|meta| meta.modified()) else {
                 continue;
@@ -84,9 +73,7 @@ fn forget_old_logs(layout: &Layout) -> Result<()> {
     }
     logs.sort();
     let old = logs.len().saturating_sub(KEPT);
-    logs.into_iter()
-        .take(old)
-        .try_for_each(|(_, path)| programs::remove(&path))
+    logs.into_iter().take(old).try_for_each(|(_, path)| programs::remove(&path))
 }
 
 /// The processes that the cluster's supervisor wrote down.
@@ -94,10 +81,7 @@ fn records(layout: &Layout) -> Vec<Record> {
     let Ok(entries) = layout.pids().read_dir() else {
         return Vec::new();
     };
-    entries
-        .flatten()
-        .filter_map(|entry| serde_json::from_slice(&fs::read(entry.path()).ok()?).ok())
-        .collect()
+    entries.flatten().filter_map(|entry| serde_json::from_slice(&fs::read(entry.path()).ok()?).ok()).collect()
 }
 
 /// Removes what is left of the machine's node profile cluster, unless a living one has it.
@@ -116,26 +100,17 @@ pub(super) fn clear_idle_machine() -> Result<()> {
 pub(super) fn clear_machine() -> Result<()> {
     // gone with the node's namespace already, but for one that died before the node was there
     if link().exists() {
-        let deleted = output(
-            Command::new("ip")
-                .env("PATH", packages::search_path())
-                .args(["link", "del", HOST_LINK]),
-        );
-        if !poll(Duration::from_secs(10), Duration::from_millis(20), || {
-            !link().exists()
-        }) {
+        let deleted = output(Command::new("ip").env("PATH", packages::search_path()).args(["link", "del", HOST_LINK]));
+        if !poll(Duration::from_secs(10), Duration::from_millis(20), || !link().exists()) {
             deleted.with_context(|| format!("removing the link {HOST_LINK}"))?;
             bail!("the link {HOST_LINK} does not go away");
         }
     }
     for dir in cgroups() {
         // a cgroup stays busy until the last process in it is reaped
-        let gone = poll(Duration::from_secs(20), Duration::from_millis(20), || {
-            remove_cgroup(&dir).is_ok()
-        });
+        let gone = poll(Duration::from_secs(20), Duration::from_millis(20), || remove_cgroup(&dir).is_ok());
         if !gone {
-            remove_cgroup(&dir)
-                .with_context(|| format!("removing the cgroup {}", dir.display()))?;
+            remove_cgroup(&dir).with_context(|| format!("removing the cgroup {}", dir.display()))?;
         }
     }
     restore_sysctls()
@@ -149,17 +124,13 @@ fn link() -> PathBuf {
 pub(super) fn make_cgroups() -> Result<()> {
     for hierarchy in hierarchies() {
         let dir = hierarchy.join(CGROUP);
-        fs::create_dir_all(&dir)
-            .with_context(|| format!("creating the cgroup {}", dir.display()))?;
+        fs::create_dir_all(&dir).with_context(|| format!("creating the cgroup {}", dir.display()))?;
     }
     Ok(())
 }
 
 fn cgroups() -> impl Iterator<Item = PathBuf> {
-    hierarchies()
-        .into_iter()
-        .map(|hierarchy| hierarchy.join(CGROUP))
-        .filter(|dir| dir.is_dir())
+    hierarchies().into_iter().map(|hierarchy| hierarchy.join(CGROUP)).filter(|dir| dir.is_dir())
 }
 
 /// The one hierarchy of cgroup v2, or the several of v1.
@@ -194,14 +165,12 @@ pub(super) fn save_sysctls() -> Result<()> {
     let mut saved = Vec::new();
     for name in SYSCTLS {
         let path = Path::new("/proc/sys").join(name);
-        let value =
-            fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let value = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         saved.push((name, value.trim().to_owned()));
     }
     let file = saved_sysctls();
     let part = file.with_extension("part");
-    fs::write(&part, serde_json::to_vec(&saved)?)
-        .with_context(|| format!("writing {}", part.display()))?;
+    fs::write(&part, serde_json::to_vec(&saved)?).with_context(|| format!("writing {}", part.display()))?;
     fs::rename(&part, &file).with_context(|| format!("writing {}", file.display()))
 }
 
@@ -219,21 +188,11 @@ fn restore_sysctls() -> Result<()> {
         if fs::read_to_string(&path).is_ok_and(|now| now.trim() == value) {
             continue;
         }
-        fs::write(&path, &value)
-            .with_context(|| format!("setting {} back to {value}", path.display()))?;
+        fs::write(&path, &value).with_context(|| format!("setting {} back to {value}", path.display()))?;
     }
     fs::remove_file(&file).with_context(|| format!("removing {}", file.display()))
 }
 
 fn saved_sysctls() -> PathBuf {
     Path::new(MACHINE).join("sysctl.json")
-}
-
-/// Removes all that is left of a cluster whose supervisor is gone, and of the machine's part if it is of that profile.
-pub(super) fn clear_all(layout: &Layout, profile: Option<Profile>) -> Result<()> {
-    clear(layout)?;
-    if profile != Some(Profile::Fake) {
-        clear_idle_machine()?;
-    }
-    Ok(())
 }

@@ -52,9 +52,7 @@ impl State {
             phase: Phase::Starting,
             bin,
             command: spec.command.clone(),
-            started: SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| since.as_secs()),
+            started: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
             mark: spec.mark.clone(),
             supervisor: Record::own()?,
         })
@@ -64,8 +62,7 @@ impl State {
     pub(super) fn save(&self, layout: &Layout) -> Result<()> {
         let path = file(layout);
         let part = path.with_extension("part");
-        fs::write(&part, serde_json::to_vec_pretty(self)?)
-            .with_context(|| format!("writing {}", part.display()))?;
+        fs::write(&part, serde_json::to_vec_pretty(self)?).with_context(|| format!("writing {}", part.display()))?;
         fs::rename(&part, &path).with_context(|| format!("writing {}", path.display()))
     }
 

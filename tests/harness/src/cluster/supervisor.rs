@@ -49,10 +49,7 @@ pub struct Spec {
 /// When taking the cluster down fails. A failure to bring it up is reported to the owner instead.
 pub fn supervise(spec: &Spec) -> Result<()> {
     rustix::process::setsid().context("starting a session of its own")?;
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(session(spec))
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(session(spec))
 }
 
 async fn session(spec: &Spec) -> Result<()> {
@@ -90,9 +87,7 @@ async fn session(spec: &Spec) -> Result<()> {
         let down = take_down(spec, &layout, &components).await;
         if let Some(error) = failure {
             let logs = layout.last_log.display();
-            report.send(&Report::Failed(format!(
-                "{error:#}\nThe logs are in {logs}"
-            )));
+            report.send(&Report::Failed(format!("{error:#}\nThe logs are in {logs}")));
         }
         down?;
     }
@@ -116,12 +111,7 @@ async fn bring_up(
     let state = State::new(spec, bin.clone())?;
     state.save(layout)?;
     let control = Control::open(layout)?;
-    let site = Site {
-        layout,
-        bin: &bin,
-        components,
-        report,
-    };
+    let site = Site { layout, bin: &bin, components, report };
     match spec.profile {
         Profile::Fake => {
             let client = plane::up(&site, spec.profile).await?;
@@ -131,8 +121,7 @@ async fn bring_up(
             remains::save_sysctls()?;
             remains::make_cgroups()?;
             node::make_link()?;
-            let (client, prepared) =
-                tokio::try_join!(plane::up(&site, spec.profile), node::prepare(&site))?;
+            let (client, prepared) = tokio::try_join!(plane::up(&site, spec.profile), node::prepare(&site))?;
             *node = Some(node::up(&site, client, prepared).await?);
         }
     }
@@ -181,10 +170,7 @@ fn take_locks(spec: &Spec, layout: &Layout) -> Result<Locks> {
     };
     machine.sign(&holder)?;
     remains::clear_machine()?;
-    Ok(Locks::Taken(Held {
-        own,
-        machine: Some(machine),
-    }))
+    Ok(Locks::Taken(Held { own, machine: Some(machine) }))
 }
 
 fn busy_name(layout: &Layout) -> String {
@@ -203,22 +189,13 @@ fn busy_machine() -> String {
 }
 
 fn by(holder: &Holder) -> String {
-    format!(
-        ": `{}`, process {}, in {}",
-        holder.command,
-        holder.process.pid,
-        holder.run.display()
-    )
+    format!(": `{}`, process {}, in {}", holder.command, holder.process.pid, holder.run.display())
 }
 
 fn make_private(dir: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     let mut builder = std::fs::DirBuilder::new();
-    builder
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .with_context(|| format!("creating {}", dir.display()))
+    builder.recursive(true).mode(0o700).create(dir).with_context(|| format!("creating {}", dir.display()))
 }
 
 /// The reasons to take the cluster down.
@@ -251,12 +228,7 @@ impl End {
         })?;
         let terminate = signal(SignalKind::terminate())?;
         let interrupt = signal(SignalKind::interrupt())?;
-        Ok(Self {
-            owner,
-            detached: false,
-            terminate,
-            interrupt,
-        })
+        Ok(Self { owner, detached: false, terminate, interrupt })
     }
 
     /// Waits for the first reason. Nothing is lost when it is called again.

@@ -19,7 +19,9 @@ list_cases!(
     an_apply_to_the_status_of_nothing_is_not_found,
     a_stale_apply_conflicts,
     an_apply_that_names_an_unknown_incarnation_conflicts,
-    an_apply_of_unknown_fields_owns_nothing_of_them,
+    an_apply_of_what_the_schema_does_not_declare_is_refused,
+    an_apply_of_managed_fields_is_refused,
+    an_apply_of_a_null_is_refused_where_it_is_not_allowed,
     a_new_owner_of_an_equal_value_is_a_change,
 );
 
@@ -157,14 +159,40 @@ async fn an_apply_that_names_an_unknown_incarnation_conflicts(lab: Lab) -> anyho
     let body = probe_with("a", json!({"metadata": {"uid": "00000000-0000-0000-0000-000000000000"}, "spec": {"size": 1}}));
     refused(lab.apply("m", "probes", "a", &body).await, 409, "Conflict")?;
     refused(lab.get("probes", "a").await, 404, "NotFound")?;
+    ok(lab.create("probes", &probe("a", &json!({"size": 1}))).await)?;
+    // Of something that is there, it is a field that cannot change.
+    refused(lab.apply("m", "probes", "a", &body).await, 422, "Invalid")?;
     Ok(())
 }
 
-async fn an_apply_of_unknown_fields_owns_nothing_of_them(lab: Lab) -> anyhow::Result<()> {
-    let now = ok(lab.apply("m", "probes", "a", &probe("a", &json!({"size": 1, "unknown": {"x": 1}, "items": [{"name": "p", "unknown": 1}]}))).await)?;
-    same("spec", &now["spec"], &json!({"size": 1, "items": [{"name": "p"}]}))?;
-    let fields = json!({"f:spec": {"f:items": {"k:{\"name\":\"p\"}": {".": {}, "f:name": {}}}, "f:size": {}}});
-    same("fields", &now["metadata"]["managedFields"][0]["fieldsV1"], &fields)
+async fn an_apply_of_what_the_schema_does_not_declare_is_refused(lab: Lab) -> anyhow::Result<()> {
+    for (spec, why) in [
+        (json!({"size": 1, "odd": 1}), ".spec.odd: field not declared in schema"),
+        (json!({"size": 1, "items": [{"name": "p", "odd": 1}]}), ".spec.items[name=\"p\"].odd: field not declared in schema"),
+        (json!({"size": "x"}), ".spec.size: expected numeric (int or float), got string"),
+        (json!({"size": 1, "items": [{"name": "p"}, {"name": "p"}]}), ".spec.items: duplicate entries for key [name=\"p\"]"),
+    ] {
+        let status = refused(lab.apply("m", "probes", "a", &probe("a", &spec)).await, 500, "")?;
+        let wanted = format!("failed to create typed patch object (/a; conformance.medley.health/v1, Kind=Probe): {why}");
+        same("message", &status.message, &wanted)?;
+    }
+    refused(lab.get("probes", "a").await, 404, "NotFound")?;
+    Ok(())
+}
+
+async fn an_apply_of_managed_fields_is_refused(lab: Lab) -> anyhow::Result<()> {
+    let made = ok(lab.apply("m", "probes", "a", &probe("a", &json!({"size": 1}))).await)?;
+    let status = refused(lab.apply("m", "probes", "a", &made).await, 400, "BadRequest")?;
+    same("message", &status.message.as_str(), &"metadata.managedFields must be nil")
+}
+
+async fn an_apply_of_a_null_is_refused_where_it_is_not_allowed(lab: Lab) -> anyhow::Result<()> {
+    let now = ok(lab.apply("m", "probes", "a", &probe("a", &json!({"size": 1, "maybe": null}))).await)?;
+    same("spec", &now["spec"], &json!({"size": 1, "maybe": null}))?;
+    let status = refused(lab.apply("m", "probes", "a", &probe("a", &json!({"size": 1, "fixed": null}))).await, 422, "Invalid")?;
+    let wanted = ("spec.fixed".to_owned(), "Invalid value: \"null\": spec.fixed in body must be of type string: \"null\"".to_owned());
+    ensure!(causes(&status).contains(&wanted), "{}", status.message);
+    Ok(())
 }
 
 async fn a_new_owner_of_an_equal_value_is_a_change(lab: Lab) -> anyhow::Result<()> {

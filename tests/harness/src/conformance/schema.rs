@@ -20,6 +20,7 @@ list_cases!(
     a_transition_rule_follows_keys_of_lists_and_maps,
     a_root_rule_guards_the_status_too,
     one_of_several_must_be_given,
+    a_breach_in_the_status_is_named_with_its_field,
     an_object_from_a_laxer_time_can_still_be_worked_on,
     defaults_are_filled_in,
 );
@@ -144,9 +145,23 @@ async fn one_of_several_must_be_given(lab: Lab) -> anyhow::Result<()> {
     ] {
         let status = refused(lab.create("probes", &choice(value)).await, 422, "Invalid")?;
         let found: Vec<_> = causes(&status).into_iter().filter(|(_, m)| m.contains("oneOf")).collect();
-        same("causes", &found, &vec![("spec.choice".to_owned(), message.to_owned())])?;
+        same("causes", &found, &vec![("<nil>".to_owned(), message.to_owned())])?;
     }
     ok(lab.create("probes", &choice(json!({"left": "a"}))).await)?;
+    Ok(())
+}
+
+async fn a_breach_in_the_status_is_named_with_its_field(lab: Lab) -> anyhow::Result<()> {
+    ok(lab.create("probes", &probe("a", &json!({"size": 1}))).await)?;
+    for (status, field, message) in [
+        (json!({"epoch": "x"}), "status.epoch", "Invalid value: \"string\": epoch in body must be of type integer: \"string\""),
+        (json!({"phase": "much too long"}), "status.phase", "Too long: may not be more than 10 bytes"),
+        (json!({"conditions": [{"status": "x"}]}), "status.conditions[0].type", "Required value"),
+    ] {
+        let refusal = refused(lab.merge("probes", "a/status", &json!({"status": status})).await, 422, "Invalid")?;
+        let found: Vec<_> = causes(&refusal).into_iter().filter(|(_, message)| message != UNCHECKED).collect();
+        same("causes", &found, &vec![(field.to_owned(), message.to_owned())])?;
+    }
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use super::{
     kinds::KindInfo,
     store::{Place, State, Stored},
 };
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::sync::Arc;
 
@@ -32,7 +33,8 @@ impl State {
         let dry_run = options["dryRun"].as_array().is_some_and(|d| !d.is_empty());
         let policy = options["propagationPolicy"].as_str().unwrap_or("Background");
         if let Some(unknown) = Some(policy).filter(|p| !matches!(*p, "Background" | "Foreground" | "Orphan")) {
-            return Err(ApiError::bad_request(format!("invalid propagationPolicy {unknown}: must be Background, Foreground or Orphan")));
+            let message = format!("DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: {unknown:?}: supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"");
+            return Err(ApiError::new(422, "Invalid", message));
         }
         let mut finalizers = old.finalizers();
         finalizers.retain(|f| f != FOREGROUND && f != ORPHAN);
@@ -41,7 +43,12 @@ impl State {
             "Orphan" => finalizers.push(ORPHAN.to_owned()),
             _ => {}
         }
-        let grace = grace(&info, &old, options["gracePeriodSeconds"].as_i64());
+        let asked = options["gracePeriodSeconds"].as_i64();
+        if old.is_deleting() && asked.is_none() && finalizers == old.finalizers() {
+            // Who asks again without saying how fast changes nothing.
+            return Ok(Deleted { object: old, gone: false, changed: false });
+        }
+        let grace = grace(&info, &old, asked);
         if finalizers.is_empty() && grace == 0 {
             if dry_run {
                 return Ok(Deleted { object: old, gone: true, changed: false });
@@ -56,8 +63,12 @@ impl State {
         let mut value = old.value.clone();
         let metadata = &mut value["metadata"];
         let shorter = metadata["deletionGracePeriodSeconds"].as_i64().is_none_or(|before| grace < before);
-        if !old.is_deleting() || shorter {
+        if !old.is_deleting() {
             metadata["deletionTimestamp"] = self.clock.stamp(grace).into();
+            metadata["deletionGracePeriodSeconds"] = grace.into();
+        } else if shorter {
+            let before = metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
+            metadata["deletionTimestamp"] = earlier(old.meta("deletionTimestamp"), before - grace).into();
             metadata["deletionGracePeriodSeconds"] = grace.into();
         }
         if !old.is_deleting()
@@ -190,6 +201,12 @@ impl State {
             self.put(table, &key, value, object.managers.clone());
         }
     }
+}
+
+/// A time of deletion, brought forward. What is not a time stays as it is.
+fn earlier(stamp: &str, seconds: i64) -> String {
+    let moved = stamp.parse::<Timestamp>().ok().and_then(|at| at.checked_sub(SignedDuration::from_secs(seconds)).ok());
+    moved.map_or_else(|| stamp.to_owned(), |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
 fn check_preconditions(info: &KindInfo, old: &Stored, wanted: &Value) -> Result<(), ApiError> {

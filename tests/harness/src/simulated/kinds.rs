@@ -3,6 +3,10 @@
 use super::{schema::Schema, shape::Shape};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 /// A served kind.
 #[derive(Debug)]
@@ -117,11 +121,24 @@ fn selectable(kind: &str) -> Vec<(String, String)> {
     labels.iter().map(|label| ((*label).to_owned(), format!("/{}", label.replace('.', "/")))).collect()
 }
 
-/// The kind that a CustomResourceDefinition defines.
+/// The kind that a CustomResourceDefinition defines. Compiled once for all servers of the process: a simulation
+/// builds thousands of them.
 ///
 /// # Errors
 /// A sentence that says what the simulated server cannot serve in this definition.
-pub(super) fn custom(crd: &CustomResourceDefinition) -> Result<KindInfo, String> {
+pub(super) fn custom(crd: &CustomResourceDefinition) -> Result<Arc<KindInfo>, String> {
+    static COMPILED: Mutex<BTreeMap<String, Arc<KindInfo>>> = Mutex::new(BTreeMap::new());
+    let text = serde_json::to_string(&crd.spec).map_err(|e| e.to_string())?;
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(info) = compiled.get(&text) {
+        return Ok(info.clone());
+    }
+    let info = Arc::new(compile(crd)?);
+    compiled.insert(text, info.clone());
+    Ok(info)
+}
+
+fn compile(crd: &CustomResourceDefinition) -> Result<KindInfo, String> {
     let names = &crd.spec.names;
     let served: Vec<_> = crd.spec.versions.iter().filter(|version| version.served).collect();
     let [version] = served.as_slice() else {

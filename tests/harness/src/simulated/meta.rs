@@ -113,10 +113,11 @@ pub(super) fn causes(metadata: &Value, old: Option<&Value>) -> Vec<Cause> {
 
 fn owner_causes(metadata: &Value, causes: &mut Vec<Cause>) {
     let mut controllers = 0;
-    for (i, owner) in metadata["ownerReferences"].as_array().into_iter().flatten().enumerate() {
+    for owner in metadata["ownerReferences"].as_array().into_iter().flatten() {
         for field in ["apiVersion", "kind", "name", "uid"] {
             if owner[field].as_str().is_none_or(str::is_empty) {
-                causes.push(Cause::invalid(&format!("metadata.ownerReferences[{i}].{field}"), &"".into(), format!("{field} must not be empty")));
+                let why = if field == "apiVersion" { "version must not be empty" } else { "must not be empty" };
+                causes.push(Cause::invalid(&format!("metadata.ownerReferences.{field}"), &"".into(), why));
             }
         }
         controllers += usize::from(owner["controller"] == true);

@@ -14,6 +14,7 @@
 
 mod apply;
 mod clock;
+mod define;
 mod delete;
 mod discovery;
 mod error;
@@ -30,6 +31,7 @@ mod schema;
 mod selector;
 mod shape;
 mod store;
+mod typed;
 mod validate;
 mod watch;
 mod write;
@@ -218,20 +220,9 @@ impl ApiServer {
     /// # Panics
     /// If it cannot be served; the message says why.
     pub fn install(&self, crd: &CustomResourceDefinition) {
-        let mut body = serde_json::to_value(crd).unwrap_or_default();
-        body["apiVersion"] = "apiextensions.k8s.io/v1".into();
-        body["kind"] = "CustomResourceDefinition".into();
         let name = crd.metadata.name.clone().unwrap_or_default();
-        let options = WriteOptions { manager: "install".to_owned(), force: true, ..WriteOptions::default() };
-        let installed = {
-            let mut state = self.shared.lock();
-            match state.find("apiextensions.k8s.io", "customresourcedefinitions") {
-                Some(table) => state.patch(table, "", &name, Patch::Apply(body), &options),
-                None => return,
-            }
-        };
-        if let Err(error) = installed {
-            panic!("the definition {name} cannot be served: {error}");
+        if let Err(why) = self.shared.lock().install(crd) {
+            panic!("the definition {name} cannot be served: {why}");
         }
     }
 

@@ -20,22 +20,28 @@ impl Schema {
         Ok(Self { has_defaults: mentions_default(&tree), rules, tree })
     }
 
-    /// The object as the server stores it: unknown fields and unwanted nulls dropped, defaults filled in.
-    pub(super) fn settle(&self, object: &mut Value) {
-        prune(object, &self.tree, true);
+    /// The object as the server stores it: unknown fields dropped, defaults filled in. A null in a place that cannot be
+    /// null is dropped too, unless it came by server-side apply, which keeps (and then refuses) it.
+    pub(super) fn settle(&self, object: &mut Value, keep_nulls: bool) {
+        prune(object, &self.tree, true, keep_nulls);
         if self.has_defaults {
             fill(object, &self.tree);
         }
     }
 
-    /// Only the pruning.
-    pub(super) fn prune(&self, object: &mut Value) {
-        prune(object, &self.tree, true);
+    /// The schema itself.
+    pub(super) fn tree(&self) -> &Value {
+        &self.tree
     }
 
     /// Appends everything wrong with `object`. What was already so in the same place of `old` is tolerated (ratcheting).
-    pub(super) fn judge(&self, object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
-        validate::structure(&self.tree, object, old, causes);
+    /// Of a write to `/status` the structure of the status alone is judged, but every rule.
+    pub(super) fn judge(&self, object: &Value, old: Option<&Value>, status_only: bool, causes: &mut Vec<Cause>) {
+        if status_only {
+            validate::status(&self.tree, object, old, causes);
+        } else {
+            validate::structure(&self.tree, object, old, causes);
+        }
         if !causes.iter().any(Cause::blocks_rules) {
             self.rules.check(object, old, causes);
         } else if !self.rules.is_empty() {
@@ -77,7 +83,7 @@ fn fill(value: &mut Value, schema: &Value) {
     }
 }
 
-fn prune(value: &mut Value, schema: &Value, root: bool) {
+fn prune(value: &mut Value, schema: &Value, root: bool, keep_nulls: bool) {
     match value {
         Value::Object(map) => {
             let properties = schema["properties"].as_object();
@@ -97,15 +103,15 @@ fn prune(value: &mut Value, schema: &Value, root: bool) {
                 };
                 if child.is_null() {
                     // A null in a place that cannot be null is as good as absent.
-                    return sub["nullable"] == true;
+                    return keep_nulls || sub["nullable"] == true;
                 }
-                prune(child, sub, false);
+                prune(child, sub, false, keep_nulls);
                 true
             });
         }
         Value::Array(items) => {
             for item in items {
-                prune(item, &schema["items"], false);
+                prune(item, &schema["items"], false, keep_nulls);
             }
         }
         _ => {}

@@ -170,15 +170,14 @@ impl State {
             made: 0,
         };
         for info in kinds::builtin() {
-            state.serve(info);
+            state.serve(Arc::new(info));
         }
         state
     }
 
     /// Serves a kind, or replaces the definition of one that is served.
-    pub(super) fn serve(&mut self, info: KindInfo) {
+    pub(super) fn serve(&mut self, info: Arc<KindInfo>) {
         let resource = (info.group.clone(), info.plural.clone());
-        let info = Arc::new(info);
         if let Some(&table) = self.by_resource.get(&resource) {
             self.tables[table].info = info;
             return;

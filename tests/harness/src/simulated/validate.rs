@@ -20,6 +20,20 @@ pub(super) fn structure(schema: &Value, object: &Value, old: Option<&Value>, cau
     combined(schema, object, "", causes);
 }
 
+/// As `structure`, of the status alone; the real server's messages then leave the leading `status` out.
+pub(super) fn status(schema: &Value, object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+    let (sub, Some(value)) = (&schema["properties"]["status"], object.get("status")) else { return };
+    let mut found = Vec::new();
+    check(sub, value, old.and_then(|o| o.get("status")), "", &mut found);
+    for mut cause in found {
+        cause.field = match cause.field.as_str() {
+            "<nil>" => "status".to_owned(),
+            field => format!("status.{field}"),
+        };
+        causes.push(cause);
+    }
+}
+
 fn required(schema: &Value, value: &Value, path: &str, causes: &mut Vec<Cause>) {
     for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         if value.get(name).is_none() {
@@ -59,7 +73,9 @@ fn check(schema: &Value, value: &Value, old: Option<&Value>, path: &str, causes:
         && !(wanted == "number" && found == "integer")
     {
         causes.push(wrong_type(path, wanted, found));
-        return;
+        if !value.is_null() {
+            return;
+        }
     }
     if let Some(allowed) = schema["enum"].as_array()
         && !allowed.contains(value)
@@ -204,7 +220,7 @@ fn combined(schema: &Value, value: &Value, path: &str, causes: &mut Vec<Cause>) 
         found.is_empty()
     };
     let quoted = Value::from(path);
-    let mut refuse = |what: &str| causes.push(Cause::invalid(path, &Value::from(""), format!("{quoted} must {what}")));
+    let mut refuse = |what: &str| causes.push(Cause::invalid("", &Value::from(""), format!("{quoted} must {what}")));
     if let Some(parts) = schema["anyOf"].as_array()
         && !parts.iter().any(holds)
     {

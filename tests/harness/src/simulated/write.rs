@@ -6,7 +6,9 @@ use super::{
     error::{ApiError, Cause},
     kinds::KindInfo,
     meta,
+    schema::Schema,
     store::{State, Stored},
+    typed,
 };
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -62,7 +64,7 @@ impl State {
         let name = metadata["name"].as_str().unwrap_or_default().to_owned();
         body["metadata"] = metadata;
         first_state(&info, &mut body);
-        let causes = judge(&info, &mut body, None);
+        let causes = judge(&info, &mut body, None, owners.is_some(), "");
         if !causes.is_empty() {
             return Err(ApiError::invalid(&info, &name, &causes));
         }
@@ -102,6 +104,14 @@ impl State {
             let cause = Cause::invalid("metadata.resourceVersion", &0.into(), "must be specified for an update");
             return Err(ApiError::invalid_resource(&info, name, &[cause]));
         }
+        // A replace that names another incarnation was meant for another object: a conflict. In a patch it is a wrong field.
+        if let Some(uid) = body["metadata"]["uid"].as_str()
+            && !uid.is_empty()
+            && uid != old.meta("uid")
+        {
+            let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", old.meta("uid"));
+            return Err(ApiError::conflict(&info, name, &why));
+        }
         self.update(table, &old, body, None, options)
     }
 
@@ -120,11 +130,12 @@ impl State {
                 let old = self.get(table, namespace, name)?;
                 let mut new = old.value.clone();
                 json_patch::patch(&mut new, &patch)
-                    .map_err(|e| ApiError::new(422, "Invalid", format!("the server rejected our request due to an error in our request: {e}")))?;
+                    .map_err(|_| ApiError::new(422, "Invalid", "the server rejected our request due to an error in our request"))?;
                 return self.patched(table, &old, new, name, options);
             }
         };
         check_type(&info, &config)?;
+        typed::check(&config, info.schema.as_ref().map(Schema::tree))?;
         let mut config = config;
         check_namespace(&info, &mut config, namespace)?;
         if config["metadata"].get("name").is_none() {
@@ -170,7 +181,11 @@ impl State {
     fn update(&mut self, table: usize, old: &Arc<Stored>, mut new: Value, owners: Option<Vec<Manager>>, options: &WriteOptions) -> Result<Written, ApiError> {
         let info = self.info(table);
         let name = old.meta("name").to_owned();
-        check_identity(&info, old, &new)?;
+        check_version(&info, old, &new)?;
+        let own_metadata = options.subresource == "status" && info.custom;
+        if !own_metadata {
+            check_immutable(&info, old, &new)?;
+        }
         let resets_owners = new["metadata"]["managedFields"] == json!([{}]);
         let before = &old.value;
         new["metadata"] = meta::settled(&new["metadata"], Some(&before["metadata"]));
@@ -179,7 +194,7 @@ impl State {
         } else if info.has_status {
             keep_status(before, &mut new);
         }
-        let causes = judge(&info, &mut new, Some(before));
+        let causes = judge(&info, &mut new, Some(before), owners.is_some(), &options.subresource);
         if !causes.is_empty() {
             return Err(ApiError::invalid(&info, &name, &causes));
         }
@@ -210,30 +225,6 @@ impl State {
         let Stored { value, managers, .. } = stored;
         let object = self.put(table, &key, value, managers);
         Ok(Written { object, created: false, changed: true })
-    }
-
-    /// Serves the kind that a CustomResourceDefinition defines, and says so in its status.
-    fn define(&mut self, info: &KindInfo, object: &mut Value) -> Result<(), ApiError> {
-        if info.kind != "CustomResourceDefinition" {
-            return Ok(());
-        }
-        let refuse = |why: String| {
-            let name = object["metadata"]["name"].as_str().unwrap_or_default();
-            ApiError::invalid(info, name, &[Cause::new("FieldValueInvalid", "spec", why)])
-        };
-        let crd = serde_json::from_value(object.clone()).map_err(|e| refuse(e.to_string()))?;
-        let custom = super::kinds::custom(&crd).map_err(refuse)?;
-        let stamp = self.clock.stamp(0);
-        let condition = |kind: &str, reason: &str| json!({"type": kind, "status": "True", "reason": reason, "message": "", "lastTransitionTime": stamp});
-        let established = object["status"]["conditions"].as_array().is_some_and(|c| !c.is_empty());
-        if !established {
-            object["status"] = json!({
-                "acceptedNames": object["spec"]["names"], "storedVersions": [custom.version],
-                "conditions": [condition("NamesAccepted", "NoConflicts"), condition("Established", "InitialNamesAccepted")],
-            });
-        }
-        self.serve(custom);
-        Ok(())
     }
 }
 
@@ -278,21 +269,27 @@ fn check_name(body: &Value, name: &str) -> Result<(), ApiError> {
     Err(ApiError::bad_request(format!("the name of the object ({given}) does not match the name on the URL ({name})")))
 }
 
-/// UID and resourceVersion that the caller gives must be the stored ones.
-fn check_identity(info: &KindInfo, old: &Stored, new: &Value) -> Result<(), ApiError> {
-    let name = old.meta("name");
-    if let Some(uid) = new["metadata"]["uid"].as_str()
-        && !uid.is_empty()
-        && uid != old.meta("uid")
-    {
-        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", old.meta("uid"));
-        return Err(ApiError::conflict(info, name, &why));
-    }
+/// A version that the caller gives must be the stored one.
+fn check_version(info: &KindInfo, old: &Stored, new: &Value) -> Result<(), ApiError> {
     match new["metadata"]["resourceVersion"].as_str() {
         None | Some("") => Ok(()),
         Some(rv) if rv == old.meta("resourceVersion") => Ok(()),
-        Some(_) => Err(ApiError::stale(info, name)),
+        Some(_) => Err(ApiError::stale(info, old.meta("name"))),
     }
+}
+
+/// So must a UID and a time of deletion.
+fn check_immutable(info: &KindInfo, old: &Stored, new: &Value) -> Result<(), ApiError> {
+    let mut causes = Vec::new();
+    for field in ["uid", "deletionTimestamp"] {
+        if let Some(given) = new["metadata"][field].as_str()
+            && !given.is_empty()
+            && given != old.meta(field)
+        {
+            causes.push(Cause::invalid(&format!("metadata.{field}"), &given.into(), "field is immutable"));
+        }
+    }
+    if causes.is_empty() { Ok(()) } else { Err(ApiError::invalid(info, old.meta("name"), &causes)) }
 }
 
 /// A new object's status is the server's business where there is a status subresource.
@@ -361,20 +358,18 @@ fn isolate_config(info: &KindInfo, config: &mut Value, subresource: &str) {
             *metadata = meta::settled(metadata, None);
         }
     }
-    if let Some(schema) = &info.schema {
-        schema.prune(config);
-    } else {
+    if !info.custom {
         drop_nulls(config);
     }
 }
 
 /// Settles the object by its schema and returns all that is wrong with it.
-fn judge(info: &KindInfo, object: &mut Value, old: Option<&Value>) -> Vec<Cause> {
+fn judge(info: &KindInfo, object: &mut Value, old: Option<&Value>, applied: bool, subresource: &str) -> Vec<Cause> {
     let mut causes = meta::causes(&object["metadata"], old.map(|o| &o["metadata"]));
     match &info.schema {
         Some(schema) => {
-            schema.settle(object);
-            schema.judge(object, old, &mut causes);
+            schema.settle(object, applied);
+            schema.judge(object, old, subresource == "status", &mut causes);
         }
         None => drop_nulls(object),
     }

@@ -1,0 +1,71 @@
+# medley: `make help` lists what can be done.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# Build caches live outside the checkout, keyed by their lock files: another clean clone on this machine builds little.
+MEDLEY_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/medley
+LOCKS := $(shell cat Cargo.lock rust-toolchain.toml 2>/dev/null | sha256sum | cut -c1-16)
+export MEDLEY_CACHE
+export CARGO_TARGET_DIR ?= $(MEDLEY_CACHE)/target/$(LOCKS)
+
+CLUSTER_BIN = $(CARGO_TARGET_DIR)/debug/cluster
+# Tests that need a real control plane, and those that need a real node.
+FAKE_TESTS := schema conformance_real cluster_fake $(notdir $(basename $(wildcard tests/cluster.rs)))
+NODE_TESTS := charts_node cluster_node node
+PICK = $(foreach t,$(1),--test $(t))
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## Build everything that the tests use
+	cargo build --locked --workspace --all-targets
+
+.PHONY: test
+test: lint programs test-fast test-example test-cluster test-node ## All tests; sets up all they need (root and Linux for the real node)
+	@echo 'make test: all tiers passed'
+
+.PHONY: lint
+lint: ## Format, clippy, shell scripts
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+
+.PHONY: programs
+programs: ## Build the local cluster's programs (once per machine)
+	cargo run --locked --quiet -p medley-harness --bin cluster -- build
+
+.PHONY: test-fast
+test-fast: programs ## Tests without a cluster: units, laws, simulator, schema drift, charts
+	MEDLEY_CLUSTER_BIN=$$($(CLUSTER_BIN) build) cargo test --locked --workspace
+
+.PHONY: test-example
+test-example: ## Tests of the example's own program
+	cd examples/ct-quality/analysis && go vet ./... && go test ./...
+
+.PHONY: test-cluster
+test-cluster: programs ## Tests on a real control plane with fake nodes (no root)
+	cargo test --locked --workspace --no-run --quiet
+	$(CLUSTER_BIN) run fake --name test-fake --wait 600 -- cargo test --locked --workspace $(call PICK,$(FAKE_TESTS)) -- --ignored --test-threads=4
+
+.PHONY: test-node
+test-node: programs image ## Tests on a real node (root, Linux)
+	cargo test --locked --workspace --no-run --quiet
+	$(CLUSTER_BIN) run node --name test-node --wait 600 -- cargo test --locked --workspace $(call PICK,$(NODE_TESTS)) -- --ignored --test-threads=1
+
+.PHONY: image
+image: ## Build the operator's image as dist/medley.tar, without Docker (RELEASE=1: as shipped)
+	RELEASE=$(RELEASE) scripts/image.sh
+
+.PHONY: crds
+crds: ## Write crds/, the chart's copies and docs/reference/ from the types
+	cargo run --locked --quiet --bin medley -- crds --out crds --docs docs/reference
+	cargo run --locked --quiet --bin medley -- crds --out charts/medley-crds/files
+
+.PHONY: demo
+demo: ## A real CT study through a workflow on a real local cluster (ONCE=1: check the result and clean up)
+	scripts/demo.sh
+
+.PHONY: demo-down
+demo-down: ## Remove the demo
+	scripts/demo-down.sh

@@ -1,0 +1,149 @@
+//! Changes of a spec, and what others do to the operator's objects: what was made before is changed, made again or removed.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::{
+    operator::Operator,
+    requests::asked,
+    stage::Stage,
+    until,
+};
+
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// A service changes its size and its backend, a workflow changes often, a step is too slow, objects change under its hands.
+pub(crate) async fn reach_what_was_made(stage: &Stage, operator: &Operator) {
+    let space = stage.namespace("changes");
+    a_service_changes(stage, &space).await;
+    a_workflow_changes(stage, &space).await;
+    a_slow_step_is_stopped(stage, &space).await;
+    a_pod_that_is_there_is_found(stage, operator, &space).await;
+    for plural in ["medicalservices", "workflows", "workflowruns"] {
+        a_conflict_is_read_again(stage, operator, &space, plural).await;
+    }
+    stage.remove_namespace(&space);
+}
+
+async fn a_service_changes(stage: &Stage, space: &str) {
+    let service = |backend: &str| {
+        let backend: serde_json::Value = serde_saphyr::from_str(backend).unwrap();
+        let mut spec = json!({ "interfaces": [{ "name": "http", "port": 80, "protocol": "HTTP" }] });
+        spec.as_object_mut().unwrap().extend(backend.as_object().unwrap().clone());
+        let object = json!({ "apiVersion": "medley.health/v1alpha1", "kind": "MedicalService", "metadata": { "name": "pacs" }, "spec": spec });
+        stage.apply(space, &object.to_string());
+    };
+    service("{workload: {image: fake, replicas: 2}}");
+    stage.ready(space, "msvc/pacs");
+    stage.kubectl(&["get", "-n", space, "deployment/pacs", "service/pacs", "pdb/pacs"]);
+    service("{workload: {image: fake, replicas: 1}}");
+    stage.kubectl(&["wait", "-n", space, "--for=delete", "pdb/pacs", "--timeout=30s"]);
+    // an address of a range for documentation: nobody answers there
+    service("{external: {endpoints: [{host: 192.0.2.7}]}}");
+    stage.kubectl(&["wait", "-n", space, "--for=delete", "deployment/pacs", "--timeout=30s"]);
+    until("the external host has a slice", LIMIT, async || (!own_slices(stage, space).is_empty()).then_some(())).await;
+    service("{workload: {image: fake, replicas: 1}}");
+    until("the slice of the external host is gone", LIMIT, async || own_slices(stage, space).is_empty().then_some(())).await;
+    stage.ready(space, "msvc/pacs");
+}
+
+/// Slices that medley made.
+fn own_slices(stage: &Stage, space: &str) -> String {
+    let names = "jsonpath={.items[?(@.metadata.ownerReferences[0].kind==\"MedicalService\")].metadata.name}";
+    stage.kubectl(&["get", "-n", space, "endpointslices", "-o", names])
+}
+
+async fn a_workflow_changes(stage: &Stage, space: &str) {
+    for number in 1..=13 {
+        let workflow = json!({ "apiVersion": "medley.health/v1alpha1", "kind": "Workflow", "metadata": { "name": "often" }, "spec": {
+            "start": "OnApply", "steps": [{ "name": "work", "transform": { "expression": number.to_string() } }] } });
+        stage.apply(space, &workflow.to_string());
+        let observed = format!("--for=jsonpath={{.status.startedGeneration}}={number}");
+        stage.kubectl(&["wait", "-n", space, &observed, "mwf/often", "--timeout=30s"]);
+    }
+    stage.kubectl(&["wait", "-n", space, "--for=condition=Succeeded", "mrun", "--all", "--timeout=30s"]);
+    until("old revisions are gone", LIMIT, async || {
+        let names = stage.kubectl(&["get", "-n", space, "controllerrevisions", "-l", "medley.health/workflow=often", "-o", "name"]);
+        (names.lines().count() <= 11).then_some(())
+    })
+    .await;
+}
+
+async fn a_slow_step_is_stopped(stage: &Stage, space: &str) {
+    let workflow = json!({ "apiVersion": "medley.health/v1alpha1", "kind": "Workflow", "metadata": { "name": "slow" }, "spec": {
+        "steps": [{ "name": "work", "timeout": "100ms", "retry": { "limit": 3, "errors": ["Timeout"], "backoff": { "initial": "10ms" } },
+                    "safety": "Idempotent", "container": { "image": "fake" } }] } });
+    stage.apply(space, &workflow.to_string());
+    stage.ready(space, "mwf/slow");
+    stage.start_run(space, "slow", "slow").await;
+    stage.kubectl(&["wait", "-n", space, "--for=jsonpath={.status.phase}=Failed", "mrun/slow", "--timeout=30s"]);
+}
+
+/// A pod that somebody takes the label off is not made a second time: the API server knows it.
+async fn a_pod_that_is_there_is_found(stage: &Stage, operator: &Operator, space: &str) {
+    stage.one_pod_workflow(space, "hidden");
+    let mut number = 0;
+    until("the operator asks for a pod that it cannot see", LIMIT, async || {
+        number += 1;
+        let run = format!("hidden-{number}");
+        stage.start_run(space, "hidden", &run).await;
+        let pod = until("the run has a pod", LIMIT, async || {
+            let status = stage.runs(space).get(&run).await.unwrap().status;
+            status.and_then(|s| s.steps.get("work")?.pod.clone())
+        })
+        .await;
+        until("the pod loses its label", LIMIT, async || stage.cluster.kubectl(&["label", "-n", space, "pod", &pod, "medley.health/run-"]).ok()).await;
+        let seen = async || asked_for(stage, operator, space, "pods").await;
+        let found = tokio::time::timeout(Duration::from_secs(2), until("", LIMIT, seen)).await.is_ok();
+        stage.kubectl(&["label", "-n", space, "--overwrite", "pod", &pod, &format!("medley.health/run={run}")]);
+        stage.kubectl(&["wait", "-n", space, "--for=jsonpath={.status.finishedAt}", &format!("mrun/{run}"), "--timeout=30s"]);
+        found.then_some(())
+    })
+    .await;
+}
+
+/// Somebody changes an object all the time while the operator writes its status: the operator reads it and goes on.
+async fn a_conflict_is_read_again(stage: &Stage, operator: &Operator, space: &str, plural: &str) {
+    let spec = |number: usize| match plural {
+        "medicalservices" => json!({ "external": { "endpoints": [{ "host": format!("192.0.2.{}", number % 200 + 1) }] },
+            "interfaces": [{ "name": "http", "port": 80, "protocol": "HTTP" }] }),
+        "workflows" => json!({ "steps": [{ "name": "work", "transform": { "expression": number.to_string() } }] }),
+        _ => json!({ "workflow": "hidden" }),
+    };
+    let object = kube::api::ApiResource {
+        group: "medley.health".into(),
+        version: "v1alpha1".into(),
+        api_version: "medley.health/v1alpha1".into(),
+        kind: plural.into(),
+        plural: plural.into(),
+    };
+    let api: kube::Api<kube::api::DynamicObject> = kube::Api::namespaced_with(stage.client.clone(), space, &object);
+    let kind = match plural {
+        "medicalservices" => "MedicalService",
+        "workflows" => "Workflow",
+        _ => "WorkflowRun",
+    };
+    let mut number = 0;
+    until(&format!("the operator reads one of the {plural} after a conflict"), LIMIT, async || {
+        for _ in 0..20 {
+            number += 1;
+            // a run's spec cannot change, so each is a new one
+            let name = if plural == "workflowruns" { format!("busy-{}", number / 20) } else { "busy".to_owned() };
+            let wish = json!({ "apiVersion": "medley.health/v1alpha1", "kind": kind,
+                "metadata": { "name": name, "labels": { "number": number.to_string() } }, "spec": spec(number) });
+            let params = kube::api::PatchParams::apply("test").force();
+            api.patch(&name, &params, &kube::api::Patch::Apply(&wish)).await.unwrap();
+        }
+        asked_for(stage, operator, space, plural).await
+    })
+    .await;
+}
+
+async fn asked_for(stage: &Stage, operator: &Operator, space: &str, resource: &str) -> Option<()> {
+    let requests = asked(stage).await;
+    requests
+        .iter()
+        .any(|a| a.user == operator.user && a.namespace == space && a.resource == resource && a.verb == "get")
+        .then_some(())
+}

@@ -1,0 +1,69 @@
+//! How many writes a run costs.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, ResourceExt, api::ListParams};
+
+use crate::support::{
+    operator::Operator,
+    requests::asked,
+    stage::Stage,
+};
+
+const RUNS: usize = 100;
+
+/// Each of 100 runs: one pod made, two writes of its status, a third only when its pod ran for a second or longer.
+pub(crate) async fn of_a_run_with_one_pod(stage: &Stage, operator: &Operator) {
+    let space = stage.namespace("writes");
+    stage.one_pod_workflow(&space, "one-pod");
+    for number in 0..RUNS {
+        stage.start_run(&space, "one-pod", &format!("run-{number}")).await;
+    }
+    let runs = stage.all_succeed(&space, RUNS, Duration::from_secs(120)).await;
+    let pods: Api<Pod> = Api::namespaced(stage.client.clone(), &space);
+    let pods = pods.list(&ListParams::default()).await.unwrap().items;
+    let mut long = BTreeMap::new();
+    for pod in &pods {
+        let run = pod.labels()["medley.health/run"].clone();
+        assert!(long.insert(run, ran_for_a_second(pod)).is_none(), "a second pod: {}", pod.name_any());
+    }
+    assert_eq!(long.len(), RUNS);
+
+    let mut writes: BTreeMap<(String, String), BTreeMap<String, usize>> = BTreeMap::new();
+    for write in asked(stage).await.into_iter().filter(|a| a.user == operator.user && a.namespace == space && a.is_write()) {
+        // refused ones count too: they cost the API server as much
+        *writes.entry((write.resource, write.verb)).or_default().entry(write.name).or_default() += 1;
+    }
+    let status = &writes[&("workflowruns/status".to_owned(), "update".to_owned())];
+    for run in &runs {
+        let name = run.name_any();
+        let allowed = if long[&name] { 2..=3 } else { 2..=2 };
+        assert!(allowed.contains(&status[&name]), "{name}: {} status writes, allowed are {allowed:?}", status[&name]);
+    }
+    let made = &writes[&("pods".to_owned(), "create".to_owned())];
+    assert!(made.len() == RUNS && made.values().all(|n| *n == 1), "pods made: {made:?}");
+    let other: Vec<_> = writes
+        .iter()
+        .filter(|((resource, verb), _)| {
+            !["events", "workflows/status", "controllerrevisions"].contains(&resource.as_str())
+                && !matches!((resource.as_str(), verb.as_str()), ("workflowruns/status", "update") | ("pods", "create"))
+        })
+        .collect();
+    assert!(other.is_empty(), "unexpected writes: {other:?}");
+    let total = |n: usize| status.values().filter(|s| **s == n).count();
+    println!("          {RUNS} runs: {} pods made; two status writes: {} runs, three: {} runs", made.len(), total(2), total(3));
+    for ((resource, verb), names) in &writes {
+        println!("          {verb} {resource}: {}", names.values().sum::<usize>());
+    }
+    stage.remove_namespace(&space);
+}
+
+fn ran_for_a_second(pod: &Pod) -> bool {
+    let status = pod.status.as_ref().unwrap();
+    let state = status.container_statuses.as_ref().unwrap()[0].state.as_ref().unwrap();
+    let ended = state.terminated.as_ref().unwrap().finished_at.as_ref().unwrap().0;
+    // both are whole seconds, so that half a second can look like a whole one
+    ended.duration_since(status.start_time.as_ref().unwrap().0) >= SignedDuration::from_secs(1)
+}

@@ -1,0 +1,13 @@
+//! Does the operator bring every object to its end, whatever happens on the way? The shipped operator runs unchanged on the
+//! simulated API server, under virtual time.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
+#[path = "converge/stage.rs"]
+mod stage;
+#[path = "converge/steps.rs"]
+mod steps;
+#[path = "converge/undisturbed.rs"]
+mod undisturbed;
+#[path = "converge/world.rs"]
+mod world;

@@ -1,0 +1,291 @@
+//! The stage of one test: a simulated API server with medley's kinds, a world around it, and operators to start.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use futures::StreamExt;
+use harness::simulated::{ApiServer, Record};
+use k8s_openapi::{
+    NamespaceResourceScope, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, Resource,
+    api::{Patch, PatchParams, PostParams},
+    runtime::watcher::{self, Event, watcher},
+};
+use medley::{
+    api::{MedicalService, Workflow, WorkflowRun, schema::crds, workflow_run::RunPhase},
+    cluster::{clock::Clock, leader},
+    operator::{self, Operator, Settings},
+    telemetry::Metrics,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use tokio::{task::JoinHandle, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::world::{Network, World};
+
+/// The namespace of everything.
+pub(crate) const NAMESPACE: &str = "radiology";
+
+/// One test's cluster.
+pub(crate) struct Stage {
+    pub(crate) server: ApiServer,
+    pub(crate) world: Arc<World>,
+    history: Arc<Mutex<Vec<WorkflowRun>>>,
+}
+
+/// An operator at work.
+pub(crate) struct Started {
+    pub(crate) metrics: Metrics,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Started {
+    /// Asks it to stop, and waits until it has.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+    }
+}
+
+/// The kinds as the server of the simulation can hold them. Its engine has neither `dyn`, which only the type checker of a
+/// real server needs, nor the macro of the one rule about the order of steps; the schema's own test holds both on that.
+fn kinds() -> Vec<CustomResourceDefinition> {
+    let simplify = |crd: &CustomResourceDefinition| {
+        let mut value = serde_json::to_value(crd).unwrap();
+        simplified(&mut value);
+        serde_json::from_value(value).unwrap()
+    };
+    crds().iter().map(simplify).collect()
+}
+
+fn simplified(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            if let Some(Value::Array(rules)) = map.get_mut("x-kubernetes-validations") {
+                rules.retain(|r| !r["rule"].as_str().unwrap().contains("transformMapEntry"));
+                for rule in rules {
+                    rule["rule"] = rule["rule"].as_str().unwrap().replace("dyn(", "(").into();
+                }
+            }
+            map.values_mut().for_each(simplified);
+        }
+        Value::Array(items) => items.iter_mut().for_each(simplified),
+        _ => {}
+    }
+}
+
+impl Stage {
+    /// An empty cluster.
+    pub(crate) fn new() -> Self {
+        let server = ApiServer::builder().crds(kinds()).build();
+        let world = Arc::new(World::default());
+        server.set_faults({
+            let world = Arc::clone(&world);
+            move |call| world.fate_of(call)
+        });
+        tokio::spawn(Arc::clone(&world).kubelet(server.clone()));
+        let history = Arc::new(Mutex::new(Vec::new()));
+        tokio::spawn(record(server.clone(), Arc::clone(&history)));
+        Self { server, world, history }
+    }
+
+    /// Starts an operator: its name is its user and its identity.
+    pub(crate) fn start(&self, name: &str) -> Started {
+        let network = Network { world: Arc::clone(&self.world), operator: name.to_owned() };
+        let settings = Settings {
+            namespaces: Vec::new(),
+            cluster_domain: "cluster.local".to_owned(),
+            workers: 4,
+            lease: leader::Settings {
+                namespace: "medley".to_owned(),
+                name: "medley".to_owned(),
+                identity: name.to_owned(),
+                duration: Duration::from_secs(15),
+                renew_deadline: Duration::from_secs(10),
+                retry_period: Duration::from_secs(2),
+            },
+        };
+        let world = operator::World {
+            client: self.server.client_as(name),
+            calls: network.clone(),
+            probes: network.clone(),
+            lookups: network,
+            clock: Clock::simulated(self.server.now()),
+        };
+        let metrics = Metrics::default();
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(Operator::new(settings, world, metrics.clone()).run(stop.clone()));
+        self.world.started(name, task.abort_handle());
+        Started { metrics, stop, task }
+    }
+
+    fn api<K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>>(&self) -> Api<K> {
+        Api::namespaced(self.server.client_as("somebody"), NAMESPACE)
+    }
+
+    async fn create<K>(&self, name: &str, spec: Value)
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Serialize + DeserializeOwned + Clone + std::fmt::Debug,
+    {
+        let object: K = serde_json::from_value(json!({
+            "apiVersion": K::api_version(&()), "kind": K::kind(&()),
+            "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec,
+        }))
+        .unwrap();
+        self.api::<K>().create(&PostParams::default(), &object).await.unwrap_or_else(|e| panic!("{name}: {e}"));
+    }
+
+    /// A service outside the cluster, one HTTP interface, probed every 5 s: out after 3 failures, in after 1 success.
+    pub(crate) async fn service(&self, name: &str, hosts: &[&str]) {
+        let endpoints: Vec<Value> = hosts.iter().map(|h| json!({"host": h})).collect();
+        let probe = json!({"level": "Transport", "interval": "5s", "timeout": "2s", "failureThreshold": 3, "successThreshold": 1});
+        let interface = json!({"name": "http", "port": 8080, "protocol": "HTTP", "probe": probe});
+        self.create::<MedicalService>(name, json!({"external": {"endpoints": endpoints}, "interfaces": [interface]})).await;
+    }
+
+    /// A workflow of these steps.
+    pub(crate) async fn workflow(&self, name: &str, steps: impl IntoIterator<Item = Value>) {
+        let steps: Vec<Value> = steps.into_iter().collect();
+        self.create::<Workflow>(name, json!({ "steps": steps })).await;
+    }
+
+    /// A run of a workflow.
+    pub(crate) async fn run(&self, name: &str, workflow: &str) {
+        self.create::<WorkflowRun>(name, json!({ "workflow": workflow })).await;
+    }
+
+    /// Sets `spec.cancel`.
+    pub(crate) async fn cancel(&self, run: &str) {
+        let patch = Patch::Merge(json!({"spec": {"cancel": true}}));
+        self.api::<WorkflowRun>().patch(run, &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    /// Writes a run's status as somebody else; what the server says.
+    pub(crate) async fn write_status(&self, run: &WorkflowRun) -> kube::Result<WorkflowRun> {
+        let name = run.metadata.name.clone().unwrap();
+        self.api::<WorkflowRun>().replace_status(&name, &PostParams::default(), run).await
+    }
+
+    /// A run as stored.
+    pub(crate) fn stored(&self, run: &str) -> WorkflowRun {
+        let value = self.server.object("WorkflowRun", NAMESPACE, run).unwrap_or_else(|| panic!("there is no run {run}"));
+        serde_json::from_value(value).unwrap()
+    }
+
+    /// The phase of a run.
+    pub(crate) fn phase(&self, run: &str) -> Option<RunPhase> {
+        self.stored(run).status.and_then(|s| s.phase)
+    }
+
+    /// A step of a run, as JSON; null while it has no status.
+    pub(crate) fn step(&self, run: &str, step: &str) -> Value {
+        self.server.object("WorkflowRun", NAMESPACE, run).unwrap()["status"]["steps"][step].clone()
+    }
+
+    /// The reason of a run's condition `Succeeded`.
+    pub(crate) fn reason(&self, run: &str) -> String {
+        let conditions = self.stored(run).status.unwrap_or_default().conditions;
+        conditions.iter().find(|c| c.type_ == "Succeeded").map(|c| c.reason.clone()).unwrap_or_default()
+    }
+
+    /// Waits for a condition, at most this long in virtual time.
+    pub(crate) async fn until(&self, what: &str, within: Duration, holds: impl Fn(&Self) -> bool) {
+        let end = tokio::time::Instant::now() + within;
+        while !holds(self) {
+            assert!(tokio::time::Instant::now() < end, "not within {within:?}: {what}; runs: {:#?}", self.runs());
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits until a run is in a final phase, at most ten minutes.
+    pub(crate) async fn ended(&self, run: &str) -> RunPhase {
+        let over = |s: &Self| s.phase(run).is_some_and(RunPhase::is_final);
+        self.until(&format!("run {run} ends"), Duration::from_secs(600), over).await;
+        self.phase(run).unwrap()
+    }
+
+    /// Lets two minutes pass: what was delayed arrives, what could go wrong afterwards does.
+    pub(crate) async fn rest(&self) {
+        sleep(Duration::from_secs(120)).await;
+    }
+
+    fn runs(&self) -> Vec<Value> {
+        self.server.objects("WorkflowRun").iter().map(|r| r["status"].clone()).collect()
+    }
+
+    /// Calls that an operator made, in order.
+    pub(crate) fn calls_of(&self, operator: &str) -> Vec<Record> {
+        self.server.calls().into_iter().filter(|r| r.call.user == operator).collect()
+    }
+
+    /// Status writes of runs that took effect.
+    pub(crate) fn status_writes(&self) -> usize {
+        let is_one = |r: &Record| r.call.resource == "workflowruns" && r.call.subresource == "status" && r.changed;
+        self.server.calls().iter().filter(|r| is_one(r)).count()
+    }
+
+    /// Names of pods that were created, in order.
+    pub(crate) fn pods_created(&self) -> Vec<String> {
+        let is_one = |r: &Record| r.call.resource == "pods" && r.call.verb == "create" && r.changed;
+        self.server.calls().iter().filter(|r| is_one(r)).map(|r| r.call.name.clone()).collect()
+    }
+
+    /// What is left in the cluster, without what depends on the time and on who led: moments, versions, UIDs and epochs.
+    pub(crate) fn end_state(&self) -> Value {
+        let kinds = ["WorkflowRun", "Workflow", "MedicalService", "Pod", "Service", "EndpointSlice", "ControllerRevision"];
+        let mut state = json!(kinds.iter().map(|k| ((*k).to_owned(), json!(self.server.objects(k)))).collect::<serde_json::Map<_, _>>());
+        mask(&mut state);
+        state
+    }
+
+    /// Fails unless every status that was ever seen follows from the one before: phases move forward only, final ones stay,
+    /// attempts and epochs never decrease.
+    pub(crate) fn assert_monotone(&self) {
+        let history = self.history.lock().unwrap();
+        for (i, after) in history.iter().enumerate() {
+            let same = |r: &&WorkflowRun| r.metadata.uid == after.metadata.uid;
+            let Some(before) = history[..i].iter().rev().find(same).and_then(|r| r.status.clone()) else { continue };
+            let after = after.status.clone().unwrap_or_default();
+            assert!(before.leader_epoch <= after.leader_epoch, "an epoch decreased: {before:#?} then {after:#?}");
+            let (Some(was), Some(is)) = (before.phase, after.phase) else { continue };
+            assert!(was == is || (!was.is_final() && is != RunPhase::Pending), "a run went back from {was:?} to {is:?}");
+            for (name, was) in &before.steps {
+                let is = &after.steps[name];
+                assert!(was.attempt <= is.attempt, "step {name}: an attempt came back");
+                assert!(!was.phase.is_final() || was == is, "step {name}: changed after its end: {was:#?} then {is:#?}");
+            }
+        }
+        assert!(!history.is_empty(), "no run was seen");
+    }
+}
+
+/// Writes down every version of every run.
+async fn record(server: ApiServer, history: Arc<Mutex<Vec<WorkflowRun>>>) {
+    let api = Api::<WorkflowRun>::all(server.client_as("observer"));
+    let mut stream = watcher(api, watcher::Config::default()).boxed();
+    while let Some(event) = stream.next().await {
+        if let Ok(Event::Apply(run) | Event::InitApply(run)) = event {
+            history.lock().unwrap().push(run);
+        }
+    }
+}
+
+fn mask(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|name, _| {
+                let moment = name.ends_with("At") || name.ends_with("Time") || name.ends_with("Timestamp") || name == "since";
+                !moment && !matches!(name.as_str(), "uid" | "resourceVersion" | "managedFields" | "leaderEpoch")
+            });
+            map.values_mut().for_each(mask);
+        }
+        Value::Array(items) => items.iter_mut().for_each(mask),
+        _ => {}
+    }
+}

@@ -1,0 +1,71 @@
+//! Steps of workflows, written as they are spoken.
+
+use serde_json::{Value, json};
+
+/// A step under construction.
+pub(crate) struct Step(Value);
+
+/// A GET to the service `archive`, at a path that is the step's name.
+pub(crate) fn call(name: &str) -> Step {
+    Step(json!({"name": name, "call": {"service": "archive", "http": {"path": format!("/{name}")}}}))
+}
+
+/// A POST, which may take effect once at most.
+pub(crate) fn post(name: &str) -> Step {
+    let mut step = call(name);
+    step.0["call"]["http"]["method"] = "POST".into();
+    step
+}
+
+/// A pod.
+pub(crate) fn container(name: &str) -> Step {
+    Step(json!({"name": name, "container": {"image": "localhost/tool:1"}}))
+}
+
+/// A computed value.
+pub(crate) fn transform(name: &str, expression: &str) -> Step {
+    Step(json!({"name": name, "transform": {"expression": expression}}))
+}
+
+impl Step {
+    fn with(mut self, field: &str, value: Value) -> Self {
+        self.0[field] = value;
+        self
+    }
+
+    pub(crate) fn after(self, steps: &[&str]) -> Self {
+        self.with("after", json!(steps))
+    }
+
+    pub(crate) fn when(self, expression: &str) -> Self {
+        self.with("when", json!(expression))
+    }
+
+    pub(crate) fn timeout(self, span: &str) -> Self {
+        self.with("timeout", json!(span))
+    }
+
+    /// Retries after 10 s, 20 s, 40 s, … without chance.
+    pub(crate) fn retries(self, limit: u8) -> Self {
+        self.with("retry", json!({"limit": limit, "backoff": {"initial": "10s", "factor": 2, "jitter": 0}}))
+    }
+
+    pub(crate) fn output(self, name: &str, kind: &str, value: &str) -> Self {
+        self.with("outputs", json!([{"name": name, "type": kind, "value": value}]))
+    }
+
+    /// The step as the spec has it.
+    pub(crate) fn step(self) -> Value {
+        self.0
+    }
+}
+
+/// call → transform → container → call.
+pub(crate) fn story() -> Vec<Value> {
+    vec![
+        call("count").output("images", "Integer", "result.body.images").step(),
+        transform("double", "{\"all\": steps.count.outputs.images * 2}").after(&["count"]).output("all", "Integer", "result.all").step(),
+        container("measure").after(&["double"]).output("noise", "Integer", "result.noise").step(),
+        call("record").after(&["measure"]).step(),
+    ]
+}
