@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -208,6 +208,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
             dispatcher: Arc::clone(&self.dispatcher),
             clock: self.clock,
             notes: notes.clone(),
+            workflows: Arc::clone(&self.queues.workflows),
             draining: draining.clone(),
         };
         tasks.spawn(reconciler::run(Arc::new(runs), context(&self.queues.runs), term.clone()));
@@ -267,14 +268,23 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
             });
             self.watch(scope, &self.caches.runs, None, prune_run, stop, tasks, {
                 let (workflows, runs, dispatcher) = (workflows.clone(), runs.clone(), Arc::clone(&self.dispatcher));
+                // what the cache held before an event may be this process's own write of the same phase
+                let told = Mutex::new(HashMap::new());
                 move |change: &Change<WorkflowRun>| {
                     touched(change, &runs);
                     let Some(run) = change.after.as_ref().or(change.before.as_ref()) else { return };
                     if change.after.is_none() {
                         dispatcher.forget(&run.uid().unwrap_or_default());
                     }
-                    let phase = |run: Option<&Arc<WorkflowRun>>| run.and_then(|r| r.status.as_ref()?.phase);
-                    if change.before.is_none() || phase(change.before.as_ref()) != phase(change.after.as_ref()) {
+                    let phase = change.after.as_ref().map(|r| r.status.as_ref().and_then(|s| s.phase));
+                    let known = {
+                        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+                        match phase {
+                            Some(phase) => told.insert(key(run.as_ref()), phase),
+                            None => told.remove(&key(run.as_ref())),
+                        }
+                    };
+                    if known != phase || change.after.is_none() {
                         workflows.add(Key::new(run.namespace().unwrap_or_default(), &run.spec.workflow), false);
                     }
                 }

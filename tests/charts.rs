@@ -1,20 +1,31 @@
 //! Are the charts right, as far as it shows without a cluster? What they do in one: `charts_node.rs`.
 
+#[path = "charts/tools.rs"]
+mod tools;
+#[path = "charts/values.rs"]
+mod values;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::{env, fs};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use medley::api::Urgency;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+use tools::{
+    ROOT, chart_dir, conforms, documents, helm_template, read, render, run, scratch, text, tool, write_schemas,
+};
+use values::{another, leaves, set};
 
 /// Value sets that together use every branch of the templates.
 const SETS: [(&str, &str); 6] = [
     ("defaults", "{}"),
     ("cluster-wide", r#"{"clusterWide": true, "global": {"of": "a bundle"}}"#),
-    ("listed namespaces, one replica", r#"{"namespaces": ["radiology", "stroke"], "replicas": 1, "log": {"format": "text"}}"#),
+    (
+        "listed namespaces, one replica",
+        r#"{"namespaces": ["radiology", "stroke"], "replicas": 1, "log": {"format": "text"}}"#,
+    ),
     (
         "nothing optional",
         r#"{"rbac": {"create": false, "userRoles": false}, "serviceAccount": {"create": false}, "priorityClasses": {"create": false},
@@ -59,10 +70,12 @@ fn everything_rendered_fits_the_schemas_of_kubernetes() {
         conforms(&dir, &rendered, "ServiceMonitor", skipped).unwrap_or_else(|error| panic!("{name}: {error}"));
     }
     for keep in [true, false] {
-        conforms(&dir, &render("medley-crds", &json!({ "keep": keep })), "", 0).unwrap_or_else(|error| panic!("CRDs: {error}"));
+        conforms(&dir, &render("medley-crds", &json!({ "keep": keep })), "", 0)
+            .unwrap_or_else(|error| panic!("CRDs: {error}"));
     }
     let misspelt = render("medley", &json!({})).replace("readOnlyRootFilesystem", "readOnlyRootFileSystem");
-    let refused = conforms(&dir, &misspelt, "", 0).expect_err("a misspelt field must be found, or this test shows nothing");
+    let refused =
+        conforms(&dir, &misspelt, "", 0).expect_err("a misspelt field must be found, or this test shows nothing");
     assert!(refused.contains("readOnlyRootFileSystem"), "{refused}");
 }
 
@@ -91,8 +104,14 @@ fn a_wrong_value_is_refused_by_name() {
         (r#"{"podLabels": {"app.kubernetes.io/name": "other"}}"#, "/podLabels"),
         (r#"{"tolerations": [{"effects": "NoSchedule"}]}"#, "'effects' not allowed"),
         (r#"{"clusterWide": true, "namespaces": ["a"]}"#, "namespaces must be empty when clusterWide is true"),
-        (r#"{"leaderElection": {"renewDeadline": "15s"}}"#, "leaderElection.leaseDuration (15s) must be at least 4s longer than leaderElection.renewDeadline (15s)"),
-        (r#"{"leaderElection": {"retryPeriod": "6s"}}"#, "leaderElection.retryPeriod (6s) must be at most half of leaderElection.renewDeadline"),
+        (
+            r#"{"leaderElection": {"renewDeadline": "15s"}}"#,
+            "leaderElection.leaseDuration (15s) must be at least 4s longer than leaderElection.renewDeadline (15s)",
+        ),
+        (
+            r#"{"leaderElection": {"retryPeriod": "6s"}}"#,
+            "leaderElection.retryPeriod (6s) must be at most half of leaderElection.renewDeadline",
+        ),
         (r#"{"podDisruptionBudget": {"maxUnavailable": 2}}"#, "podDisruptionBudget.maxUnavailable (2) must be smaller"),
     ] {
         let out = helm_template("medley", &json_of(values));
@@ -126,12 +145,29 @@ fn every_value_changes_what_is_rendered_and_is_documented() {
 fn no_role_has_a_wildcard_reaches_secrets_or_widens_itself() {
     let mut seen = 0;
     for (name, values) in SETS {
-        for role in documents(&render("medley", &json_of(values))).iter().filter(|object| kind(object).ends_with("Role")) {
+        for role in
+            documents(&render("medley", &json_of(values))).iter().filter(|object| kind(object).ends_with("Role"))
+        {
             for rule in role["rules"].as_array().expect("a role has rules") {
                 seen += 1;
-                let words: BTreeSet<_> = ["apiGroups", "resources", "verbs"].iter().flat_map(|field| strings(&rule[*field])).collect();
-                for never in ["*", "secrets", "pods/exec", "pods/attach", "serviceaccounts/token", "escalate", "bind", "impersonate"] {
-                    assert!(!words.contains(never), "{name}: {} {} grants `{never}`: {rule}", kind(role), role["metadata"]["name"]);
+                let words: BTreeSet<_> =
+                    ["apiGroups", "resources", "verbs"].iter().flat_map(|field| strings(&rule[*field])).collect();
+                for never in [
+                    "*",
+                    "secrets",
+                    "pods/exec",
+                    "pods/attach",
+                    "serviceaccounts/token",
+                    "escalate",
+                    "bind",
+                    "impersonate",
+                ] {
+                    assert!(
+                        !words.contains(never),
+                        "{name}: {} {} grants `{never}`: {rule}",
+                        kind(role),
+                        role["metadata"]["name"]
+                    );
                 }
                 assert!(!words.iter().any(|word| word.contains('*')), "{name}: a wildcard in {rule}");
                 assert!(rule.get("nonResourceURLs").is_none(), "{name}: {rule}");
@@ -144,8 +180,18 @@ fn no_role_has_a_wildcard_reaches_secrets_or_widens_itself() {
 #[test]
 fn both_modes_grant_the_same_where_the_operator_works_and_the_lease_only_at_home() {
     let find = |values: Value, wanted: &str| -> BTreeMap<String, Value> {
-        let name = |role: &Value| format!("{}/{}", role["metadata"]["namespace"].as_str().unwrap_or("-"), role["metadata"]["name"].as_str().unwrap());
-        documents(&render("medley", &values)).into_iter().filter(|o| kind(o) == wanted).map(|o| (name(&o), o["rules"].clone())).collect()
+        let name = |role: &Value| {
+            format!(
+                "{}/{}",
+                role["metadata"]["namespace"].as_str().unwrap_or("-"),
+                role["metadata"]["name"].as_str().unwrap()
+            )
+        };
+        documents(&render("medley", &values))
+            .into_iter()
+            .filter(|o| kind(o) == wanted)
+            .map(|o| (name(&o), o["rules"].clone()))
+            .collect()
     };
     let wide = find(json!({"clusterWide": true, "rbac": {"userRoles": false}}), "ClusterRole");
     let rules = &wide["-/medley"];
@@ -159,27 +205,44 @@ fn both_modes_grant_the_same_where_the_operator_works_and_the_lease_only_at_home
     let own = find(json!({}), "Role");
     assert_eq!(own.keys().collect::<Vec<_>>(), ["home/medley", "home/medley-lease"]);
     assert_eq!(&own["home/medley"], rules);
-    assert!(find(json!({"rbac": {"userRoles": false}}), "ClusterRole").is_empty(), "a namespaced install needs no cluster-wide grant");
+    assert!(
+        find(json!({"rbac": {"userRoles": false}}), "ClusterRole").is_empty(),
+        "a namespaced install needs no cluster-wide grant"
+    );
     for rule in home["home/medley-lease"].as_array().unwrap() {
         let named = strings(&rule["resourceNames"]) == BTreeSet::from(["medley".to_owned()]);
-        assert!(named || strings(&rule["verbs"]) == BTreeSet::from(["create".to_owned()]), "a lease of another name is reached: {rule}");
+        assert!(
+            named || strings(&rule["verbs"]) == BTreeSet::from(["create".to_owned()]),
+            "a lease of another name is reached: {rule}"
+        );
     }
 }
 
 #[test]
 fn the_operator_learns_where_to_work_and_who_it_is() {
-    for (values, namespaces) in [(json!({}), "home"), (json!({"namespaces": ["a", "b"]}), "a,b"), (json!({"clusterWide": true}), "")] {
+    for (values, namespaces) in
+        [(json!({}), "home"), (json!({"namespaces": ["a", "b"]}), "a,b"), (json!({"clusterWide": true}), "")]
+    {
         let pod = pod(&values);
-        let env: BTreeMap<_, _> =
-            pod["containers"][0]["env"].as_array().unwrap().iter().map(|entry| (entry["name"].as_str().unwrap(), entry)).collect();
+        let env: BTreeMap<_, _> = pod["containers"][0]["env"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|entry| (entry["name"].as_str().unwrap(), entry))
+            .collect();
         assert_eq!(env["MEDLEY_NAMESPACES"]["value"], namespaces);
         assert_eq!(env["MEDLEY_LEASE_NAMESPACE"]["value"], "home");
         assert_eq!(env["POD_NAME"]["valueFrom"]["fieldRef"]["fieldPath"], "metadata.name");
         assert_eq!(env["MEDLEY_LISTEN"]["value"], "0.0.0.0:8080");
         assert_eq!(pod["containers"][0]["args"], json!(["operator"]));
         let help = text(&run(Command::new(env!("CARGO_BIN_EXE_medley")).args(["operator", "--help"])));
-        let known: BTreeSet<_> = help.split("[env: ").skip(1).filter_map(|rest| rest.split(['=', ']']).next()).collect();
-        assert_eq!(env.keys().copied().collect::<BTreeSet<_>>(), known, "the chart and the program differ in variables");
+        let known: BTreeSet<_> =
+            help.split("[env: ").skip(1).filter_map(|rest| rest.split(['=', ']']).next()).collect();
+        assert_eq!(
+            env.keys().copied().collect::<BTreeSet<_>>(),
+            known,
+            "the chart and the program differ in variables"
+        );
     }
 }
 
@@ -210,7 +273,8 @@ fn the_priority_classes_are_those_of_the_urgencies_in_their_order() {
         .map(|class| (class["metadata"]["name"].as_str().unwrap().to_owned(), class))
         .collect();
     assert_eq!(classes.len(), Urgency::ALL.len());
-    let values: Vec<_> = Urgency::ALL.iter().map(|urgency| classes[urgency.priority_class()]["value"].as_i64().unwrap()).collect();
+    let values: Vec<_> =
+        Urgency::ALL.iter().map(|urgency| classes[urgency.priority_class()]["value"].as_i64().unwrap()).collect();
     assert_eq!(values, [10_000, 300_000, 500_000, 700_000, 900_000]);
     for urgency in Urgency::ALL {
         let policy = if urgency >= Urgency::Asap { "PreemptLowerPriority" } else { "Never" };
@@ -220,16 +284,22 @@ fn the_priority_classes_are_those_of_the_urgencies_in_their_order() {
 
 #[test]
 fn the_chart_of_kinds_renders_the_generated_kinds_unchanged_but_kept() {
-    let (generated, copies) = (yaml_files(&Path::new(ROOT).join("crds")), yaml_files(&chart_dir("medley-crds").join("files")));
+    let (generated, copies) =
+        (yaml_files(&Path::new(ROOT).join("crds")), yaml_files(&chart_dir("medley-crds").join("files")));
     assert!(!generated.is_empty(), "crds/ holds no YAML: run `cargo run -- crds --out crds`");
     let how = "run `cp crds/*.yaml charts/medley-crds/files/`";
-    assert_eq!(generated.keys().collect::<Vec<_>>(), copies.keys().collect::<Vec<_>>(), "other files than in crds/: {how}");
+    assert_eq!(
+        generated.keys().collect::<Vec<_>>(),
+        copies.keys().collect::<Vec<_>>(),
+        "other files than in crds/: {how}"
+    );
     for (name, content) in &generated {
         assert!(copies[name] == *content, "charts/medley-crds/files/{name} is not the same as crds/{name}: {how}");
     }
     for keep in [true, false] {
         let rendered = documents(&render("medley-crds", &json!({ "keep": keep })));
-        let mut wanted: Vec<Value> = generated.values().map(|content| serde_saphyr::from_str(content).unwrap()).collect();
+        let mut wanted: Vec<Value> =
+            generated.values().map(|content| serde_saphyr::from_str(content).unwrap()).collect();
         for crd in &mut wanted {
             if keep {
                 set(crd, "metadata.annotations", json!({"helm.sh/resource-policy": "keep"}));
@@ -248,146 +318,17 @@ fn as_floats(value: &Value) -> Value {
     match value {
         Value::Number(number) => json!(number.as_f64()),
         Value::Array(items) => items.iter().map(as_floats).collect(),
-        Value::Object(fields) => Value::Object(fields.iter().map(|(name, value)| (name.clone(), as_floats(value))).collect()),
+        Value::Object(fields) => {
+            Value::Object(fields.iter().map(|(name, value)| (name.clone(), as_floats(value))).collect())
+        }
         other => other.clone(),
     }
 }
-
-// ---- helm and kubeconform
-
-/// A program of the harness's cache, or of the `PATH`.
-fn tool(name: &str) -> PathBuf {
-    let dirs = env::var_os("MEDLEY_CLUSTER_BIN").or_else(|| env::var_os("PATH")).unwrap_or_default();
-    env::split_paths(&dirs).map(|dir| dir.join(name)).find(|path| path.is_file()).unwrap_or_else(|| {
-        panic!(
-            "`{name}` is neither in MEDLEY_CLUSTER_BIN nor on the PATH. `make test` builds it and says where it is; \
-             by hand: MEDLEY_CLUSTER_BIN=$(cargo run -q -p medley-harness --bin cluster -- build) cargo test --test charts"
-        )
-    })
-}
-
-fn run(command: &mut Command) -> Output {
-    command.output().unwrap_or_else(|error| panic!("cannot run {command:?}: {error}"))
-}
-
-fn helm_template(chart: &str, values: &Value) -> Output {
-    let file = scratch("values").join(format!("{}.json", unique()));
-    fs::write(&file, values.to_string()).unwrap();
-    run(Command::new(tool("helm")).args(["template", "medley"]).arg(chart_dir(chart)).args(["--namespace", "home", "--values"]).arg(&file))
-}
-
-fn render(chart: &str, values: &Value) -> String {
-    let out = helm_template(chart, values);
-    assert!(out.status.success(), "{chart} with {values}: {}", text(&out));
-    String::from_utf8(out.stdout).unwrap()
-}
-
-fn conforms(schemas: &Path, manifests: &str, skip: &str, skipped: u32) -> Result<(), String> {
-    let file = scratch("manifests").join(format!("{}.yaml", unique()));
-    fs::write(&file, manifests).unwrap();
-    let location = format!("{}/{{{{.ResourceKind}}}}{{{{.KindSuffix}}}}.json", schemas.display());
-    let mut command = Command::new(tool("kubeconform"));
-    let out = run(command.args(["-strict", "-output", "json", "-summary", "-skip", skip, "-schema-location", &location]).arg(&file));
-    let report: Value = serde_json::from_slice(&out.stdout).map_err(|_| text(&out))?;
-    let (summary, objects) = (&report["summary"], documents(manifests).len());
-    if out.status.success() && summary["skipped"] == skipped && summary["valid"] == objects - skipped as usize {
-        return Ok(());
-    }
-    Err(format!("of {objects} objects: {report:#}"))
-}
-
-/// JSON schemas of Kubernetes' own kinds, from the OpenAPI document in the module that the local cluster is built from.
-fn write_schemas(dir: &Path) {
-    let out = run(Command::new("go")
-        .args(["mod", "download", "-json", "k8s.io/kubernetes"])
-        .current_dir(Path::new(ROOT).join("tests/harness/cluster/tools")));
-    assert!(out.status.success(), "the source of Kubernetes' schemas cannot be had: {}", text(&out));
-    let module: Value = serde_json::from_slice(&out.stdout).unwrap();
-    let document = Path::new(module["Dir"].as_str().unwrap()).join("api/openapi-spec/swagger.json");
-    let mut document: Value = serde_json::from_str(&read(&document)).unwrap();
-    let definitions = document["definitions"].as_object_mut().unwrap();
-    for (name, definition) in definitions.iter_mut() {
-        if name.ends_with(".IntOrString") {
-            *definition = json!({"oneOf": [{"type": "string"}, {"type": "integer"}]});
-        } else if name.ends_with(".Quantity") {
-            *definition = json!({"oneOf": [{"type": "string"}, {"type": "number"}]});
-        } else if definition.get("properties").is_some() {
-            definition["additionalProperties"] = json!(false);
-        }
-        // a kind of one group and version; the others, such as DeleteOptions, are never in a manifest
-        if let Some([gvk]) = definition["x-kubernetes-group-version-kind"].as_array().map(Vec::as_slice) {
-            let part = |field: &str| gvk[field].as_str().unwrap().split('.').next().unwrap().to_lowercase();
-            let parts: Vec<_> = [part("kind"), part("group"), part("version")].into_iter().filter(|part| !part.is_empty()).collect();
-            let schema = json!({"$ref": format!("_definitions.json#/definitions/{name}")});
-            fs::write(dir.join(format!("{}.json", parts.join("-"))), schema.to_string()).unwrap();
-        }
-    }
-    fs::write(dir.join("_definitions.json"), json!({"definitions": definitions}).to_string()).unwrap();
-}
-
-// ---- values
-
-/// Paths of all values that are not a section of others.
-fn leaves(prefix: &str, value: &Value, paths: &mut Vec<String>) {
-    for (name, value) in value.as_object().unwrap() {
-        let path = format!("{prefix}{name}");
-        if value.as_object().is_some_and(|fields| !fields.is_empty()) {
-            leaves(&format!("{path}."), value, paths);
-        } else {
-            paths.push(path);
-        }
-    }
-}
-
-/// A permitted value that differs from the default.
-fn another(path: &str, default: &Value) -> Value {
-    match path {
-        "image.digest" => json!(format!("sha256:{}", "0".repeat(64))),
-        "serviceMonitor.enabled" => json!(false),
-        "image.pullPolicy" => json!("Never"),
-        "log.format" => json!("text"),
-        "http.address" => json!("[::]"),
-        "replicas" => json!(5),
-        "networkPolicy.scrapeFrom" | "networkPolicy.dns.to" | "networkPolicy.apiServer.to" => json!([{"podSelector": {}}]),
-        "networkPolicy.calls" => json!([]),
-        "tolerations" => json!([{"operator": "Exists"}]),
-        "affinity" => json!({"podAntiAffinity": {}}),
-        "topologySpreadConstraints" => json!([{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}]),
-        "networkPolicy.dns.ports" | "networkPolicy.apiServer.ports" => json!([1234]),
-        "leaderElection.renewDeadline" => json!("9s"),
-        _ => match default {
-            Value::Bool(value) => json!(!value),
-            Value::Number(value) => json!(value.as_i64().unwrap() + 1),
-            Value::Array(_) => json!(["other"]),
-            Value::Object(_) => json!({"other": "value"}),
-            Value::String(text) if text.ends_with('s') => json!(format!("{}s", text.trim_end_matches('s').parse::<u32>().unwrap() + 1)),
-            Value::String(text) if text.ends_with("Mi") => json!("128Mi"),
-            Value::String(text) if text.ends_with('m') => json!("75m"),
-            _ => json!("other"),
-        },
-    }
-}
-
-fn set(values: &mut Value, path: &str, value: Value) {
-    let (parents, last) = path.rsplit_once('.').unwrap_or(("", path));
-    let mut place = values;
-    for name in parents.split('.').filter(|name| !name.is_empty()) {
-        place = place.as_object_mut().unwrap().entry(name).or_insert_with(|| Value::Object(Map::new()));
-    }
-    place[last] = value;
-}
-
-// ---- small things
 
 fn pod(values: &Value) -> Value {
     let objects = documents(&render("medley", values));
     let deployment = objects.iter().find(|object| kind(object) == "Deployment").expect("a Deployment is rendered");
     deployment["spec"]["template"]["spec"].clone()
-}
-
-fn documents(manifests: &str) -> Vec<Value> {
-    let documents: Vec<Value> = serde_saphyr::from_multiple(manifests).unwrap();
-    documents.into_iter().filter(|document| !document.is_null()).collect()
 }
 
 fn kind(object: &Value) -> &str {
@@ -398,36 +339,14 @@ fn strings(list: &Value) -> BTreeSet<String> {
     list.as_array().into_iter().flatten().map(|item| item.as_str().unwrap().to_owned()).collect()
 }
 
-fn chart_dir(chart: &str) -> PathBuf {
-    Path::new(ROOT).join("charts").join(chart)
-}
-
 fn json_of(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-fn read(path: &Path) -> String {
-    fs::read_to_string(path).unwrap_or_else(|error| panic!("cannot read {}: {error}", path.display()))
-}
-
 fn yaml_files(dir: &Path) -> BTreeMap<String, String> {
     let entries = fs::read_dir(dir).unwrap_or_else(|error| panic!("cannot read {}: {error}", dir.display()));
-    let paths = entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    let paths = entries
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"));
     paths.map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), read(&path))).collect()
-}
-
-fn scratch(name: &str) -> PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("charts").join(name);
-    fs::create_dir_all(&dir).unwrap();
-    dir
-}
-
-fn unique() -> String {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
-}
-
-fn text(out: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr))
 }

@@ -3,8 +3,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+#[path = "converge/crashes.rs"]
+mod crashes;
+#[path = "converge/faults.rs"]
+mod faults;
+#[path = "converge/services.rs"]
+mod services;
 #[path = "converge/stage.rs"]
 mod stage;
+#[path = "converge/steering.rs"]
+mod steering;
 #[path = "converge/steps.rs"]
 mod steps;
 #[path = "converge/undisturbed.rs"]

@@ -1,11 +1,11 @@
 //! On a real node: services of each backend have names in cluster DNS that pods can use, and a host outside the cluster
 //! leaves and re-enters its name with its health.
 
-mod node;
+mod site;
 
 use std::time::{Duration, Instant};
 
-use node::{Operator, Site, until};
+use site::{Operator, Site, until};
 
 /// A workload's and an external service's name and SRV record resolve in a pod, and the connection works.
 #[test]
@@ -25,7 +25,7 @@ fn names_of_workload_and_external_services_resolve_and_connect() {
                          probe: {{interval: 1s}}}}]}}}}",
         host = site.host(),
         port = outside.port(),
-        image = node::IMAGE,
+        image = site::IMAGE,
     ));
     for service in ["archive", "viewer"] {
         site.kubectl(&["wait", "--for=condition=Reachable", "--timeout=60s", &format!("msvc/{service}")]);
@@ -34,7 +34,7 @@ fn names_of_workload_and_external_services_resolve_and_connect() {
     assert_eq!(site.get("msvc/viewer", "{.status.endpointSummary}"), "2/2");
     assert_eq!(site.get("pdb/viewer", "{.spec.maxUnavailable}"), "1");
     for (service, port_name, port, answer) in
-        [("archive", "http", outside.port(), node::ANSWER), ("viewer", "web", 80, node::PAGE)]
+        [("archive", "http", outside.port(), site::ANSWER), ("viewer", "web", 80, site::PAGE)]
     {
         let name = site.get(&format!("msvc/{service}"), "{.status.dnsName}");
         assert_eq!(name, format!("{service}.{}.svc.cluster.local", site.namespace));
@@ -44,7 +44,7 @@ fn names_of_workload_and_external_services_resolve_and_connect() {
         let srv = site.in_pod(&["nslookup", "-type=srv", &format!("_{port_name}._tcp.{name}")]);
         assert!(srv.contains(&format!(" {port} {name}")), "the SRV record should name port {port}:\n{srv}");
         until("the Service is programmed and answers", Duration::from_secs(20), || {
-            let got = site.try_in_pod(&["wget", "-q", "-O-", "-T", "3", &format!("http://{name}:{port}/index.html")]);
+            let got = site.try_in_pod(&["wget", "-q", "-O-", &format!("http://{name}:{port}/index.html")]);
             got.is_some_and(|g| g.contains(answer)).then_some(())
         });
     }

@@ -56,7 +56,8 @@ impl Leadership {
 
     /// Waits until this process leads.
     pub async fn won(&mut self) -> Option<Term> {
-        self.0.wait_for(Option::is_some).await.ok().and_then(|t| *t)
+        // a term whose time has passed and that nobody has ended yet is none
+        self.0.wait_for(|term| term.is_some_and(|t| Instant::now() < t.until)).await.ok().and_then(|t| *t)
     }
 
     /// Waits until the term of this epoch is over, by a loss or by its time.

@@ -37,7 +37,7 @@ struct Inner {
 pub enum Verdict {
     /// Well; the next look is at this time, or when something happens.
     Done(Option<Instant>),
-    /// The object has changed meanwhile: look again now.
+    /// The object has changed meanwhile: look again now, and with growing waits while that goes on.
     Again,
     /// It failed: look again after a wait that grows with each failure in a row.
     Failed,
@@ -106,11 +106,13 @@ impl Queue {
                     inner.schedule(key, at);
                 }
             }
-            Verdict::Again => inner.schedule(key, Instant::now()),
-            Verdict::Failed => {
+            Verdict::Again | Verdict::Failed => {
                 let failures = inner.failures.entry(key.clone()).or_insert(0);
                 *failures += 1;
-                let wait = FIRST.saturating_mul(1 << (*failures - 1).min(16)).min(LONGEST);
+                // a conflict is looked at again at once, but one that does not go away must not spin
+                let step = if verdict == Verdict::Again { failures.saturating_sub(2) } else { *failures - 1 };
+                let wait = FIRST.saturating_mul(1 << step.min(16)).min(LONGEST);
+                let wait = if verdict == Verdict::Again && *failures == 1 { Duration::ZERO } else { wait };
                 // spread over the upper half, so that many objects that failed together do not come back together
                 let part = 0.5 + 0.5 * chance(&[&key.namespace, &key.name, &failures.to_string()]);
                 let at = Instant::now() + wait.mul_f64(part);

@@ -58,10 +58,11 @@ async fn work<R: Reconcile>(reconciler: Arc<R>, context: Context, stop: Cancella
             Ok(Err(error)) => {
                 let verdict = match error.class() {
                     Class::Conflict => Verdict::Again,
-                    Class::Gone | Class::NotLeader => Verdict::Done(None),
-                    Class::Retry | Class::User => Verdict::Failed,
+                    Class::Gone => Verdict::Done(None),
+                    // a renewal that comes late takes the same term up again, and nothing else would bring this object back
+                    Class::NotLeader | Class::Retry | Class::User => Verdict::Failed,
                 };
-                if verdict == Verdict::Failed {
+                if verdict == Verdict::Failed && error.class() != Class::NotLeader {
                     tracing::warn!(kind = R::KIND, object = %key, error = %error, "failed; trying again later");
                 }
                 (verdict, error.reason())

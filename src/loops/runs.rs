@@ -14,6 +14,7 @@ use crate::{
         notes::Notes,
         observe::{Caches, owner_of, prune_run},
         perform::Writer,
+        queue::Queue,
     },
     core::{
         coordination::{self, view::View},
@@ -36,6 +37,8 @@ pub struct Runs<I> {
     pub clock: Clock,
     /// Who tells people.
     pub notes: Notes,
+    /// Told when a run's phase changes: its workflow counts.
+    pub workflows: Arc<Queue>,
     /// Cancelled when this process is about to hand over.
     pub draining: CancellationToken,
 }
@@ -67,7 +70,13 @@ impl<I: CallIo> Reconcile for Runs<I> {
             };
             written.managed_fields_mut().clear();
             prune_run(&mut written);
+            let phase = |r: &WorkflowRun| r.status.as_ref().and_then(|s| s.phase);
+            // the watch event of an own write finds the cache as it is already, and so tells of no change
+            let moved = phase(&written) != phase(&run);
             self.caches.runs.wrote(written);
+            if moved {
+                self.workflows.add(Key::new(&key.namespace, &run.spec.workflow), false);
+            }
         }
         self.dispatcher.settled(&uid, view.outcomes.keys());
         let owner = owner_of(&run);

@@ -70,6 +70,8 @@ pub(crate) async fn from_a_stopped_leader(stage: &Stage) {
     until("the old leader knows that it does not lead", LIMIT, async || (leader.metric("medley_leader").await == 0.0).then_some(())).await;
     // it has seen the lease several times since, with runs going on all the while
     until("the old leader looks at the lease", LIMIT, async || {
+        // reading the log costs more than what it tells
+        tokio::time::sleep(LEASE / 6).await;
         let looks = asked(stage).await;
         let looks = looks.iter().filter(|a| a.user == leader.user && a.resource == "leases" && a.verb == "get" && a.at > awake);
         (looks.count() >= 4).then_some(())

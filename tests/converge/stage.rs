@@ -210,9 +210,9 @@ impl Stage {
         self.phase(run).unwrap()
     }
 
-    /// Lets two minutes pass: what was delayed arrives, what could go wrong afterwards does.
+    /// Lets a minute pass: what was delayed arrives, what could go wrong afterwards does.
     pub(crate) async fn rest(&self) {
-        sleep(Duration::from_secs(120)).await;
+        sleep(Duration::from_secs(60)).await;
     }
 
     fn runs(&self) -> Vec<Value> {
@@ -236,7 +236,8 @@ impl Stage {
         self.server.calls().iter().filter(|r| is_one(r)).map(|r| r.call.name.clone()).collect()
     }
 
-    /// What is left in the cluster, without what depends on the time and on who led: moments, versions, UIDs and epochs.
+    /// What is left in the cluster, without what depends on the way there: moments, versions,
+    /// generations, UIDs and epochs.
     pub(crate) fn end_state(&self) -> Value {
         let kinds = ["WorkflowRun", "Workflow", "MedicalService", "Pod", "Service", "EndpointSlice", "ControllerRevision"];
         let mut state = json!(kinds.iter().map(|k| ((*k).to_owned(), json!(self.server.objects(k)))).collect::<serde_json::Map<_, _>>());
@@ -281,7 +282,7 @@ fn mask(value: &mut Value) {
         Value::Object(map) => {
             map.retain(|name, _| {
                 let moment = name.ends_with("At") || name.ends_with("Time") || name.ends_with("Timestamp") || name == "since";
-                !moment && !matches!(name.as_str(), "uid" | "resourceVersion" | "managedFields" | "leaderEpoch")
+                !moment && !matches!(name.as_str(), "uid" | "resourceVersion" | "managedFields" | "leaderEpoch" | "generation")
             });
             map.values_mut().for_each(mask);
         }

@@ -60,12 +60,12 @@ impl Step {
     }
 }
 
-/// call → transform → container → call.
+/// call → transform → container → call, each with time enough for troubled days.
 pub(crate) fn story() -> Vec<Value> {
     vec![
-        call("count").output("images", "Integer", "result.body.images").step(),
+        call("count").timeout("1h").output("images", "Integer", "result.body.images").step(),
         transform("double", "{\"all\": steps.count.outputs.images * 2}").after(&["count"]).output("all", "Integer", "result.all").step(),
         container("measure").after(&["double"]).output("noise", "Integer", "result.noise").step(),
-        call("record").after(&["measure"]).step(),
+        call("record").timeout("1h").after(&["measure"]).step(),
     ]
 }

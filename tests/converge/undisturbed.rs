@@ -6,7 +6,7 @@ use medley::api::workflow_run::RunPhase;
 use serde_json::json;
 
 use super::{
-    stage::Stage,
+    stage::{NAMESPACE, Stage},
     steps::{call, container, story},
     world::{answer, works},
 };
@@ -32,6 +32,9 @@ async fn a_run_of_all_kinds_of_steps_succeeds() {
     assert_eq!(stage.step("r1", "measure")["outputs"]["noise"], json!(7));
     assert_eq!((stage.world.asked("/count"), stage.world.asked("/record")), (1, 1));
     assert_eq!(stage.pods_created(), ["r1-measure-1"]);
+    let workflow = stage.server.object("Workflow", NAMESPACE, "ct").unwrap();
+    assert_eq!(workflow["status"]["active"], json!(0), "the workflow carries the fate of its run");
+    assert_eq!(workflow["status"]["lastRun"]["phase"], "Succeeded");
     stage.assert_monotone();
     operator.stop().await;
 }

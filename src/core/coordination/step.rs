@@ -23,8 +23,9 @@ use crate::{
     },
 };
 
-/// A pod that works longer than this gets a status write that says so.
-const WORTH_TELLING: SignedDuration = SignedDuration::from_secs(1);
+/// A pod that works for more than a second gets a status write that says so. Its start is told in whole seconds, cut off:
+/// only two seconds after that has a second surely passed.
+const WORTH_TELLING: SignedDuration = SignedDuration::from_secs(2);
 
 /// The kubelet's reasons for not starting a container that no waiting mends.
 const NOT_STARTABLE: [&str; 6] = [

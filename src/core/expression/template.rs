@@ -114,8 +114,18 @@ impl Template {
                 }
             }
         }
+        if self.kind == TemplateKind::Url && has_dot_segment(&text) {
+            return Err(ExpressionError::DotSegment);
+        }
         Ok(text)
     }
+}
+
+/// Whether a path has a segment `.` or `..`, encoded or not: clients and servers resolve it, and the request would go
+/// somewhere else than the template says (RFC 3986 §5.2.4).
+fn has_dot_segment(path: &str) -> bool {
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    path.split(['/', '\\']).any(|segment| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | ".."))
 }
 
 /// Place of the `)` that ends the expression: parentheses nest, and those inside string literals do not count.
@@ -167,6 +177,21 @@ mod tests {
         assert_eq!(render("/s/$( params.id )?n=$(params.n)", TemplateKind::Url), "/s/a%2Fb%20%3F%C3%A4?n=3");
         assert_eq!(render(r#"{"o": $( params.o )}"#, TemplateKind::Plain), r#"{"o": {"x":[1]}}"#);
         assert_eq!(render("price $5 and $$( x", TemplateKind::Plain), "price $5 and $( x");
+    }
+
+    #[test]
+    fn a_value_cannot_climb_out_of_its_path() {
+        for id in ["..", ".", "%2e%2e", "a/../b"] {
+            let vars = Variables::from([("params".to_owned(), json!({"id": id}))]);
+            let path = Template::compile("/studies/$( params.id )/x", TemplateKind::Url, &BTreeSet::new()).unwrap().render(&vars);
+            match id {
+                "." | ".." => assert_eq!(path, Err(ExpressionError::DotSegment), "{id}"),
+                // a percent sign and a slash are encoded themselves
+                _ => assert!(path.unwrap().starts_with("/studies/"), "{id}"),
+            }
+        }
+        let fixed = Template::compile("/a/%2E./b", TemplateKind::Url, &BTreeSet::new()).unwrap();
+        assert_eq!(fixed.render(&Variables::new()), Err(ExpressionError::DotSegment));
     }
 
     #[test]

@@ -134,8 +134,10 @@ impl Stage {
         name
     }
 
-    /// Removes a namespace and waits for its end.
+    /// Removes a namespace and waits for its end. The kinds' objects go first: the operator would make what belongs to them
+    /// anew, which is refused in a namespace that ends and looks like a missing permission.
     pub(crate) fn remove_namespace(&self, name: &str) {
+        self.kubectl(&["delete", "-n", name, "msvc,mwf,mrun", "--all", "--timeout=60s"]);
         self.kubectl(&["delete", "namespace", name, "--timeout=60s"]);
     }
 

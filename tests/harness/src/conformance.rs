@@ -11,7 +11,7 @@ mod schema;
 mod watching;
 mod writing;
 
-pub use probe::install;
+pub use probe::{install, uninstall};
 
 use anyhow::{Context, bail, ensure};
 use futures::{AsyncBufReadExt, StreamExt, future::BoxFuture};
@@ -40,7 +40,10 @@ use list_cases;
 /// All cases.
 #[must_use]
 pub fn cases() -> Vec<Case> {
-    [writing::all(), applying::all(), builtin::all(), deleting::all(), watching::all(), schema::all()].into_iter().flatten().collect()
+    [writing::all(), applying::all(), builtin::all(), deleting::all(), watching::all(), schema::all()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Where a case works.
@@ -71,7 +74,12 @@ impl Lab {
 
     async fn call(&self, method: &str, url: &str, content_type: &str, body: Option<&Value>) -> Answer {
         let bytes = body.map(|b| b.to_string().into_bytes()).unwrap_or_default();
-        let request = Request::builder().method(method).uri(url).header("content-type", content_type).header("user-agent", "conformance/1").body(bytes);
+        let request = Request::builder()
+            .method(method)
+            .uri(url)
+            .header("content-type", content_type)
+            .header("user-agent", "conformance/1")
+            .body(bytes);
         let failed = |message: String| Box::new(Status::failure(&message, "NoAnswer"));
         let request = request.map_err(|e| failed(e.to_string()))?;
         match self.client.request::<Value>(request).await {
@@ -122,14 +130,23 @@ impl Lab {
     }
 
     /// The events of a watch, until `wanted` came that are not bookmarks (unless `bookmarks`), or it ended.
-    async fn watch(&self, plural: &str, query: &str, wanted: usize, bookmarks: bool) -> anyhow::Result<Vec<(String, Value)>> {
+    async fn watch(
+        &self,
+        plural: &str,
+        query: &str,
+        wanted: usize,
+        bookmarks: bool,
+    ) -> anyhow::Result<Vec<(String, Value)>> {
         let url = format!("{}?watch=true&{query}", self.url(plural));
         let request = Request::get(url).header("accept-encoding", "identity").body(Vec::new())?;
         let mut lines = self.client.request_stream(request).await?.lines();
         let mut events = Vec::new();
         while events.len() < wanted {
             let next = tokio::time::timeout(Duration::from_secs(30), lines.next()).await;
-            let Some(line) = next.with_context(|| format!("no further watch event within 30 s after {events:?}"))? else { break };
+            let Some(line) = next.with_context(|| format!("no further watch event within 30 s after {events:?}"))?
+            else {
+                break;
+            };
             let mut event: Value = serde_json::from_str(&line?)?;
             let kind = event["type"].as_str().unwrap_or_default().to_owned();
             if bookmarks || kind != "BOOKMARK" {
@@ -139,9 +156,15 @@ impl Lab {
         Ok(events)
     }
 
-    /// Waits until `holds` is true of the object (null when it is not there); at most 30 s.
-    async fn until(&self, plural: &str, name: &str, what: &str, holds: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    /// Waits until `holds` is true of the object (null when it is not there); at most 90 s.
+    async fn until(
+        &self,
+        plural: &str,
+        name: &str,
+        what: &str,
+        holds: impl Fn(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(90);
         loop {
             let object = match self.get(plural, name).await {
                 Ok(object) => object,
@@ -151,7 +174,7 @@ impl Lab {
             if holds(&object) {
                 return Ok(object);
             }
-            ensure!(tokio::time::Instant::now() < deadline, "{plural} {name}: not {what} within 30 s: {object}");
+            ensure!(tokio::time::Instant::now() < deadline, "{plural} {name}: not {what} within 90 s: {object}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -167,7 +190,13 @@ fn refused(answer: Answer, code: u16, reason: &str) -> anyhow::Result<Box<Status
     match answer {
         Ok(object) => bail!("accepted, though {code} {reason} was due: {object}"),
         Err(status) => {
-            ensure!(status.code == code && status.reason == reason, "{code} {reason} was due, not {} {}: {}", status.code, status.reason, status.message);
+            ensure!(
+                status.code == code && status.reason == reason,
+                "{code} {reason} was due, not {} {}: {}",
+                status.code,
+                status.reason,
+                status.message
+            );
             Ok(status)
         }
     }

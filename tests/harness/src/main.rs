@@ -1,6 +1,8 @@
 //! The `cluster` command: a real Kubernetes on one machine, for tests and demos.
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -123,18 +125,8 @@ struct Wanted {
 
 impl From<Wanted> for Request {
     fn from(wanted: Wanted) -> Self {
-        let Wanted {
-            profile,
-            nodes,
-            name,
-            wait,
-        } = wanted;
-        Self {
-            profile,
-            name,
-            nodes,
-            wait: Duration::from_secs(wait),
-        }
+        let Wanted { profile, nodes, name, wait } = wanted;
+        Self { profile, name, nodes, wait: Duration::from_secs(wait) }
     }
 }
 
@@ -157,8 +149,7 @@ fn main() -> ExitCode {
 
 fn perform(command: Command) -> Result<u8> {
     let start = Instant::now();
-    let mut progress =
-        move |text: &str| eprintln!("{:6.1} s  {text}", start.elapsed().as_secs_f64());
+    let mut progress = move |text: &str| eprintln!("{:6.1} s  {text}", start.elapsed().as_secs_f64());
     match command {
         Command::Build => println!("{}", cluster::build(&mut progress)?.display()),
         Command::Up(wanted) => {
@@ -171,48 +162,27 @@ fn perform(command: Command) -> Result<u8> {
         Command::Run { wanted, command } => {
             return block_on(lifecycle::run(&wanted.into(), &command, &mut progress));
         }
-        Command::Kubeconfig { profile, name } => println!(
-            "{}",
-            running(profile, name.as_deref())?.kubeconfig().display()
-        ),
-        Command::Image {
-            image,
-            rootfs,
-            out,
-            entrypoint,
-            user,
-            env,
-        } => {
-            let entrypoint = serde_json::from_str(&entrypoint)
-                .with_context(|| format!("--entrypoint `{entrypoint}` is not a JSON list of texts, such as '[\"/bin/medley\"]'"))?;
-            Image {
-                name: image,
-                entrypoint,
-                user,
-                env,
-            }
-            .write(&rootfs, &out)?;
+        Command::Kubeconfig { profile, name } => {
+            println!("{}", running(profile, name.as_deref())?.kubeconfig().display())
         }
-        Command::Import {
-            profile,
-            archives,
-            name,
-        } => {
+        Command::Image { image, rootfs, out, entrypoint, user, env } => {
+            let entrypoint = serde_json::from_str(&entrypoint).with_context(|| {
+                format!("--entrypoint `{entrypoint}` is not a JSON list of texts, such as '[\"/bin/medley\"]'")
+            })?;
+            Image { name: image, entrypoint, user, env }.write(&rootfs, &out)?;
+        }
+        Command::Import { profile, archives, name } => {
             let cluster = running(profile, name.as_deref())?;
             for archive in archives {
                 cluster.import_image(&archive)?;
             }
         }
         Command::Supervise { spec } => {
-            let spec: Spec = serde_json::from_str(&spec)
-                .context("supervise is run by `cluster up` and `cluster run`")?;
+            let spec: Spec =
+                serde_json::from_str(&spec).context("supervise is run by `cluster up` and `cluster run`")?;
             cluster::supervise(&spec)?;
         }
-        Command::Launch {
-            parent,
-            session,
-            command,
-        } => match cluster::launch(parent, session, &command)? {},
+        Command::Launch { parent, session, command } => match cluster::launch(parent, session, &command)? {},
         Command::NodeInit { run, bin } => cluster::node_init(&run, &bin)?,
     }
     Ok(0)
@@ -220,20 +190,13 @@ fn perform(command: Command) -> Result<u8> {
 
 /// On this thread alone: the kernel ties launched processes to the thread that made them.
 fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?
-        .block_on(future)
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(future)
 }
 
 fn running(profile: Profile, name: Option<&str>) -> Result<Cluster> {
     let cluster = Cluster::named(name.unwrap_or(profile.as_str()))?;
     if cluster.profile() != profile {
-        bail!(
-            "the cluster `{}` is of the {} profile",
-            cluster.name(),
-            cluster.profile()
-        );
+        bail!("the cluster `{}` is of the {} profile", cluster.name(), cluster.profile());
     }
     Ok(cluster)
 }
@@ -258,52 +221,44 @@ fn down(which: Which, name: Option<&str>) -> Result<()> {
     };
     for layout in layouts {
         if lifecycle::down(&layout, profile)? {
-            eprintln!(
-                "the cluster `{}` is down; its logs are in {}",
-                layout.name,
-                layout.last_log.display()
-            );
+            eprintln!("the cluster `{}` is down; its logs are in {}", layout.name, layout.last_log.display());
         }
     }
     Ok(())
 }
 
 fn status() -> Result<()> {
-    let mut any = false;
+    let mut text = String::new();
     for layout in Layout::all()? {
         let Some(state) = State::running(&layout) else {
             if layout.run.exists() {
-                any = true;
-                println!(
+                writeln!(
+                    text,
                     "{}: crashed; `cluster down all --name {}` removes what is left",
                     layout.name, layout.name
-                );
+                )?;
             }
             continue;
         };
-        any = true;
         let health = match state.phase {
             Phase::Starting => "coming up",
             Phase::Ready if block_on(async { Ok(lifecycle::healthy(&layout).await) })? => "healthy",
             Phase::Ready => "not healthy",
         };
-        println!(
-            "{}: profile {}, {health}, {} node(s)",
-            layout.name, state.profile, state.nodes
-        );
-        println!(
-            "  started by `{}`, supervisor {}",
-            state.command,
-            state.supervisor_pid()
-        );
-        println!("  KUBECONFIG={}", layout.kubeconfig().display());
-        println!("  run directory {}", layout.run.display());
+        writeln!(text, "{}: profile {}, {health}, {} node(s)", layout.name, state.profile, state.nodes)?;
+        writeln!(text, "  started by `{}`, supervisor {}", state.command, state.supervisor_pid())?;
+        writeln!(text, "  KUBECONFIG={}", layout.kubeconfig().display())?;
+        writeln!(text, "  run directory {}", layout.run.display())?;
         for (component, runs) in lifecycle::components(&layout).unwrap_or_default() {
-            println!("  {component} {}", if runs { "runs" } else { "has ended" });
+            writeln!(text, "  {component} {}", if runs { "runs" } else { "has ended" })?;
         }
     }
-    if !any {
-        println!("no cluster");
+    if text.is_empty() {
+        text.push_str("no cluster\n");
     }
-    Ok(())
+    match std::io::stdout().write_all(text.as_bytes()) {
+        // whoever reads has seen enough
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        result => result.context("writing to standard output"),
+    }
 }

@@ -8,11 +8,7 @@ use harness::cluster::{Cluster, Profile};
 
 fn cluster() -> Cluster {
     let cluster = Cluster::from_env().unwrap();
-    assert_eq!(
-        cluster.profile(),
-        Profile::Fake,
-        "run these through `cluster run fake`"
-    );
+    assert_eq!(cluster.profile(), Profile::Fake, "run these through `cluster run fake`");
     cluster
 }
 
@@ -24,37 +20,22 @@ impl<'a> Namespace<'a> {
         let name = format!("{test}-{}", std::process::id());
         cluster.kubectl(&["create", "namespace", &name]).unwrap();
         // pods are refused before it is there
-        cluster
-            .kubectl(&[
-                "wait",
-                "-n",
-                &name,
-                "--for=create",
-                "serviceaccount/default",
-                "--timeout=30s",
-            ])
-            .unwrap();
+        cluster.kubectl(&["wait", "-n", &name, "--for=create", "serviceaccount/default", "--timeout=30s"]).unwrap();
         Self(cluster, name)
     }
 
     fn kubectl(&self, arguments: &[&str]) -> String {
-        self.0
-            .kubectl(&[&["-n", &self.1], arguments].concat())
-            .unwrap()
+        self.0.kubectl(&[&["-n", &self.1], arguments].concat()).unwrap()
     }
 
     fn apply(&self, manifest: &str) {
-        self.0
-            .kubectl_with_input(&["-n", &self.1, "apply", "-f", "-"], manifest)
-            .unwrap();
+        self.0.kubectl_with_input(&["-n", &self.1, "apply", "-f", "-"], manifest).unwrap();
     }
 }
 
 impl Drop for Namespace<'_> {
     fn drop(&mut self) {
-        let _ = self
-            .0
-            .kubectl(&["delete", "namespace", &self.1, "--wait=false"]);
+        let _ = self.0.kubectl(&["delete", "namespace", &self.1, "--wait=false"]);
     }
 }
 
@@ -77,24 +58,9 @@ spec:
 ",
     );
     space.kubectl(&["rollout", "status", "deployment/web", "--timeout=30s"]);
-    assert_eq!(
-        space.kubectl(&[
-            "get",
-            "deployment/web",
-            "-o",
-            "jsonpath={.status.availableReplicas}"
-        ]),
-        "5"
-    );
+    assert_eq!(space.kubectl(&["get", "deployment/web", "-o", "jsonpath={.status.availableReplicas}"]), "5");
     space.kubectl(&["delete", "deployment/web"]);
-    space.kubectl(&[
-        "wait",
-        "--for=delete",
-        "pod",
-        "-l",
-        "app=web",
-        "--timeout=30s",
-    ]);
+    space.kubectl(&["wait", "--for=delete", "pod", "-l", "app=web", "--timeout=30s"]);
 }
 
 #[test]
@@ -112,12 +78,7 @@ spec:
     spec: {restartPolicy: Never, containers: [{name: c, image: fake}]}
 ",
     );
-    space.kubectl(&[
-        "wait",
-        "--for=condition=Complete",
-        "job/ok",
-        "--timeout=30s",
-    ]);
+    space.kubectl(&["wait", "--for=condition=Complete", "job/ok", "--timeout=30s"]);
 }
 
 #[test]
@@ -131,10 +92,7 @@ fn a_pod_ends_as_its_annotations_say() {
         ));
     };
     pod("stays", "fake.local/exit: never");
-    pod(
-        "fails",
-        "fake.local/exit: '3', fake.local/after: 10ms, fake.local/message: out of film",
-    );
+    pod("fails", "fake.local/exit: '3', fake.local/after: 10ms, fake.local/message: out of film");
     pod("later", "fake.local/after: 1h");
     let phase = |name: &str, phase: &str| {
         space.kubectl(&[
@@ -146,10 +104,7 @@ fn a_pod_ends_as_its_annotations_say() {
     };
     phase("fails", "Failed");
     let ended = "jsonpath={.status.containerStatuses[0].state.terminated['exitCode','message']}";
-    assert_eq!(
-        space.kubectl(&["get", "pod/fails", "-o", ended]),
-        "3 out of film"
-    );
+    assert_eq!(space.kubectl(&["get", "pod/fails", "-o", ended]), "3 out of film");
     // an ordinary one, made after them, ends while they go on
     pod("ends", "");
     phase("ends", "Succeeded");
@@ -167,33 +122,17 @@ fn the_audit_log_tells_who_asked_for_what() {
     let event = loop {
         let events = cluster.audit().unwrap();
         let noted = events.into_iter().find(|event| {
-            event
-                .object_ref
-                .as_ref()
-                .is_some_and(|object| object.namespace == space.1 && object.name == "noted")
+            event.object_ref.as_ref().is_some_and(|object| object.namespace == space.1 && object.name == "noted")
                 && event.is_write()
         });
         if let Some(event) = noted {
             break event;
         }
-        assert!(
-            Instant::now() < end,
-            "the request does not appear in {}",
-            cluster.audit_log().display()
-        );
+        assert!(Instant::now() < end, "the request does not appear in {}", cluster.audit_log().display());
         std::thread::sleep(Duration::from_millis(50));
     };
-    assert_eq!(
-        (event.username(), event.stage.as_str()),
-        ("admin", "ResponseComplete")
-    );
-    assert!(
-        event
-            .uri
-            .starts_with(&format!("/api/v1/namespaces/{}/configmaps", space.1)),
-        "{}",
-        event.uri
-    );
+    assert_eq!((event.username(), event.stage.as_str()), ("admin", "ResponseComplete"));
+    assert!(event.uri.starts_with(&format!("/api/v1/namespaces/{}/configmaps", space.1)), "{}", event.uri);
     assert!((200..300).contains(&event.code()));
 }
 
@@ -202,37 +141,15 @@ fn the_audit_log_tells_who_asked_for_what() {
 async fn a_client_of_the_administrator_may_do_anything() {
     let client = cluster().client().await.unwrap();
     let nodes: kube::Api<k8s_openapi::api::core::v1::Node> = kube::Api::all(client);
-    assert!(
-        !nodes
-            .list(&Default::default())
-            .await
-            .unwrap()
-            .items
-            .is_empty()
-    );
+    assert!(!nodes.list(&Default::default()).await.unwrap().items.is_empty());
 }
 
 #[test]
 #[ignore = "needs a control plane: run through `cluster run fake`"]
 fn helm_and_kubectl_know_the_cluster() {
     let cluster = cluster();
-    assert!(
-        cluster
-            .helm(&["list", "--all-namespaces"])
-            .unwrap()
-            .starts_with("NAME")
-    );
-    assert!(
-        cluster
-            .kubectl(&["version"])
-            .unwrap()
-            .contains("Server Version: v1.36.")
-    );
-    let refusal = cluster
-        .import_image(std::path::Path::new("/bin/sh"))
-        .unwrap_err();
-    assert!(
-        format!("{refusal:#}").contains("fake profile"),
-        "{refusal:#}"
-    );
+    assert!(cluster.helm(&["list", "--all-namespaces"]).unwrap().starts_with("NAME"));
+    assert!(cluster.kubectl(&["version"]).unwrap().contains("Server Version: v1.36."));
+    let refusal = cluster.import_image(std::path::Path::new("/bin/sh")).unwrap_err();
+    assert!(format!("{refusal:#}").contains("fake profile"), "{refusal:#}");
 }

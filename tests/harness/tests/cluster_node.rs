@@ -30,65 +30,27 @@ const LABEL: &str = "medley.test/check=node";
 
 fn set_up() -> Site {
     let cluster = Cluster::from_env().unwrap();
-    assert_eq!(
-        cluster.profile(),
-        Profile::Node,
-        "run these through `cluster run node`"
-    );
+    assert_eq!(cluster.profile(), Profile::Node, "run these through `cluster run node`");
     assert_eq!(cluster.host_address().to_string(), HOST_ADDRESS);
     // those of earlier runs on the same cluster
-    cluster
-        .kubectl(&["delete", "namespace", "--selector", LABEL, "--wait=false"])
-        .unwrap();
+    cluster.kubectl(&["delete", "namespace", "--selector", LABEL, "--wait=false"]).unwrap();
     let namespace = format!("check-{}", std::process::id());
-    cluster
-        .kubectl(&["create", "namespace", &namespace])
-        .unwrap();
-    cluster
-        .kubectl(&["label", "namespace", &namespace, LABEL])
-        .unwrap();
+    cluster.kubectl(&["create", "namespace", &namespace]).unwrap();
+    cluster.kubectl(&["label", "namespace", &namespace, LABEL]).unwrap();
     let port = serve_outside(&cluster);
-    cluster
-        .kubectl_with_input(&["apply", "-n", &namespace, "-f", "-"], &manifests(port))
-        .unwrap();
+    cluster.kubectl_with_input(&["apply", "-n", &namespace, "-f", "-"], &manifests(port)).unwrap();
     let wait = |condition: &str, what: &[&str]| {
         let condition = format!("--for={condition}");
-        cluster
-            .kubectl(
-                &[
-                    &["wait", "-n", &namespace, "--timeout=60s", &condition],
-                    what,
-                ]
-                .concat(),
-            )
-            .unwrap();
+        cluster.kubectl(&[&["wait", "-n", &namespace, "--timeout=60s", &condition], what].concat()).unwrap();
     };
     wait("condition=Ready", &["pod/server", "pod/client"]);
     wait("condition=Complete", &["job/hello"]);
     let get = |what: &str, path: &str| {
-        cluster
-            .kubectl(&[
-                "get",
-                "-n",
-                &namespace,
-                what,
-                "-o",
-                &format!("jsonpath={{{path}}}"),
-            ])
-            .unwrap()
+        cluster.kubectl(&["get", "-n", &namespace, what, "-o", &format!("jsonpath={{{path}}}")]).unwrap()
     };
-    let (service, pod) = (
-        get("service/web", ".spec.clusterIP"),
-        get("pod/server", ".status.podIP"),
-    );
+    let (service, pod) = (get("service/web", ".spec.clusterIP"), get("pod/server", ".status.podIP"));
     let outside = get("service/outside", ".spec.clusterIP");
-    Site {
-        service,
-        pod,
-        outside,
-        namespace,
-        cluster,
-    }
+    Site { service, pod, outside, namespace, cluster }
 }
 
 /// A service beyond the cluster: an HTTP server on the host's end of the link.
@@ -175,9 +137,7 @@ impl Site {
     /// What a command in a pod says, whether it succeeds or not.
     fn in_pod(&self, pod: &str, command: &[&str]) -> String {
         let arguments = [&["exec", "-n", &self.namespace, pod, "--"], command].concat();
-        self.cluster
-            .kubectl(&arguments)
-            .unwrap_or_else(|error| format!("{error:#}"))
+        self.cluster.kubectl(&arguments).unwrap_or_else(|error| format!("{error:#}"))
     }
 
     fn client(&self, command: &[&str]) -> String {
@@ -191,9 +151,7 @@ impl Site {
     /// Programming a Service into the node takes a moment after its endpoint is there.
     fn fetch(&self, pod: &str, url: &str, want: &str) {
         // busybox's own -T crashes when linked statically
-        eventually(want, || {
-            self.in_pod(pod, &["timeout", "5", "wget", "-qO-", url])
-        });
+        eventually(want, || self.in_pod(pod, &["timeout", "5", "wget", "-qO-", url]));
     }
 }
 
@@ -213,10 +171,8 @@ fn eventually(want: &str, mut look: impl FnMut() -> String) {
 /// GET from this process, on the host.
 fn get(address: &str, port: u16) -> String {
     let attempt = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect_timeout(
-            &format!("{address}:{port}").parse().unwrap(),
-            Duration::from_secs(5),
-        )?;
+        let mut stream =
+            TcpStream::connect_timeout(&format!("{address}:{port}").parse().unwrap(), Duration::from_secs(5))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         stream.write_all(b"GET /index.html HTTP/1.0\r\n\r\n")?;
         let mut text = String::new();
@@ -367,19 +323,13 @@ fn dig(name: &str) -> Answer {
     }
     question.extend([0, 0, 1, 0, 1]);
     let socket = std::net::UdpSocket::bind((HOST_ADDRESS, 0)).unwrap();
-    socket
-        .set_read_timeout(Some(Duration::from_secs(5)))
-        .unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     socket.send_to(&question, (DNS_ADDRESS, 53)).unwrap();
     let mut reply = [0; 512];
     let length = socket.recv(&mut reply).unwrap();
     let reply = &reply[..length];
     assert_eq!(reply[3] & 15, 0, "response code");
-    assert_eq!(
-        u16::from_be_bytes([reply[6], reply[7]]),
-        1,
-        "number of answers"
-    );
+    assert_eq!(u16::from_be_bytes([reply[6], reply[7]]), 1, "number of answers");
     // the answer ends the reply, but for additional records: name, type, class, ttl, length, address
     let mut at = question.len();
     while reply[at] != 0 && reply[at] < 0xc0 {
@@ -388,12 +338,5 @@ fn dig(name: &str) -> Answer {
     at += if reply[at] == 0 { 1 } else { 2 };
     let ttl = u32::from_be_bytes(reply[at + 4..at + 8].try_into().unwrap());
     let address = &reply[at + 10..at + 14];
-    Answer {
-        ttl,
-        address: address
-            .iter()
-            .map(u8::to_string)
-            .collect::<Vec<_>>()
-            .join("."),
-    }
+    Answer { ttl, address: address.iter().map(u8::to_string).collect::<Vec<_>>().join(".") }
 }

@@ -1,5 +1,7 @@
 //! The conformance cases on a real control plane: what holds the simulated server's model of it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests, outside any #[test] function
+
 use futures::StreamExt;
 use harness::conformance::{self, Lab};
 use k8s_openapi::api::core::v1::Namespace;
@@ -34,13 +36,18 @@ async fn the_real_server_conforms() {
         let (client, namespaces) = (client.clone(), namespaces.clone());
         async move {
             let meta = ObjectMeta { generate_name: Some("conformance-".to_owned()), ..ObjectMeta::default() };
-            let made = namespaces.create(&PostParams::default(), &Namespace { metadata: meta, ..Namespace::default() }).await.unwrap();
+            let made = namespaces
+                .create(&PostParams::default(), &Namespace { metadata: meta, ..Namespace::default() })
+                .await
+                .unwrap();
             let namespace = made.metadata.name.unwrap();
             let outcome = (case.run)(Lab { client, namespace: namespace.clone() }).await;
             namespaces.delete(&namespace, &DeleteParams::background()).await.unwrap();
             outcome.err().map(|error| format!("{}: {error:#}", case.name))
         }
     });
-    let failures: Vec<String> = outcomes.buffer_unordered(PARALLEL).filter_map(|failure| async { failure }).collect().await;
+    let failures: Vec<String> =
+        outcomes.buffer_unordered(PARALLEL).filter_map(|failure| async { failure }).collect().await;
+    conformance::uninstall(&client).await.unwrap();
     assert!(failures.is_empty(), "{} of {total} cases fail:\n{}", failures.len(), failures.join("\n"));
 }

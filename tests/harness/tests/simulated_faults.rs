@@ -1,5 +1,7 @@
 //! Do the fault plan, the watch plan and the ledger do what they say?
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests, outside any #[test] function
+
 use harness::simulated::{ApiServer, Fault, Ledger, WatchFault};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::{
@@ -30,10 +32,16 @@ async fn calls_are_numbered_and_writes_among_them() {
     create(&api, "a").await.unwrap();
     api.get("a").await.unwrap();
     tokio::time::sleep(Duration::from_secs(7)).await;
-    maps(server.client_as("two")).patch("a", &PatchParams::default(), &Patch::Merge(json!({"data": {"k": "v"}}))).await.unwrap();
+    maps(server.client_as("two"))
+        .patch("a", &PatchParams::default(), &Patch::Merge(json!({"data": {"k": "v"}})))
+        .await
+        .unwrap();
     assert!(api.get("missing").await.is_err());
     let calls = server.calls();
-    let seen: Vec<_> = calls.iter().map(|r| (r.call.n, r.call.write_n, r.call.user.as_str(), r.call.verb, r.call.name.as_str(), r.code, r.changed)).collect();
+    let seen: Vec<_> = calls
+        .iter()
+        .map(|r| (r.call.n, r.call.write_n, r.call.user.as_str(), r.call.verb, r.call.name.as_str(), r.code, r.changed))
+        .collect();
     assert_eq!(
         seen,
         [
@@ -52,8 +60,19 @@ async fn calls_are_numbered_and_writes_among_them() {
 async fn events_are_not_counted_among_the_writes() {
     let server = ApiServer::builder().build();
     let recorder = kube::runtime::events::Recorder::new(server.client(), "medley".into());
-    let about = k8s_openapi::api::core::v1::ObjectReference { name: Some("a".into()), namespace: Some("default".into()), uid: Some("u".into()), ..Default::default() };
-    let event = kube::runtime::events::Event { type_: kube::runtime::events::EventType::Normal, reason: "R".into(), note: None, action: "A".into(), secondary: None };
+    let about = k8s_openapi::api::core::v1::ObjectReference {
+        name: Some("a".into()),
+        namespace: Some("default".into()),
+        uid: Some("u".into()),
+        ..Default::default()
+    };
+    let event = kube::runtime::events::Event {
+        type_: kube::runtime::events::EventType::Normal,
+        reason: "R".into(),
+        note: None,
+        action: "A".into(),
+        secondary: None,
+    };
     recorder.publish(&event, &about).await.unwrap();
     recorder.publish(&event, &about).await.unwrap();
     assert_eq!(server.calls().len(), 2);
@@ -68,7 +87,11 @@ async fn a_refusal_comes_before_the_effect() {
     let server = ApiServer::builder().build();
     let api = maps(server.client());
     server.set_faults(|call| match call.write_n {
-        Some(1) => Fault::Respond { code: 429, reason: "TooManyRequests".into(), retry_after: Some(Duration::from_millis(1500)) },
+        Some(1) => Fault::Respond {
+            code: 429,
+            reason: "TooManyRequests".into(),
+            retry_after: Some(Duration::from_millis(1500)),
+        },
         _ => Fault::None,
     });
     let Err(kube::Error::Api(status)) = create(&api, "a").await else { panic!("accepted") };
@@ -165,7 +188,9 @@ async fn a_hook_before_a_call_can_make_it_conflict() {
     });
     let mut mine = made.clone();
     mine.data = Some(BTreeMap::from([("mine".to_owned(), "yes".to_owned())]));
-    let Err(kube::Error::Api(status)) = api.replace("a", &PostParams::default(), &mine).await else { panic!("no conflict") };
+    let Err(kube::Error::Api(status)) = api.replace("a", &PostParams::default(), &mine).await else {
+        panic!("no conflict")
+    };
     assert!(status.is_conflict());
     mine.metadata.resource_version = api.get("a").await.unwrap().metadata.resource_version;
     api.replace("a", &PostParams::default(), &mine).await.unwrap();
@@ -184,7 +209,11 @@ async fn watch_events_can_be_late_in_order_or_lost_for_one_user() {
         _ => WatchFault::Deliver,
     });
     let writer = maps(server.client());
-    for (user, wanted) in [("slow", vec![("a", 20), ("b", 20), ("c", 60)]), ("blind", vec![("b", 0), ("c", 60)]), ("plain", vec![("a", 0), ("b", 0), ("c", 60)])] {
+    for (user, wanted) in [
+        ("slow", vec![("a", 20), ("b", 20), ("c", 60)]),
+        ("blind", vec![("b", 0), ("c", 60)]),
+        ("plain", vec![("a", 0), ("b", 0), ("c", 60)]),
+    ] {
         let begun = Instant::now();
         let from = writer.list(&kube::api::ListParams::default()).await.unwrap().metadata.resource_version.unwrap();
         let stream = maps(server.client_as(user)).watch(&WatchParams::default(), &from).await.unwrap();
@@ -216,7 +245,10 @@ async fn watch_events_can_be_late_in_order_or_lost_for_one_user() {
 async fn a_running_pod_gets_its_grace_and_ends_when_its_kubelet_says_so() {
     let server = ApiServer::builder().build();
     let api: Api<Pod> = Api::namespaced(server.client(), "default");
-    let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "a"}, "spec": {"containers": [{"name": "main", "image": "i"}], "nodeName": "n"}})).unwrap();
+    let pod: Pod = serde_json::from_value(
+        json!({"metadata": {"name": "a"}, "spec": {"containers": [{"name": "main", "image": "i"}], "nodeName": "n"}}),
+    )
+    .unwrap();
     api.create(&PostParams::default(), &pod).await.unwrap();
     server.patch_status("Pod", "default", "a", &json!({"phase": "Running"})).unwrap();
     let going = api.delete("a", &kube::api::DeleteParams::default()).await.unwrap().left().unwrap();

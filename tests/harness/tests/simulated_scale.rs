@@ -1,5 +1,7 @@
 //! Is the server quick enough for thousands of objects, and does its cost grow with the work alone?
 
+#![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests, outside any #[test] function
+
 use futures::StreamExt;
 use harness::simulated::{ApiServer, Ledger};
 use kube::{
@@ -22,7 +24,9 @@ async fn life_of(n: usize) -> Duration {
     let writer = reflector::store::Writer::new(ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "Pod")));
     let store = writer.as_reader();
     let config = watcher::Config::default().page_size(500);
-    let watching = tokio::spawn(watcher(pods(server.client_as("cache")), config).default_backoff().reflect(writer).for_each(|_| async {}));
+    let watching = tokio::spawn(
+        watcher(pods(server.client_as("cache")), config).default_backoff().reflect(writer).for_each(|_| async {}),
+    );
     for i in 0..n {
         let owner = server_owner(&server, i / 100).await;
         let pod = json!({

@@ -19,7 +19,7 @@ use tokio::process::ChildStdin;
 
 use super::cache::{Layout, text};
 use super::plane::{Site, command};
-use super::process::output;
+use super::process::{launcher, output};
 use super::remains::HOST_LINK;
 use super::{DNS_ADDRESS, HOST_ADDRESS, NODE_ADDRESS, POD_RANGE, SERVICE_RANGE};
 use super::{fake, images, node_conf, packages};
@@ -104,10 +104,8 @@ async fn apply(site: &Site<'_>, manifests: &str) -> Result<()> {
     fs::write(&path, manifests.replace("${DNS_ADDRESS}", DNS_ADDRESS))
         .with_context(|| format!("writing {}", path.display()))?;
     let kubeconfig = format!("--kubeconfig={}", site.layout.kubeconfig().display());
-    let words =
-        command(site.program("kubectl"), [kubeconfig, "apply".to_owned(), "-f".to_owned(), text(&path)?.to_owned()]);
-    let mut kubectl = tokio::process::Command::new(&words[0]);
-    finish(kubectl.args(&words[1..])).await
+    let arguments = [kubeconfig, "apply".to_owned(), "-f".to_owned(), text(&path)?.to_owned()];
+    finish(command(site.program("kubectl"), arguments)).await
 }
 
 /// Imports an image archive into the node's containerd.
@@ -118,14 +116,17 @@ pub(super) async fn import(layout: &Layout, archive: &Path) -> Result<()> {
 }
 
 async fn ctr(layout: &Layout, arguments: &[&str]) -> Result<()> {
-    let mut ctr = tokio::process::Command::new("ctr");
-    ctr.env("PATH", packages::search_path()).arg("-a").arg(layout.containerd()).args(arguments);
-    finish(&mut ctr).await
+    let address = ["-a", text(&layout.containerd())?].map(str::to_owned);
+    finish(command("ctr".into(), address.into_iter().chain(arguments.iter().map(|&word| word.to_owned())))).await
 }
 
-async fn finish(command: &mut tokio::process::Command) -> Result<()> {
-    let what = command.as_std().get_program().display().to_string();
-    let result = command.kill_on_drop(true).output().await.with_context(|| format!("starting {what}"))?;
+/// Runs a tool to its end; launched like a component, since a tool that waits for an answer must not outlive the
+/// supervisor either.
+async fn finish(words: Vec<OsString>) -> Result<()> {
+    let what = words.first().map(|program| program.display().to_string()).unwrap_or_default();
+    let mut tool = tokio::process::Command::from(launcher(true)?);
+    tool.args(&words).env("PATH", packages::search_path()).kill_on_drop(true);
+    let result = tool.output().await.with_context(|| format!("starting {what}"))?;
     if !result.status.success() {
         anyhow::bail!("{what} failed ({}): {}", result.status, String::from_utf8_lossy(&result.stderr).trim());
     }

@@ -4,8 +4,8 @@ use super::named;
 use anyhow::Context;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
-    Api, Client,
-    api::{Patch, PatchParams},
+    Api, Client, ResourceExt,
+    api::{DeleteParams, ListParams, Patch, PatchParams},
     runtime::wait::{await_condition, conditions},
 };
 use serde_json::{Value, json};
@@ -43,7 +43,9 @@ pub(super) async fn define(client: &Client, crd: &CustomResourceDefinition) -> a
     let name = crd.metadata.name.clone().unwrap_or_default();
     crds.patch(&name, &PatchParams::apply("conformance").force(), &Patch::Apply(crd)).await?;
     let served = await_condition(crds, &name, conditions::is_crd_established());
-    tokio::time::timeout(Duration::from_secs(30), served).await.with_context(|| format!("{name} not established within 30 s"))??;
+    tokio::time::timeout(Duration::from_secs(30), served)
+        .await
+        .with_context(|| format!("{name} not established within 30 s"))??;
     Ok(())
 }
 
@@ -55,10 +57,28 @@ pub async fn install(client: &Client) -> anyhow::Result<()> {
     define(client, &definition("probes", "Probe", &schema())?).await
 }
 
+/// Removes every kind that the cases defined, with its objects. For a server that is used for something else too.
+///
+/// # Errors
+/// If a definition cannot be deleted or is still there after 30 s.
+pub async fn uninstall(client: &Client) -> anyhow::Result<()> {
+    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
+    for crd in crds.list_metadata(&ListParams::default()).await? {
+        let name = crd.name_any();
+        if name.ends_with(&format!(".{GROUP}")) {
+            crds.delete(&name, &DeleteParams::default()).await?;
+            let uid = crd.uid().unwrap_or_default();
+            let gone = await_condition(crds.clone(), &name, conditions::is_deleted(&uid));
+            tokio::time::timeout(Duration::from_secs(30), gone)
+                .await
+                .with_context(|| format!("{name} is still there after 30 s"))??;
+        }
+    }
+    Ok(())
+}
+
 fn schema() -> Value {
-    let phase = || {
-        json!({"type": "string", "maxLength": 10, "x-kubernetes-validations": [{"rule": "oldSelf != 'Done' || self == oldSelf", "message": "Done is final"}]})
-    };
+    let phase = || json!({"type": "string", "maxLength": 10, "x-kubernetes-validations": [{"rule": "oldSelf != 'Done' || self == oldSelf", "message": "Done is final"}]});
     json!({
         "type": "object",
         "required": ["spec"],

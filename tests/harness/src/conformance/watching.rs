@@ -26,11 +26,20 @@ fn labelled(name: &str, labels: &Value) -> Value {
 }
 
 fn names(list: &Value) -> Vec<String> {
-    list["items"].as_array().into_iter().flatten().filter_map(|o| o["metadata"]["name"].as_str()).map(str::to_owned).collect()
+    list["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|o| o["metadata"]["name"].as_str())
+        .map(str::to_owned)
+        .collect()
 }
 
 fn told(events: &[(String, Value)]) -> Vec<String> {
-    events.iter().map(|(kind, object)| format!("{kind} {}", object["metadata"]["name"].as_str().unwrap_or_default())).collect()
+    events
+        .iter()
+        .map(|(kind, object)| format!("{kind} {}", object["metadata"]["name"].as_str().unwrap_or_default()))
+        .collect()
 }
 
 async fn a_list_is_sorted_and_has_a_version(lab: Lab) -> anyhow::Result<()> {
@@ -41,7 +50,11 @@ async fn a_list_is_sorted_and_has_a_version(lab: Lab) -> anyhow::Result<()> {
     same("names", &names(&list), &vec!["a".to_owned(), "b".to_owned(), "c".to_owned()])?;
     same("kind", &list["kind"], &json!("ProbeList"))?;
     let newest = list["items"].as_array().into_iter().flatten().filter_map(|o| version(o).parse::<u64>().ok()).max();
-    ensure!(version(&list).parse::<u64>().ok() >= newest, "the list's version {} is older than its items'", version(&list));
+    ensure!(
+        version(&list).parse::<u64>().ok() >= newest,
+        "the list's version {} is older than its items'",
+        version(&list)
+    );
     Ok(())
 }
 
@@ -72,7 +85,11 @@ async fn fields_select_by_name_and_unknown_ones_are_refused(lab: Lab) -> anyhow:
         ok(lab.create("probes", &probe(name, &json!({"size": 1}))).await)?;
     }
     same("by name", &names(&ok(lab.list("probes", "fieldSelector=metadata.name%3Db").await)?).concat().as_str(), &"b")?;
-    same("by others", &names(&ok(lab.list("probes", "fieldSelector=metadata.name!%3Db").await)?).concat().as_str(), &"a")?;
+    same(
+        "by others",
+        &names(&ok(lab.list("probes", "fieldSelector=metadata.name!%3Db").await)?).concat().as_str(),
+        &"a",
+    )?;
     let status = refused(lab.list("probes", "fieldSelector=spec.size%3D1").await, 400, "BadRequest")?;
     same("message", &status.message.as_str(), &"field label not supported: spec.size")
 }
@@ -101,7 +118,11 @@ async fn pages_show_one_moment(lab: Lab) -> anyhow::Result<()> {
 async fn a_list_of_the_future_is_refused(lab: Lab) -> anyhow::Result<()> {
     let now = ok(lab.list("probes", "").await)?;
     let future = version(&now).parse::<u64>()? + 1_000_000;
-    refused(lab.list("probes", &format!("resourceVersion={future}&resourceVersionMatch=NotOlderThan")).await, 504, "Timeout")?;
+    refused(
+        lab.list("probes", &format!("resourceVersion={future}&resourceVersionMatch=NotOlderThan")).await,
+        504,
+        "Timeout",
+    )?;
     ok(lab.list("probes", &format!("resourceVersion={}&resourceVersionMatch=NotOlderThan", version(&now))).await)?;
     refused(lab.list("probes", "resourceVersion=abc").await, 400, "BadRequest")?;
     Ok(())
@@ -109,7 +130,9 @@ async fn a_list_of_the_future_is_refused(lab: Lab) -> anyhow::Result<()> {
 
 async fn metadata_can_be_asked_for_alone(lab: Lab) -> anyhow::Result<()> {
     ok(lab.create("probes", &labelled("a", &json!({"x": "1"}))).await)?;
-    let request = http::Request::get(lab.url("probes")).header("accept", "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1").body(Vec::new())?;
+    let request = http::Request::get(lab.url("probes"))
+        .header("accept", "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1")
+        .body(Vec::new())?;
     let list: Value = lab.client.request(request).await?;
     same("kind", &list["kind"], &json!("PartialObjectMetadataList"))?;
     same("labels", &list["items"][0]["metadata"]["labels"], &json!({"x": "1"}))?;
@@ -129,10 +152,18 @@ async fn a_watch_tells_every_change_in_order(lab: Lab) -> anyhow::Result<()> {
     let (events, changed) = tokio::join!(lab.watch("probes", &from, 4, false), changing);
     changed?;
     let events = events?;
-    same("events", &told(&events), &vec!["ADDED a".to_owned(), "ADDED b".to_owned(), "MODIFIED a".to_owned(), "DELETED b".to_owned()])?;
+    same(
+        "events",
+        &told(&events),
+        &vec!["ADDED a".to_owned(), "ADDED b".to_owned(), "MODIFIED a".to_owned(), "DELETED b".to_owned()],
+    )?;
     let versions: Vec<u64> = events.iter().filter_map(|(_, o)| version(o).parse().ok()).collect();
     ensure!(versions.len() == 4 && versions.is_sorted(), "versions out of order: {versions:?}");
-    same("again from the third", &told(&lab.watch("probes", &format!("resourceVersion={}", versions[1]), 2, false).await?), &vec!["MODIFIED a".to_owned(), "DELETED b".to_owned()])
+    same(
+        "again from the third",
+        &told(&lab.watch("probes", &format!("resourceVersion={}", versions[1]), 2, false).await?),
+        &vec!["MODIFIED a".to_owned(), "DELETED b".to_owned()],
+    )
 }
 
 async fn a_write_without_change_makes_no_event(lab: Lab) -> anyhow::Result<()> {
@@ -165,10 +196,15 @@ async fn a_selector_turns_changes_into_additions_and_deletions(lab: Lab) -> anyh
         ok(lab.merge("probes", "a", &json!({"metadata": {"labels": {"x": label}}, "spec": {"size": size}})).await)?;
     }
     ok(lab.delete("probes", "a", &json!({})).await)?;
-    let events = lab.watch("probes", &format!("labelSelector=x%3D1&resourceVersion={}", version(&start)), 5, false).await?;
+    let events =
+        lab.watch("probes", &format!("labelSelector=x%3D1&resourceVersion={}", version(&start)), 5, false).await?;
     let wanted = ["ADDED a", "DELETED a", "ADDED a", "MODIFIED a", "DELETED a"].map(str::to_owned).to_vec();
     same("events", &told(&events), &wanted)?;
-    same("sizes", &events.iter().map(|(_, o)| o["spec"]["size"].clone()).collect::<Vec<_>>(), &vec![json!(1), json!(1), json!(3), json!(4), json!(4)])
+    same(
+        "sizes",
+        &events.iter().map(|(_, o)| o["spec"]["size"].clone()).collect::<Vec<_>>(),
+        &vec![json!(1), json!(1), json!(3), json!(4), json!(4)],
+    )
 }
 
 async fn a_streamed_list_ends_with_a_bookmark(lab: Lab) -> anyhow::Result<()> {
@@ -177,7 +213,11 @@ async fn a_streamed_list_ends_with_a_bookmark(lab: Lab) -> anyhow::Result<()> {
     }
     let query = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
     let events = lab.watch("probes", query, 3, true).await?;
-    same("kinds", &events.iter().map(|(kind, _)| kind.as_str()).collect::<Vec<_>>(), &vec!["ADDED", "ADDED", "BOOKMARK"])?;
+    same(
+        "kinds",
+        &events.iter().map(|(kind, _)| kind.as_str()).collect::<Vec<_>>(),
+        &vec!["ADDED", "ADDED", "BOOKMARK"],
+    )?;
     same("annotation", &events[2].1["metadata"]["annotations"]["k8s.io/initial-events-end"], &json!("true"))?;
     ensure!(version(&events[2].1).parse::<u64>().is_ok(), "the bookmark has no version: {}", events[2].1);
     Ok(())
@@ -193,7 +233,8 @@ async fn a_watch_from_too_long_ago_is_gone(lab: Lab) -> anyhow::Result<()> {
 async fn a_watch_ends_when_its_time_is_up(lab: Lab) -> anyhow::Result<()> {
     let start = ok(lab.list("probes", "").await)?;
     let begun = tokio::time::Instant::now();
-    let events = lab.watch("probes", &format!("resourceVersion={}&timeoutSeconds=1", version(&start)), 1, false).await?;
+    let events =
+        lab.watch("probes", &format!("resourceVersion={}&timeoutSeconds=1", version(&start)), 1, false).await?;
     same("events", &told(&events), &vec![])?;
     let took = begun.elapsed().as_secs_f64();
     ensure!((0.9..5.0).contains(&took), "ended after {took} s");
@@ -205,6 +246,9 @@ async fn the_last_event_of_an_object_has_the_version_of_its_deletion(lab: Lab) -
     ok(lab.delete("probes", "a", &json!({})).await)?;
     let events = lab.watch("probes", &format!("resourceVersion={}", version(&made)), 1, false).await?;
     same("event", &told(&events), &vec!["DELETED a".to_owned()])?;
-    ensure!(version(&events[0].1).parse::<u64>()? > version(&made).parse::<u64>()?, "the deletion has no version of its own");
+    ensure!(
+        version(&events[0].1).parse::<u64>()? > version(&made).parse::<u64>()?,
+        "the deletion has no version of its own"
+    );
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Cases about creates, replaces and patches.
 
-use super::{Lab, list_cases, causes, named, ok, probe::probe, probe::probe_with, refused, same, version};
+use super::{Lab, causes, list_cases, named, ok, probe::probe, probe::probe_with, refused, same, version};
 use anyhow::ensure;
 use serde_json::{Value, json};
 
@@ -39,7 +39,10 @@ async fn a_created_object_gets_uid_version_time_and_first_generation(lab: Lab) -
     same("namespace", &metadata["namespace"], &json!(lab.namespace))?;
     ensure!(version(&made).parse::<u64>().is_ok(), "the version is not a number: {metadata}");
     ensure!(metadata["uid"].as_str().is_some_and(|uid| uid.len() == 36), "no UID: {metadata}");
-    ensure!(metadata["creationTimestamp"].as_str().is_some_and(|at| at.len() == 20 && at.ends_with('Z')), "no time: {metadata}");
+    ensure!(
+        metadata["creationTimestamp"].as_str().is_some_and(|at| at.len() == 20 && at.ends_with('Z')),
+        "no time: {metadata}"
+    );
     same("read back", &ok(lab.get("probes", "a").await)?, &made)
 }
 
@@ -52,7 +55,12 @@ async fn a_name_can_be_taken_only_once(lab: Lab) -> anyhow::Result<()> {
 async fn what_is_not_there_is_not_found(lab: Lab) -> anyhow::Result<()> {
     let status = refused(lab.get("probes", "a").await, 404, "NotFound")?;
     same("message", &status.message.as_str(), &"probes.conformance.medley.health \"a\" not found")?;
-    refused(lab.put("probes", "a", &probe_with("a", json!({"metadata": {"resourceVersion": "1"}, "spec": {"size": 1}}))).await, 404, "NotFound")?;
+    refused(
+        lab.put("probes", "a", &probe_with("a", json!({"metadata": {"resourceVersion": "1"}, "spec": {"size": 1}})))
+            .await,
+        404,
+        "NotFound",
+    )?;
     refused(lab.merge("probes", "a", &json!({"spec": {"size": 2}})).await, 404, "NotFound")?;
     refused(lab.merge("pods", "a", &json!({})).await, 404, "NotFound")?;
     refused(lab.delete("probes", "a", &json!({})).await, 404, "NotFound")?;
@@ -81,7 +89,11 @@ async fn names_and_labels_are_checked(lab: Lab) -> anyhow::Result<()> {
     for label in [json!({"a b": "x"}), json!({"a": "x y"}), json!({"a": long}), json!({long.as_str(): "a"})] {
         let body = probe_with("a", json!({"metadata": {"labels": label}, "spec": {"size": 1}}));
         let status = refused(lab.create("probes", &body).await, 422, "Invalid")?;
-        same("fields", &causes(&status).into_iter().map(|c| c.0).collect::<Vec<_>>(), &vec!["metadata.labels".to_owned()])?;
+        same(
+            "fields",
+            &causes(&status).into_iter().map(|c| c.0).collect::<Vec<_>>(),
+            &vec!["metadata.labels".to_owned()],
+        )?;
     }
     Ok(())
 }
@@ -98,7 +110,14 @@ async fn a_replace_of_a_custom_resource_needs_its_version(lab: Lab) -> anyhow::R
     ok(lab.create("probes", &probe("a", &json!({"size": 1}))).await)?;
     for target in ["a", "a/status"] {
         let status = refused(lab.put("probes", target, &probe("a", &json!({"size": 2}))).await, 422, "Invalid")?;
-        same("causes", &causes(&status), &vec![("metadata.resourceVersion".to_owned(), "Invalid value: 0: must be specified for an update".to_owned())])?;
+        same(
+            "causes",
+            &causes(&status),
+            &vec![(
+                "metadata.resourceVersion".to_owned(),
+                "Invalid value: 0: must be specified for an update".to_owned(),
+            )],
+        )?;
     }
     Ok(())
 }
@@ -118,7 +137,9 @@ async fn a_replace_of_a_lease_needs_its_version_but_one_of_a_config_map_does_not
 }
 
 async fn a_replace_of_a_missing_lease_creates_it(lab: Lab) -> anyhow::Result<()> {
-    ok(lab.put("leases", "a", &named("coordination.k8s.io/v1", "Lease", "a", json!({"spec": {"holderIdentity": "x"}}))).await)?;
+    ok(lab
+        .put("leases", "a", &named("coordination.k8s.io/v1", "Lease", "a", json!({"spec": {"holderIdentity": "x"}})))
+        .await)?;
     same("holder", &ok(lab.get("leases", "a").await)?["spec"]["holderIdentity"], &json!("x"))
 }
 
@@ -183,7 +204,9 @@ async fn a_replace_of_the_object_leaves_the_status_alone(lab: Lab) -> anyhow::Re
 }
 
 async fn a_write_of_the_status_leaves_everything_else_alone(lab: Lab) -> anyhow::Result<()> {
-    let made = ok(lab.create("probes", &probe_with("a", json!({"metadata": {"labels": {"l": "1"}}, "spec": {"size": 1}}))).await)?;
+    let made = ok(lab
+        .create("probes", &probe_with("a", json!({"metadata": {"labels": {"l": "1"}}, "spec": {"size": 1}})))
+        .await)?;
     let patch = json!({"metadata": {"labels": {"l": "2"}, "annotations": {"n": "1"}}, "spec": {"size": 2}, "status": {"phase": "Busy"}});
     let now = ok(lab.merge("probes", "a/status", &patch).await)?;
     same("spec", &now["spec"], &made["spec"])?;
@@ -210,13 +233,18 @@ async fn a_stale_write_of_the_status_conflicts(lab: Lab) -> anyhow::Result<()> {
 }
 
 async fn a_status_on_create_is_ignored(lab: Lab) -> anyhow::Result<()> {
-    let made = ok(lab.create("probes", &probe_with("a", json!({"spec": {"size": 1}, "status": {"phase": "Done"}}))).await)?;
+    let made =
+        ok(lab.create("probes", &probe_with("a", json!({"spec": {"size": 1}, "status": {"phase": "Done"}}))).await)?;
     same("status", &made["status"], &Value::Null)
 }
 
 async fn a_merge_patch_removes_nulls_and_merges_objects(lab: Lab) -> anyhow::Result<()> {
-    ok(lab.create("probes", &probe("a", &json!({"size": 1, "mode": "A", "map": {"x": 1, "y": 2}, "list": ["p", "q"]}))).await)?;
-    let now = ok(lab.merge("probes", "a", &json!({"spec": {"mode": null, "map": {"x": null, "z": 3}, "list": ["r"]}})).await)?;
+    ok(lab
+        .create("probes", &probe("a", &json!({"size": 1, "mode": "A", "map": {"x": 1, "y": 2}, "list": ["p", "q"]})))
+        .await)?;
+    let now = ok(lab
+        .merge("probes", "a", &json!({"spec": {"mode": null, "map": {"x": null, "z": 3}, "list": ["r"]}}))
+        .await)?;
     same("spec", &now["spec"], &json!({"size": 1, "map": {"y": 2, "z": 3}, "list": ["r"]}))
 }
 
@@ -228,8 +256,16 @@ async fn a_merge_patch_without_change_keeps_the_version(lab: Lab) -> anyhow::Res
 async fn a_merge_patch_with_a_stale_version_conflicts(lab: Lab) -> anyhow::Result<()> {
     let made = ok(lab.create("probes", &probe("a", &json!({"size": 1}))).await)?;
     ok(lab.merge("probes", "a", &json!({"metadata": {"resourceVersion": version(&made)}, "spec": {"size": 2}})).await)?;
-    refused(lab.merge("probes", "a", &json!({"metadata": {"resourceVersion": version(&made)}, "spec": {"size": 3}})).await, 409, "Conflict")?;
-    let status = refused(lab.merge("probes", "a", &json!({"metadata": {"uid": "other"}, "spec": {"size": 3}})).await, 422, "Invalid")?;
+    refused(
+        lab.merge("probes", "a", &json!({"metadata": {"resourceVersion": version(&made)}, "spec": {"size": 3}})).await,
+        409,
+        "Conflict",
+    )?;
+    let status = refused(
+        lab.merge("probes", "a", &json!({"metadata": {"uid": "other"}, "spec": {"size": 3}})).await,
+        422,
+        "Invalid",
+    )?;
     same("field", &causes(&status)[0].0.as_str(), &"metadata.uid")?;
     Ok(())
 }
@@ -252,7 +288,9 @@ async fn a_dry_run_stores_nothing(lab: Lab) -> anyhow::Result<()> {
 }
 
 async fn the_author_of_a_write_is_recorded(lab: Lab) -> anyhow::Result<()> {
-    let made = ok(lab.create("probes", &probe_with("a", json!({"metadata": {"labels": {"l": "1"}}, "spec": {"size": 1}}))).await)?;
+    let made = ok(lab
+        .create("probes", &probe_with("a", json!({"metadata": {"labels": {"l": "1"}}, "spec": {"size": 1}})))
+        .await)?;
     let entry = &made["metadata"]["managedFields"][0];
     same("manager", &entry["manager"], &json!("conformance"))?;
     same("operation", &entry["operation"], &json!("Update"))?;

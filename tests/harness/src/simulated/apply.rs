@@ -20,7 +20,10 @@ pub(super) struct Manager {
 
 impl Manager {
     fn same_as(&self, other: &Manager) -> bool {
-        self.name == other.name && self.applies == other.applies && self.api_version == other.api_version && self.subresource == other.subresource
+        self.name == other.name
+            && self.applies == other.applies
+            && self.api_version == other.api_version
+            && self.subresource == other.subresource
     }
 
     fn to_json(&self) -> Value {
@@ -37,7 +40,11 @@ impl Manager {
     /// As conflict messages name an owner.
     fn described(&self) -> String {
         let name = Value::from(self.name.as_str());
-        let sub = if self.subresource.is_empty() { String::new() } else { format!(" with subresource {}", Value::from(self.subresource.as_str())) };
+        let sub = if self.subresource.is_empty() {
+            String::new()
+        } else {
+            format!(" with subresource {}", Value::from(self.subresource.as_str()))
+        };
         if self.applies { format!("{name}{sub}") } else { format!("{name}{sub} using {}", self.api_version) }
     }
 }
@@ -45,7 +52,11 @@ impl Manager {
 /// `metadata.managedFields`, applies before updates, oldest first, as the real server sorts them.
 pub(super) fn managed_fields(managers: &[Manager]) -> Value {
     let mut sorted: Vec<&Manager> = managers.iter().collect();
-    sorted.sort_by(|a, b| b.applies.cmp(&a.applies).then_with(|| (&a.time, &a.name, &a.subresource).cmp(&(&b.time, &b.name, &b.subresource))));
+    sorted.sort_by(|a, b| {
+        b.applies
+            .cmp(&a.applies)
+            .then_with(|| (&a.time, &a.name, &a.subresource).cmp(&(&b.time, &b.name, &b.subresource)))
+    });
     sorted.into_iter().map(Manager::to_json).collect()
 }
 
@@ -81,13 +92,16 @@ fn walk(old: Option<&Value>, new: Option<&Value>, shape: &Shape) -> (Fields, Fie
             out
         }
         (Some(Value::Array(old)), Some(Value::Array(new))) if matches!(shape, Shape::Keyed { .. } | Shape::Set) => {
-            let index = |items: &[Value]| -> Vec<(String, Value)> { items.iter().map(|item| (step_of(item, shape), item.clone())).collect() };
+            let index = |items: &[Value]| -> Vec<(String, Value)> {
+                items.iter().map(|item| (step_of(item, shape), item.clone())).collect()
+            };
             let (old, new) = (index(old), index(new));
             let item_shape = match shape {
                 Shape::Keyed { item, .. } => item,
                 _ => &Shape::Atomic,
             };
-            let by_step: std::collections::HashMap<&str, &Value> = new.iter().map(|(step, item)| (step.as_str(), item)).collect();
+            let by_step: std::collections::HashMap<&str, &Value> =
+                new.iter().map(|(step, item)| (step.as_str(), item)).collect();
             let had: std::collections::HashSet<&str> = old.iter().map(|(step, _)| step.as_str()).collect();
             let mut out = (none(), none(), none());
             for (step, item) in &old {
@@ -130,7 +144,15 @@ fn without_system_fields(mut fields: Fields) -> Fields {
     fields.strip(&["apiVersion"]);
     fields.strip(&["kind"]);
     for name in [
-        "name", "namespace", "creationTimestamp", "selfLink", "uid", "generation", "managedFields", "resourceVersion", "deletionTimestamp",
+        "name",
+        "namespace",
+        "creationTimestamp",
+        "selfLink",
+        "uid",
+        "generation",
+        "managedFields",
+        "resourceVersion",
+        "deletionTimestamp",
         "deletionGracePeriodSeconds",
     ] {
         fields.strip(&["metadata", name]);
@@ -167,7 +189,13 @@ impl Author<'_> {
 }
 
 /// Ownership after a plain write (create, replace, merge or JSON patch): what it changed now belongs to the author.
-pub(super) fn after_update(old: &Value, new: &Value, managers: &[Manager], shape: &Shape, author: Author<'_>) -> Vec<Manager> {
+pub(super) fn after_update(
+    old: &Value,
+    new: &Value,
+    managers: &[Manager],
+    shape: &Shape,
+    author: Author<'_>,
+) -> Vec<Manager> {
     let changes = compare(old, new, shape);
     let mut touched = changes.added;
     touched.add(&changes.modified);
@@ -214,7 +242,14 @@ pub(super) type Conflicts = Vec<(String, String)>;
 ///
 /// # Errors
 /// The conflicts, unless `force`.
-pub(super) fn apply(live: &Value, config: &Value, managers: &[Manager], shape: &Shape, author: Author<'_>, force: bool) -> Result<(Value, Vec<Manager>), Conflicts> {
+pub(super) fn apply(
+    live: &Value,
+    config: &Value,
+    managers: &[Manager],
+    shape: &Shape,
+    author: Author<'_>,
+    force: bool,
+) -> Result<(Value, Vec<Manager>), Conflicts> {
     let mut own = author.entry(true);
     own.fields = without_system_fields(Fields::of(config, shape));
     let last = managers.iter().find(|manager| manager.same_as(&own));
@@ -247,7 +282,8 @@ pub(super) fn apply(live: &Value, config: &Value, managers: &[Manager], shape: &
             return Err(conflicts);
         }
     }
-    let mut out: Vec<Manager> = others.into_iter().map(|manager| relieved(manager, &touched, &removed, author.now)).collect();
+    let mut out: Vec<Manager> =
+        others.into_iter().map(|manager| relieved(manager, &touched, &removed, author.now)).collect();
     out.push(own);
     out.retain(|manager| !manager.fields.is_empty());
     Ok((merged, out))
@@ -267,7 +303,9 @@ fn merge(live: &Value, config: &Value, shape: &Shape) -> Value {
             }
             Value::Object(out)
         }
-        (Value::Array(live), Value::Array(config)) if matches!(shape, Shape::Keyed { .. } | Shape::Set) => merge_lists(live, config, shape),
+        (Value::Array(live), Value::Array(config)) if matches!(shape, Shape::Keyed { .. } | Shape::Set) => {
+            merge_lists(live, config, shape)
+        }
         _ => config.clone(),
     }
 }
@@ -275,7 +313,8 @@ fn merge(live: &Value, config: &Value, shape: &Shape) -> Value {
 /// Keeps the order of `config`, with the items that only `live` has where they stood.
 fn merge_lists(live: &[Value], config: &[Value], shape: &Shape) -> Value {
     let steps: Vec<String> = config.iter().map(|item| step_of(item, shape)).collect();
-    let position: std::collections::HashMap<&str, usize> = steps.iter().enumerate().map(|(i, step)| (step.as_str(), i)).collect();
+    let position: std::collections::HashMap<&str, usize> =
+        steps.iter().enumerate().map(|(i, step)| (step.as_str(), i)).collect();
     let live_steps: Vec<String> = live.iter().map(|item| step_of(item, shape)).collect();
     let existing: std::collections::HashMap<&str, &Value> = live_steps.iter().map(String::as_str).zip(live).collect();
     let merged = |i: usize| match (existing.get(steps[i].as_str()), shape) {

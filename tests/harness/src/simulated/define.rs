@@ -18,7 +18,8 @@ impl State {
             let name = object["metadata"]["name"].as_str().unwrap_or_default();
             ApiError::invalid(info, name, &[Cause::new("FieldValueInvalid", "spec", why)])
         };
-        let crd: CustomResourceDefinition = serde_json::from_value(object.clone()).map_err(|e| refuse(e.to_string()))?;
+        let crd: CustomResourceDefinition =
+            serde_json::from_value(object.clone()).map_err(|e| refuse(e.to_string()))?;
         let custom = kinds::custom(&crd).map_err(refuse)?;
         let established = object["status"]["conditions"].as_array().is_some_and(|c| !c.is_empty());
         if !established {
@@ -57,9 +58,7 @@ impl State {
 }
 
 fn established_status(custom: &KindInfo, names: &Value, stamp: &str) -> Value {
-    let condition = |kind: &str, reason: &str| {
-        json!({"type": kind, "status": "True", "reason": reason, "message": "", "lastTransitionTime": stamp})
-    };
+    let condition = |kind: &str, reason: &str| json!({"type": kind, "status": "True", "reason": reason, "message": "", "lastTransitionTime": stamp});
     json!({
         "acceptedNames": names, "storedVersions": [custom.version],
         "conditions": [condition("NamesAccepted", "NoConflicts"), condition("Established", "InitialNamesAccepted")],

@@ -25,7 +25,13 @@ pub(super) struct Deleted {
 
 impl State {
     /// Deletes as `options` (a `DeleteOptions` object, or null) say.
-    pub(super) fn delete(&mut self, table: usize, namespace: &str, name: &str, options: &Value) -> Result<Deleted, ApiError> {
+    pub(super) fn delete(
+        &mut self,
+        table: usize,
+        namespace: &str,
+        name: &str,
+        options: &Value,
+    ) -> Result<Deleted, ApiError> {
         let info = self.info(table);
         let old = self.get(table, namespace, name)?;
         check_preconditions(&info, &old, &options["preconditions"])?;
@@ -33,7 +39,9 @@ impl State {
         let dry_run = options["dryRun"].as_array().is_some_and(|d| !d.is_empty());
         let policy = options["propagationPolicy"].as_str().unwrap_or("Background");
         if let Some(unknown) = Some(policy).filter(|p| !matches!(*p, "Background" | "Foreground" | "Orphan")) {
-            let message = format!("DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: {unknown:?}: supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\"");
+            let message = format!(
+                "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: {unknown:?}: supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""
+            );
             return Err(ApiError::new(422, "Invalid", message));
         }
         let mut finalizers = old.finalizers();
@@ -55,7 +63,10 @@ impl State {
             }
             if info.kind == "CustomResourceDefinition" {
                 let spec = &old.value["spec"];
-                self.stop_serving(spec["group"].as_str().unwrap_or_default(), spec["names"]["plural"].as_str().unwrap_or_default());
+                self.stop_serving(
+                    spec["group"].as_str().unwrap_or_default(),
+                    spec["names"]["plural"].as_str().unwrap_or_default(),
+                );
             }
             let object = self.remove(table, &key).unwrap_or(old);
             return Ok(Deleted { object, gone: true, changed: true });
@@ -161,7 +172,8 @@ impl State {
     fn collect(&mut self, place: &Place) {
         let Some(object) = self.tables[place.0].objects.get(&place.1).cloned() else { return };
         if object.owners().iter().any(|owner| self.uids.contains_key(owner)) {
-            let known: Vec<String> = object.owners().into_iter().filter(|owner| self.uids.contains_key(owner)).collect();
+            let known: Vec<String> =
+                object.owners().into_iter().filter(|owner| self.uids.contains_key(owner)).collect();
             self.let_go(place, |owner| !known.iter().any(|k| k == owner));
         } else if !object.is_deleting() {
             self.delete_place(place);

@@ -43,9 +43,7 @@ fn resources(state: &State, group: &str, version: &str) -> Option<Value> {
     let mut found = Vec::new();
     for table in state.tables.iter().filter(|t| !t.gone && t.info.group == group && t.info.version == version) {
         let info = &table.info;
-        let entry = |name: String, verbs: Value| {
-            json!({"name": name, "singularName": info.kind.to_lowercase(), "namespaced": info.namespaced, "kind": info.kind, "verbs": verbs})
-        };
+        let entry = |name: String, verbs: Value| json!({"name": name, "singularName": info.kind.to_lowercase(), "namespaced": info.namespaced, "kind": info.kind, "verbs": verbs});
         found.push(entry(info.plural.clone(), verbs.clone()));
         if info.has_status {
             found.push(entry(format!("{}/status", info.plural), json!(["get", "patch", "update"])));

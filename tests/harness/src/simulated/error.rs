@@ -38,12 +38,16 @@ impl Cause {
         Self::new("FieldValueInvalid", field, format!("Invalid value: {value}: {}", message.as_ref()))
     }
     pub(super) fn required(field: &str, message: &str) -> Self {
-        let message = if message.is_empty() { "Required value".to_owned() } else { format!("Required value: {message}") };
+        let message =
+            if message.is_empty() { "Required value".to_owned() } else { format!("Required value: {message}") };
         Self::new("FieldValueRequired", field, message)
     }
     /// Errors of these classes keep the server from evaluating CEL rules.
     pub(super) fn blocks_rules(&self) -> bool {
-        matches!(self.reason, "FieldValueRequired" | "FieldValueTypeInvalid" | "FieldValueTooLong" | "FieldValueTooMany")
+        matches!(
+            self.reason,
+            "FieldValueRequired" | "FieldValueTypeInvalid" | "FieldValueTooLong" | "FieldValueTooMany"
+        )
     }
 }
 
@@ -81,11 +85,19 @@ impl ApiError {
     }
 
     pub(super) fn not_found(info: &KindInfo, name: &str) -> Self {
-        Self::new(404, "NotFound", format!("{} {} not found", info.resource_name(), quoted(name))).about(info, name, &info.plural)
+        Self::new(404, "NotFound", format!("{} {} not found", info.resource_name(), quoted(name))).about(
+            info,
+            name,
+            &info.plural,
+        )
     }
 
     pub(super) fn already_exists(info: &KindInfo, name: &str) -> Self {
-        Self::new(409, "AlreadyExists", format!("{} {} already exists", info.resource_name(), quoted(name))).about(info, name, &info.plural)
+        Self::new(409, "AlreadyExists", format!("{} {} already exists", info.resource_name(), quoted(name))).about(
+            info,
+            name,
+            &info.plural,
+        )
     }
 
     pub(super) fn conflict(info: &KindInfo, name: &str, why: &str) -> Self {
@@ -94,7 +106,11 @@ impl ApiError {
     }
 
     pub(super) fn stale(info: &KindInfo, name: &str) -> Self {
-        Self::conflict(info, name, "the object has been modified; please apply your changes to the latest version and try again")
+        Self::conflict(
+            info,
+            name,
+            "the object has been modified; please apply your changes to the latest version and try again",
+        )
     }
 
     /// A delete precondition that does not hold. The real server names the kind here, not the resource.
@@ -119,8 +135,10 @@ impl ApiError {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
         };
-        let mut error = Self::new(422, "Invalid", format!("{title} {} is invalid: {text}", quoted(name))).about(info, name, kind);
-        let causes: Vec<Value> = causes.iter().map(|c| json!({"reason": c.reason, "message": c.message, "field": c.field})).collect();
+        let mut error =
+            Self::new(422, "Invalid", format!("{title} {} is invalid: {text}", quoted(name))).about(info, name, kind);
+        let causes: Vec<Value> =
+            causes.iter().map(|c| json!({"reason": c.reason, "message": c.message, "field": c.field})).collect();
         if let Some(details) = &mut error.details {
             details["causes"] = causes.into();
         }
@@ -138,14 +156,19 @@ impl ApiError {
         let mut last: Option<&str> = None;
         for (owner, field) in owned {
             if last != Some(owner) {
-                lines.push(if owned.len() == 1 { format!("conflict with {owner}: {field}") } else { format!("conflicts with {owner}:") });
+                lines.push(if owned.len() == 1 {
+                    format!("conflict with {owner}: {field}")
+                } else {
+                    format!("conflicts with {owner}:")
+                });
                 last = Some(owner);
             }
             if owned.len() > 1 {
                 lines.push(format!("- {field}"));
             }
         }
-        let mut error = Self::new(409, "Conflict", format!("Apply failed with {} {plural}: {}", owned.len(), lines.join("\n")));
+        let mut error =
+            Self::new(409, "Conflict", format!("Apply failed with {} {plural}: {}", owned.len(), lines.join("\n")));
         error.details = Some(json!({"causes": causes}));
         error
     }

@@ -75,15 +75,23 @@ impl Connection {
                 None => no_such_page(),
             });
         };
-        let header = |name: http::header::HeaderName| parts.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned();
+        let header = |name: http::header::HeaderName| {
+            parts.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned()
+        };
         let query = route::query(parts.uri.query());
         let Some(verb) = route::verb(&parts.method, &target, &query) else {
-            return Ok(refusal(&ApiError::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")));
+            return Ok(refusal(&ApiError::new(
+                405,
+                "MethodNotAllowed",
+                "the server does not allow this method on the requested resource",
+            )));
         };
         let agent = header(http::header::USER_AGENT);
         let manager = match query.get("fieldManager").filter(|m| !m.is_empty()) {
             Some(manager) => manager.clone(),
-            None if verb == "patch" && header(http::header::CONTENT_TYPE).starts_with("application/apply-patch") => String::new(),
+            None if verb == "patch" && header(http::header::CONTENT_TYPE).starts_with("application/apply-patch") => {
+                String::new()
+            }
             None => agent.split('/').next().filter(|a| !a.is_empty()).unwrap_or(&self.user).to_owned(),
         };
         let partial = header(http::header::ACCEPT).contains("as=PartialObjectMetadata");
@@ -176,12 +184,22 @@ impl Connection {
             return Err(ApiError::new(404, "NotFound", "the server could not find the requested resource"));
         }
         if info.namespaced && namespace.is_empty() && !matches!(asked.verb, "list" | "watch") {
-            return Err(ApiError::bad_request("an empty namespace may not be set during creation or for a named object"));
+            return Err(ApiError::bad_request(
+                "an empty namespace may not be set during creation or for a named object",
+            ));
         }
         match asked.verb {
             "get" => Ok(Answer::Text(200, list::shown(&*state.get(table, namespace, name)?, asked.partial), false)),
             "list" => Ok(Answer::Text(200, list::list(state, table, namespace, &asked.query, asked.partial)?, false)),
-            "watch" => Ok(Answer::Watch(Box::new(Watch::open(&self.shared, state, table, namespace, &asked.query, asked.partial, &self.user)?))),
+            "watch" => Ok(Answer::Watch(Box::new(Watch::open(
+                &self.shared,
+                state,
+                table,
+                namespace,
+                &asked.query,
+                asked.partial,
+                &self.user,
+            )?))),
             "create" => {
                 let body = read_json(&asked.body)?;
                 written(&state.create(table, namespace, body, &options(asked)?)?, asked)
@@ -196,7 +214,8 @@ impl Connection {
             }
             "delete" => {
                 let deleted = state.delete(table, namespace, name, &delete_options(&asked.body)?)?;
-                let shows_object = !deleted.gone || matches!(info.kind.as_str(), "Pod" | "Service" | "ServiceAccount" | "PersistentVolumeClaim");
+                let shows_object = !deleted.gone
+                    || matches!(info.kind.as_str(), "Pod" | "Service" | "ServiceAccount" | "PersistentVolumeClaim");
                 let text = if shows_object {
                     list::shown(&deleted.object, asked.partial)
                 } else {
@@ -230,7 +249,11 @@ fn delete_all(state: &mut State, table: usize, asked: &Asked) -> Result<Answer, 
 
 fn options(asked: &Asked) -> Result<WriteOptions, ApiError> {
     if asked.manager.is_empty() {
-        let mut error = ApiError::new(422, "Invalid", "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch");
+        let mut error = ApiError::new(
+            422,
+            "Invalid",
+            "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
+        );
         let cause = json!({"reason": "FieldValueRequired", "message": "Required value: is required for apply patch", "field": "fieldManager"});
         error.details = Some(json!({"group": "meta.k8s.io", "kind": "PatchOptions", "causes": [cause]}));
         return Err(error);
@@ -252,7 +275,9 @@ fn read_patch(asked: &Asked) -> Result<Patch, ApiError> {
     let json = || serde_json::from_slice::<Value>(&asked.body).map_err(|e| unreadable(e.to_string()));
     match asked.content_type.as_str() {
         "application/merge-patch+json" => Ok(Patch::Merge(json()?)),
-        "application/json-patch+json" => serde_json::from_slice(&asked.body).map(Patch::Json).map_err(|e| unreadable(e.to_string())),
+        "application/json-patch+json" => {
+            serde_json::from_slice(&asked.body).map(Patch::Json).map_err(|e| unreadable(e.to_string()))
+        }
         "application/apply-patch+yaml" => match json() {
             Ok(config) => Ok(Patch::Apply(config)),
             Err(_) => {
@@ -262,7 +287,8 @@ fn read_patch(asked: &Asked) -> Result<Patch, ApiError> {
         },
         _ => {
             let accepted = "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
-            let message = format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
+            let message =
+                format!("the body of the request was in an unknown format - accepted media types include: {accepted}");
             Err(ApiError::new(415, "UnsupportedMediaType", message))
         }
     }

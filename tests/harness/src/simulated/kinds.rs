@@ -88,7 +88,13 @@ const BUILTIN: &[(&str, &str, &str, &str, u8)] = &[
     ("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", CLUSTER | GENERATION),
     ("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", STATUS),
     ("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", GENERATION),
-    ("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", STATUS | GENERATION | CLUSTER),
+    (
+        "apiextensions.k8s.io",
+        "v1",
+        "CustomResourceDefinition",
+        "customresourcedefinitions",
+        STATUS | GENERATION | CLUSTER,
+    ),
 ];
 
 /// The built-in kinds.
@@ -112,8 +118,23 @@ pub(super) fn builtin() -> impl Iterator<Item = KindInfo> {
 
 fn selectable(kind: &str) -> Vec<(String, String)> {
     let labels: &[&str] = match kind {
-        "Pod" => &["spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "status.phase", "status.podIP"],
-        "Event" => &["reason", "type", "regarding.name", "regarding.namespace", "regarding.kind", "regarding.uid", "involvedObject.name"],
+        "Pod" => &[
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "status.phase",
+            "status.podIP",
+        ],
+        "Event" => &[
+            "reason",
+            "type",
+            "regarding.name",
+            "regarding.namespace",
+            "regarding.kind",
+            "regarding.uid",
+            "involvedObject.name",
+        ],
         "Job" => &["status.successful"],
         "Secret" => &["type"],
         _ => &[],
@@ -142,10 +163,16 @@ fn compile(crd: &CustomResourceDefinition) -> Result<KindInfo, String> {
     let names = &crd.spec.names;
     let served: Vec<_> = crd.spec.versions.iter().filter(|version| version.served).collect();
     let [version] = served.as_slice() else {
-        return Err(format!("{}: the simulated server serves exactly one version of a kind, {} are marked served", names.plural, served.len()));
+        return Err(format!(
+            "{}: the simulated server serves exactly one version of a kind, {} are marked served",
+            names.plural,
+            served.len()
+        ));
     };
     let schema = version.schema.as_ref().and_then(|s| s.open_api_v3_schema.as_ref());
-    let Some(schema) = schema else { return Err(format!("{}: version {} has no schema.openAPIV3Schema", names.plural, version.name)) };
+    let Some(schema) = schema else {
+        return Err(format!("{}: version {} has no schema.openAPIV3Schema", names.plural, version.name));
+    };
     let schema = serde_json::to_value(schema).map_err(|e| format!("{}: schema is not JSON: {e}", names.plural))?;
     Ok(KindInfo {
         group: crd.spec.group.clone(),

@@ -38,7 +38,9 @@ impl Ledger for [Record] {
     }
 
     fn count(&self, verb: &str, resource: &str, subresource: &str) -> usize {
-        self.iter().filter(|r| r.call.verb == verb && r.call.resource == resource && r.call.subresource == subresource).count()
+        self.iter()
+            .filter(|r| r.call.verb == verb && r.call.resource == resource && r.call.subresource == subresource)
+            .count()
     }
 }
 

@@ -32,22 +32,32 @@ pub(super) fn not_from_the_future(state: &State, asked: u64) -> Result<(), ApiEr
     if asked <= state.rv {
         return Ok(());
     }
-    let mut error = ApiError::new(504, "Timeout", format!("Timeout: Too large resource version: {asked}, current: {}", state.rv));
-    error.details = Some(json!({"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]}));
+    let mut error =
+        ApiError::new(504, "Timeout", format!("Timeout: Too large resource version: {asked}, current: {}", state.rv));
+    error.details =
+        Some(json!({"causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]}));
     error.retry_after = Some(1);
     Err(error)
 }
 
 /// A list as JSON text.
-pub(super) fn list(state: &State, table_no: usize, namespace: &str, query: &Query, partial: bool) -> Result<Bytes, ApiError> {
+pub(super) fn list(
+    state: &State,
+    table_no: usize,
+    namespace: &str,
+    query: &Query,
+    partial: bool,
+) -> Result<Bytes, ApiError> {
     let table = &state.tables[table_no];
     let selector = selector(state, table_no, query)?;
     let limit = match query.get("limit") {
         None => usize::MAX,
-        Some(text) => match text.parse().map_err(|_| ApiError::bad_request(format!("invalid limit {text:?}: not a number")))? {
-            0 => usize::MAX,
-            n => n,
-        },
+        Some(text) => {
+            match text.parse().map_err(|_| ApiError::bad_request(format!("invalid limit {text:?}: not a number")))? {
+                0 => usize::MAX,
+                n => n,
+            }
+        }
     };
     let token = query.get("continue").filter(|t| !t.is_empty());
     let (rv, after, past) = match token {
@@ -61,7 +71,9 @@ pub(super) fn list(state: &State, table_no: usize, namespace: &str, query: &Quer
         None => match version(query)? {
             Some(asked) if query.get("resourceVersionMatch").is_some_and(|m| m == "Exact") => {
                 not_from_the_future(state, asked)?;
-                let past = table.snapshot(asked).ok_or_else(|| ApiError::gone(format!("The resourceVersion for the provided list is too old: {asked}")))?;
+                let past = table.snapshot(asked).ok_or_else(|| {
+                    ApiError::gone(format!("The resourceVersion for the provided list is too old: {asked}"))
+                })?;
                 (asked, None, Some(past))
             }
             Some(asked) => {
@@ -72,7 +84,8 @@ pub(super) fn list(state: &State, table_no: usize, namespace: &str, query: &Quer
         },
     };
     let objects = past.as_ref().unwrap_or(&table.objects);
-    let mut found = Table::range(objects, namespace, after.as_deref()).filter(|(_, object)| selector.matches(&object.value));
+    let mut found =
+        Table::range(objects, namespace, after.as_deref()).filter(|(_, object)| selector.matches(&object.value));
     let page: Vec<(&String, &Arc<Stored>)> = found.by_ref().take(limit).collect();
     let rest = found.count();
     let mut metadata = json!({"resourceVersion": rv.to_string()});
@@ -89,7 +102,8 @@ pub(super) fn list(state: &State, table_no: usize, namespace: &str, query: &Quer
     } else {
         (table.info.api_version(), format!("{}List", table.info.kind))
     };
-    let mut text = format!(r#"{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{metadata},"items":["#).into_bytes();
+    let mut text =
+        format!(r#"{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{metadata},"items":["#).into_bytes();
     for (i, (_, object)) in page.iter().enumerate() {
         if i > 0 {
             text.push(b',');
@@ -111,5 +125,7 @@ pub(super) fn shown(object: &Stored, partial: bool) -> Bytes {
         return object.bytes();
     }
     let metadata: Value = object.json()["metadata"].take();
-    Bytes::from(json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}).to_string())
+    Bytes::from(
+        json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata}).to_string(),
+    )
 }

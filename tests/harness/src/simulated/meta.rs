@@ -4,9 +4,18 @@ use super::error::Cause;
 use serde_json::{Map, Value};
 
 /// Fields that a caller may set.
-const FROM_CALLER: &[&str] = &["name", "generateName", "namespace", "labels", "annotations", "finalizers", "ownerReferences"];
+const FROM_CALLER: &[&str] =
+    &["name", "generateName", "namespace", "labels", "annotations", "finalizers", "ownerReferences"];
 /// Fields that only the server sets.
-const FROM_SERVER: &[&str] = &["uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation", "resourceVersion", "generateName"];
+const FROM_SERVER: &[&str] = &[
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "generation",
+    "resourceVersion",
+    "generateName",
+];
 
 /// `metadata` as the server keeps it: the caller's part of `given`, the server's part of `old`; nothing empty, nothing unknown.
 pub(super) fn settled(given: &Value, old: Option<&Value>) -> Value {
@@ -41,13 +50,18 @@ fn is_empty(value: &Value) -> bool {
 
 fn is_label_text(text: &str) -> bool {
     let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    text.len() <= 63 && edge(text.chars().next()) && edge(text.chars().last()) && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    text.len() <= 63
+        && edge(text.chars().next())
+        && edge(text.chars().last())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
 fn is_subdomain(text: &str) -> bool {
     let part = |p: &str| {
         let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
-        edge(p.chars().next()) && edge(p.chars().last()) && p.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        edge(p.chars().next())
+            && edge(p.chars().last())
+            && p.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
     };
     !text.is_empty() && text.len() <= 253 && text.split('.').all(part)
 }
@@ -65,7 +79,9 @@ fn key_problem(key: &str) -> Option<&'static str> {
         return Some(NAME_PART);
     }
     if prefix.is_some_and(|p| !is_subdomain(p)) {
-        return Some("prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.'");
+        return Some(
+            "prefix part a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.'",
+        );
     }
     None
 }
@@ -86,7 +102,9 @@ pub(super) fn causes(metadata: &Value, old: Option<&Value>) -> Vec<Cause> {
         }
         match value.as_str() {
             Some("") => {}
-            Some(text) if text.len() > 63 => causes.push(Cause::invalid("metadata.labels", value, "must be no more than 63 bytes")),
+            Some(text) if text.len() > 63 => {
+                causes.push(Cause::invalid("metadata.labels", value, "must be no more than 63 bytes"))
+            }
             Some(text) if is_label_text(text) => {}
             _ => causes.push(Cause::invalid("metadata.labels", value, LABEL_VALUE)),
         }
@@ -101,10 +119,14 @@ pub(super) fn causes(metadata: &Value, old: Option<&Value>) -> Vec<Cause> {
         && old.get("deletionTimestamp").is_some()
     {
         let before = super::store::strings(&old["finalizers"]);
-        let fresh: Vec<String> = super::store::strings(&metadata["finalizers"]).into_iter().filter(|f| !before.contains(f)).collect();
+        let fresh: Vec<String> =
+            super::store::strings(&metadata["finalizers"]).into_iter().filter(|f| !before.contains(f)).collect();
         if !fresh.is_empty() {
             let list: Vec<String> = fresh.iter().map(|f| format!("\"{f}\"")).collect();
-            let why = format!("Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}", list.join(", "));
+            let why = format!(
+                "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                list.join(", ")
+            );
             causes.push(Cause::new("FieldValueForbidden", "metadata.finalizers", why));
         }
     }

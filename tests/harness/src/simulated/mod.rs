@@ -10,8 +10,10 @@
 //! to the real server by the cases in [`crate::conformance`].
 //!
 //! Known differences: namespaces need not exist, nothing is authorised, built-in kinds are neither defaulted nor
-//! validated beyond their metadata, one version of a kind is served, and both groups of `events` are stored apart.
+//! validated beyond their metadata (so unknown fields in them are kept), one version of a kind is served, both groups
+//! of `events` are stored apart, there is no strategic merge patch, and of the subresources there is only `status`.
 
+mod admit;
 mod apply;
 mod clock;
 mod define;
@@ -343,8 +345,19 @@ impl ApiServer {
         self.patch_past_faults(kind, namespace, name, patch, "")
     }
 
-    fn patch_past_faults(&self, kind: &str, namespace: &str, name: &str, patch: &Value, subresource: &str) -> Result<Value, ApiError> {
-        let options = WriteOptions { manager: "world".to_owned(), subresource: subresource.to_owned(), ..WriteOptions::default() };
+    fn patch_past_faults(
+        &self,
+        kind: &str,
+        namespace: &str,
+        name: &str,
+        patch: &Value,
+        subresource: &str,
+    ) -> Result<Value, ApiError> {
+        let options = WriteOptions {
+            manager: "world".to_owned(),
+            subresource: subresource.to_owned(),
+            ..WriteOptions::default()
+        };
         let written = {
             let mut state = self.shared.lock();
             let table = Self::named(&state, kind);

@@ -34,7 +34,9 @@ pub(super) fn target(path: &str) -> Option<Target> {
         _ => return None,
     }
     // `namespaces/x` is the namespace itself, `namespaces/x/status` its status.
-    let is_scope = parts[0] == "namespaces" && parts.len() >= 3 && !(target.group.is_empty() && matches!(parts[2].as_str(), "status" | "finalize"));
+    let is_scope = parts[0] == "namespaces"
+        && parts.len() >= 3
+        && !(target.group.is_empty() && matches!(parts[2].as_str(), "status" | "finalize"));
     if is_scope {
         target.namespace.clone_from(&parts[1]);
         parts.drain(..2);

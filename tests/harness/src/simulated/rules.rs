@@ -90,7 +90,9 @@ impl Rules {
             Value::Array(items) => {
                 let Some(sub) = &node.items else { return };
                 let before: HashMap<String, &Value> = match old.and_then(Value::as_array) {
-                    Some(old) if !node.keys.is_empty() => old.iter().map(|item| (key_step(item, &node.keys), item)).collect(),
+                    Some(old) if !node.keys.is_empty() => {
+                        old.iter().map(|item| (key_step(item, &node.keys), item)).collect()
+                    }
                     _ => HashMap::new(),
                 };
                 for (i, item) in items.iter().enumerate() {
@@ -105,7 +107,11 @@ impl Rules {
     fn judge(&self, node: &Node, value: &Value, old: Option<&Value>, path: &str, causes: &mut Vec<Cause>) {
         let unchanged = old == Some(value);
         let due = |rule: &CompilationResult| {
-            if rule.is_transition_rule { old.is_some() || rule.rule.optional_old_self == Some(true) } else { !unchanged }
+            if rule.is_transition_rule {
+                old.is_some() || rule.rule.optional_old_self == Some(true)
+            } else {
+                !unchanged
+            }
         };
         if !node.rules.iter().any(due) {
             return;
@@ -196,7 +202,9 @@ fn cause(rule: &CompilationResult, value: &Value, path: &str, message: &str, pro
         Some("FieldValueRequired") => Cause::required(&field, message),
         Some("FieldValueDuplicate") => Cause::new("FieldValueDuplicate", &field, format!("Duplicate value: {value}")),
         // Containers are not repeated in the message, scalars are.
-        _ if value.is_object() || value.is_array() => Cause::new("FieldValueInvalid", &field, format!("Invalid value: {message}")),
+        _ if value.is_object() || value.is_array() => {
+            Cause::new("FieldValueInvalid", &field, format!("Invalid value: {message}"))
+        }
         _ => Cause::invalid(&field, value, message),
     }
 }
@@ -217,7 +225,8 @@ fn node(schema: &Value) -> Result<Node, String> {
         if sub.is_object() { Ok(Some(Box::new(node(sub)?))) } else { Ok(None) }
     };
     let (items, values) = (below("items")?, below("additionalProperties")?);
-    let busy = !rules.is_empty() || fields.values().chain(items.as_deref()).chain(values.as_deref()).any(|sub| sub.busy);
+    let busy =
+        !rules.is_empty() || fields.values().chain(items.as_deref()).chain(values.as_deref()).any(|sub| sub.busy);
     let keys = schema["x-kubernetes-list-map-keys"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let keys = keys.map(|key| (key.to_owned(), schema["items"]["properties"][key].get("default").cloned())).collect();
     let hint = match (schema["type"].as_str(), schema["format"].as_str()) {
@@ -233,8 +242,27 @@ fn node(schema: &Value) -> Result<Node, String> {
 /// A field's name as CEL expressions write it.
 fn escaped(name: &str) -> String {
     const RESERVED: &[&str] = &[
-        "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop", "package",
-        "namespace", "return", "var", "void", "while",
+        "true",
+        "false",
+        "null",
+        "in",
+        "as",
+        "break",
+        "const",
+        "continue",
+        "else",
+        "for",
+        "function",
+        "if",
+        "import",
+        "let",
+        "loop",
+        "package",
+        "namespace",
+        "return",
+        "var",
+        "void",
+        "while",
     ];
     if RESERVED.contains(&name) {
         return format!("__{name}__");

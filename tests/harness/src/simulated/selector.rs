@@ -114,7 +114,11 @@ fn label_test(term: &str) -> Result<(String, Test), ApiError> {
     }
     let pair = |key: &str, value: &str, test: fn(Vec<String>) -> Test| {
         let (key, value) = (key.trim(), value.trim());
-        if key.is_empty() || value.contains(['=', '!']) { Err(unreadable()) } else { Ok((key.to_owned(), test(vec![value.to_owned()]))) }
+        if key.is_empty() || value.contains(['=', '!']) {
+            Err(unreadable())
+        } else {
+            Ok((key.to_owned(), test(vec![value.to_owned()])))
+        }
     };
     if let Some((key, value)) = term.split_once("!=") {
         return pair(key, value, Test::NotIn);

@@ -82,13 +82,18 @@ impl Shape {
                     Value::Object(_) => Self::of_schema(&schema["additionalProperties"]),
                     _ => Shape::Deduced,
                 };
-                Shape::Struct { fields: fields.map(|(name, s)| (name.clone(), Self::of_schema(s))).collect(), rest: Box::new(rest) }
+                Shape::Struct {
+                    fields: fields.map(|(name, s)| (name.clone(), Self::of_schema(s))).collect(),
+                    rest: Box::new(rest),
+                }
             }
             Some("array") => match schema["x-kubernetes-list-type"].as_str() {
                 Some("map") => {
                     let items = &schema["items"];
-                    let keys = schema["x-kubernetes-list-map-keys"].as_array().into_iter().flatten().filter_map(Value::as_str);
-                    let keys = keys.map(|key| (key.to_owned(), items["properties"][key].get("default").cloned())).collect();
+                    let keys =
+                        schema["x-kubernetes-list-map-keys"].as_array().into_iter().flatten().filter_map(Value::as_str);
+                    let keys =
+                        keys.map(|key| (key.to_owned(), items["properties"][key].get("default").cloned())).collect();
                     Shape::Keyed { keys, item: Box::new(Self::of_schema(items)) }
                 }
                 Some("set") => Shape::Set,
@@ -101,7 +106,12 @@ impl Shape {
     /// Shape of a built-in kind's object, as the published OpenAPI of Kubernetes 1.36 declares it.
     pub(super) fn builtin(kind: &str) -> Shape {
         let conditions = || ("conditions", Shape::keyed(&["type"], Shape::Deduced));
-        let workload = |status: Shape| vec![("spec", Shape::object([("selector", Shape::Atomic), ("template", Self::pod_template())])), ("status", status)];
+        let workload = |status: Shape| {
+            vec![
+                ("spec", Shape::object([("selector", Shape::Atomic), ("template", Self::pod_template())])),
+                ("status", status),
+            ]
+        };
         let mut parts = match kind {
             "Pod" => {
                 let container_status = || Shape::Atomic;
@@ -126,18 +136,30 @@ impl Shape {
                 Shape::object([("failed", Shape::Set), ("succeeded", Shape::Set)]),
             )])),
             "Service" => vec![
-                ("spec", Shape::object([("selector", Shape::Atomic), ("ports", Shape::keyed(&["port", "protocol"], Shape::Deduced))])),
+                (
+                    "spec",
+                    Shape::object([
+                        ("selector", Shape::Atomic),
+                        ("ports", Shape::keyed(&["port", "protocol"], Shape::Deduced)),
+                    ]),
+                ),
                 ("status", Shape::object([conditions()])),
             ],
-            "PodDisruptionBudget" => vec![("spec", Shape::object([("selector", Shape::Atomic)])), ("status", Shape::object([conditions()]))],
+            "PodDisruptionBudget" => {
+                vec![("spec", Shape::object([("selector", Shape::Atomic)])), ("status", Shape::object([conditions()]))]
+            }
             "NetworkPolicy" => vec![("spec", Shape::object([("podSelector", Shape::Atomic)]))],
-            "HorizontalPodAutoscaler" | "PersistentVolumeClaim" | "Namespace" => vec![("status", Shape::object([conditions()]))],
+            "HorizontalPodAutoscaler" | "PersistentVolumeClaim" | "Namespace" => {
+                vec![("status", Shape::object([conditions()]))]
+            }
             "Node" => vec![
                 ("spec", Shape::object([("podCIDRs", Shape::Set)])),
                 ("status", Shape::object([conditions(), ("addresses", Shape::keyed(&["type"], Shape::Deduced))])),
             ],
             "ServiceAccount" => vec![("secrets", Shape::keyed(&["name"], Shape::Deduced))],
-            "Event" => vec![("regarding", Shape::Atomic), ("related", Shape::Atomic), ("involvedObject", Shape::Atomic)],
+            "Event" => {
+                vec![("regarding", Shape::Atomic), ("related", Shape::Atomic), ("involvedObject", Shape::Atomic)]
+            }
             "CustomResourceDefinition" => vec![("status", Shape::object([conditions()]))],
             _ => vec![],
         };

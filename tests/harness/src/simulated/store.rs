@@ -108,7 +108,11 @@ impl Table {
     }
 
     /// The objects of a namespace (all, if empty), in order of their keys, after the key `after`.
-    pub(super) fn range<'a>(objects: &'a BTreeMap<String, Arc<Stored>>, namespace: &str, after: Option<&str>) -> impl Iterator<Item = (&'a String, &'a Arc<Stored>)> {
+    pub(super) fn range<'a>(
+        objects: &'a BTreeMap<String, Arc<Stored>>,
+        namespace: &str,
+        after: Option<&str>,
+    ) -> impl Iterator<Item = (&'a String, &'a Arc<Stored>)> {
         let prefix = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
         let start = match after {
             Some(after) => Bound::Excluded(after.to_owned()),
@@ -213,7 +217,9 @@ impl State {
 
     /// The table of a resource or kind name such as `pods`, `Pod`, `workflowruns`.
     pub(super) fn find_named(&self, name: &str) -> Option<usize> {
-        self.tables.iter().position(|t| !t.gone && (t.info.plural == name || t.info.kind == name || t.info.resource_name() == name))
+        self.tables
+            .iter()
+            .position(|t| !t.gone && (t.info.plural == name || t.info.kind == name || t.info.resource_name() == name))
     }
 
     pub(super) fn info(&self, table: usize) -> Arc<KindInfo> {
@@ -263,7 +269,10 @@ impl State {
             }
             self.dependents.entry(owner).or_default().insert(place.clone());
         }
-        self.record(table, Change { rv: now.rv, at: Instant::now(), key: key.to_owned(), old, now: now.clone(), deleted: false });
+        self.record(
+            table,
+            Change { rv: now.rv, at: Instant::now(), key: key.to_owned(), old, now: now.clone(), deleted: false },
+        );
         now
     }
 
@@ -281,7 +290,17 @@ impl State {
         if self.dependents.contains_key(&uid) {
             self.orphaned.insert(uid);
         }
-        self.record(table, Change { rv: now.rv, at: Instant::now(), key: key.to_owned(), old: Some(old), now: now.clone(), deleted: true });
+        self.record(
+            table,
+            Change {
+                rv: now.rv,
+                at: Instant::now(),
+                key: key.to_owned(),
+                old: Some(old),
+                now: now.clone(),
+                deleted: true,
+            },
+        );
         Some(now)
     }
 

@@ -6,8 +6,21 @@ use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
 const METADATA: &[&str] = &[
-    "name", "generateName", "namespace", "labels", "annotations", "finalizers", "ownerReferences", "uid", "resourceVersion", "generation",
-    "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "managedFields", "selfLink",
+    "name",
+    "generateName",
+    "namespace",
+    "labels",
+    "annotations",
+    "finalizers",
+    "ownerReferences",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "managedFields",
+    "selfLink",
 ];
 
 /// Refuses a configuration with undeclared fields or values of the wrong type. Without a schema only `metadata` is judged.
@@ -32,7 +45,8 @@ pub(super) fn check(config: &Value, schema: Option<&Value>) -> Result<(), ApiErr
         many => format!("errors:\n  {}", many.join("\n  ")),
     };
     let field = |name: &str| config["metadata"][name].as_str().unwrap_or_default().to_owned();
-    let (version, kind) = (config["apiVersion"].as_str().unwrap_or_default(), config["kind"].as_str().unwrap_or_default());
+    let (version, kind) =
+        (config["apiVersion"].as_str().unwrap_or_default(), config["kind"].as_str().unwrap_or_default());
     let object = format!("{}/{}; {version}, Kind={kind}", field("namespace"), field("name"));
     Err(ApiError::new(500, "", format!("failed to create typed patch object ({object}): {text}")))
 }
@@ -88,7 +102,9 @@ fn list(items: &[Value], schema: &Value, path: &str, errors: &mut Vec<String>) {
         if keys.iter().all(|(key, default)| item.get(key).is_none() && default.is_none()) {
             let names: Vec<&str> = keys.iter().map(|(key, _)| key.as_str()).collect();
             let why = "associative list with keys has an element that omits all key fields";
-            errors.push(format!("{path}: element {i}: {why} {names:?} (and doesn't have default values for any key fields)"));
+            errors.push(format!(
+                "{path}: element {i}: {why} {names:?} (and doesn't have default values for any key fields)"
+            ));
             continue;
         }
         let step = key_step(item, &keys);

@@ -81,7 +81,11 @@ fn check(schema: &Value, value: &Value, old: Option<&Value>, path: &str, causes:
         && !allowed.contains(value)
     {
         let list: Vec<String> = allowed.iter().map(Value::to_string).collect();
-        causes.push(Cause::new("FieldValueNotSupported", path, format!("Unsupported value: {value}: supported values: {}", list.join(", "))));
+        causes.push(Cause::new(
+            "FieldValueNotSupported",
+            path,
+            format!("Unsupported value: {value}: supported values: {}", list.join(", ")),
+        ));
     }
     match value {
         Value::String(text) => string(schema, text, path, causes),
@@ -124,7 +128,9 @@ fn string(schema: &Value, text: &str, path: &str, causes: &mut Vec<Cause>) {
 
 fn number(schema: &Value, value: &Value, path: &str, causes: &mut Vec<Cause>) {
     let number = value.as_f64().unwrap_or(f64::NAN);
-    let mut refuse = |words: &str, bound: &Value| causes.push(Cause::invalid(path, value, format!("{path} in body should be {words} {bound}")));
+    let mut refuse = |words: &str, bound: &Value| {
+        causes.push(Cause::invalid(path, value, format!("{path} in body should be {words} {bound}")))
+    };
     if let Some(min) = schema["minimum"].as_f64() {
         let exclusive = schema["exclusiveMinimum"] == true;
         if number < min || (exclusive && number == min) {
@@ -138,7 +144,11 @@ fn number(schema: &Value, value: &Value, path: &str, causes: &mut Vec<Cause>) {
         }
     }
     if schema["format"] == "int32" && value.as_i64().is_some_and(|n| i32::try_from(n).is_err()) {
-        causes.push(Cause::invalid("", &Value::from(""), format!("Checked value must be of type integer with format int32 in {path}")));
+        causes.push(Cause::invalid(
+            "",
+            &Value::from(""),
+            format!("Checked value must be of type integer with format int32 in {path}"),
+        ));
     }
 }
 
@@ -158,7 +168,11 @@ fn array(schema: &Value, items: &[Value], old: Option<&Value>, path: &str, cause
     if let Some(min) = schema["minItems"].as_u64()
         && count < min
     {
-        causes.push(Cause::invalid(path, &Value::from(count), format!("{path} in body should have at least {min} items")));
+        causes.push(Cause::invalid(
+            path,
+            &Value::from(count),
+            format!("{path} in body should have at least {min} items"),
+        ));
     }
     let keys: Vec<(String, Option<Value>)> = match schema["x-kubernetes-list-type"].as_str() {
         Some("map") => {
@@ -181,7 +195,11 @@ fn array(schema: &Value, items: &[Value], old: Option<&Value>, path: &str, cause
         for (i, item) in items.iter().enumerate() {
             let id = if is_set { item.to_string() } else { key_step(item, &keys)[2..].to_owned() };
             if !seen.insert(id.clone()) {
-                causes.push(Cause::new("FieldValueDuplicate", &format!("{path}[{i}]"), format!("Duplicate value: {id}")));
+                causes.push(Cause::new(
+                    "FieldValueDuplicate",
+                    &format!("{path}[{i}]"),
+                    format!("Duplicate value: {id}"),
+                ));
             }
         }
     }
@@ -199,7 +217,11 @@ fn object(schema: &Value, value: &Value, old: Option<&Value>, path: &str, causes
     if let Some(min) = schema["minProperties"].as_u64()
         && count < min
     {
-        causes.push(Cause::invalid(path, &Value::from(count), format!("{path} in body should have at least {min} properties")));
+        causes.push(Cause::invalid(
+            path,
+            &Value::from(count),
+            format!("{path} in body should have at least {min} properties"),
+        ));
     }
     let properties = schema["properties"].as_object();
     for (name, child) in map {

@@ -47,12 +47,22 @@ enum Step {
 
 impl Watch {
     /// Opens a watch as the query asks.
-    pub(super) fn open(shared: &Arc<Shared>, state: &State, table: usize, namespace: &str, query: &Query, partial: bool, user: &str) -> Result<Self, ApiError> {
+    pub(super) fn open(
+        shared: &Arc<Shared>,
+        state: &State,
+        table: usize,
+        namespace: &str,
+        query: &Query,
+        partial: bool,
+        user: &str,
+    ) -> Result<Self, ApiError> {
         let selector = selector(state, table, query)?;
         let asked = version(query)?;
         let initial = is_true(query, "sendInitialEvents");
         if initial && query.get("resourceVersionMatch").is_none_or(|m| m != "NotOlderThan") {
-            return Err(ApiError::bad_request("resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+            return Err(ApiError::bad_request(
+                "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+            ));
         }
         let seconds = query.get("timeoutSeconds").and_then(|s| s.parse().ok()).filter(|s| *s > 0);
         let now = Instant::now();
@@ -74,7 +84,9 @@ impl Watch {
         };
         let table = &state.tables[table];
         if initial || matches!(asked, None | Some(0)) {
-            for (_, object) in Table::range(&table.objects, namespace, None).filter(|(_, o)| watch.selector.matches(&o.value)) {
+            for (_, object) in
+                Table::range(&table.objects, namespace, None).filter(|(_, o)| watch.selector.matches(&o.value))
+            {
                 let line = line("ADDED", &shown(object, partial));
                 watch.ready.extend_from_slice(&line);
             }
@@ -106,7 +118,10 @@ impl Watch {
                 Step::End => self.over = true,
                 Step::Reset => {
                     self.over = true;
-                    let broken = std::io::Error::new(std::io::ErrorKind::ConnectionReset, "connection reset by the simulated server");
+                    let broken = std::io::Error::new(
+                        std::io::ErrorKind::ConnectionReset,
+                        "connection reset by the simulated server",
+                    );
                     return Some((Err(broken), self));
                 }
                 Step::Wait(_) if !self.ready.is_empty() => {}
@@ -134,7 +149,8 @@ impl Watch {
             }
             if self.waiting.is_empty() {
                 if self.cursor < table.compacted {
-                    let error = ApiError::gone(format!("too old resource version: {} ({})", self.cursor, table.compacted));
+                    let error =
+                        ApiError::gone(format!("too old resource version: {} ({})", self.cursor, table.compacted));
                     self.ready.extend_from_slice(&line("ERROR", &Bytes::from(error.body().to_string())));
                     self.over = true;
                     return Step::Wait(now);

@@ -2,9 +2,12 @@
 //! adds, refuses or ignores on the way.
 
 use super::{
+    admit::{
+        check_immutable, check_name, check_namespace, check_type, check_version, desired_state_differs, first_state,
+        isolate_config, judge, keep_status, only_status,
+    },
     apply::{Author, Manager, after_update, apply},
     error::{ApiError, Cause},
-    kinds::KindInfo,
     meta,
     schema::Schema,
     store::{State, Stored},
@@ -44,14 +47,27 @@ pub(super) enum Patch {
 
 impl State {
     /// Creates an object in `namespace` (empty for kinds without).
-    pub(super) fn create(&mut self, table: usize, namespace: &str, body: Value, options: &WriteOptions) -> Result<Written, ApiError> {
+    pub(super) fn create(
+        &mut self,
+        table: usize,
+        namespace: &str,
+        body: Value,
+        options: &WriteOptions,
+    ) -> Result<Written, ApiError> {
         if body["metadata"]["resourceVersion"].as_str().is_some_and(|rv| !rv.is_empty()) {
             return Err(ApiError::new(500, "", "resourceVersion should not be set on objects to be created"));
         }
         self.create_owned(table, namespace, body, options, None)
     }
 
-    fn create_owned(&mut self, table: usize, namespace: &str, mut body: Value, options: &WriteOptions, owners: Option<Vec<Manager>>) -> Result<Written, ApiError> {
+    fn create_owned(
+        &mut self,
+        table: usize,
+        namespace: &str,
+        mut body: Value,
+        options: &WriteOptions,
+        owners: Option<Vec<Manager>>,
+    ) -> Result<Written, ApiError> {
         let info = self.info(table);
         check_type(&info, &body)?;
         check_namespace(&info, &mut body, namespace)?;
@@ -75,7 +91,8 @@ impl State {
         let now = self.clock.stamp(0);
         let managers = owners.unwrap_or_else(|| {
             let nothing = json!({"apiVersion": body["apiVersion"], "kind": body["kind"], "metadata": {}});
-            let author = Author { name: &options.manager, api_version: &info.api_version(), subresource: "", now: &now };
+            let author =
+                Author { name: &options.manager, api_version: &info.api_version(), subresource: "", now: &now };
             after_update(&nothing, &body, &[], &info.shape, author)
         });
         body["metadata"]["uid"] = self.new_uid().into();
@@ -84,19 +101,32 @@ impl State {
             body["metadata"]["generation"] = 1.into();
         }
         self.define(&info, &mut body)?;
-        let object = if options.dry_run { Arc::new(Stored::new(self.rv, body, managers)) } else { self.put(table, &key, body, managers) };
+        let object = if options.dry_run {
+            Arc::new(Stored::new(self.rv, body, managers))
+        } else {
+            self.put(table, &key, body, managers)
+        };
         Ok(Written { object, created: true, changed: !options.dry_run })
     }
 
     /// Replaces an object or its status.
-    pub(super) fn replace(&mut self, table: usize, namespace: &str, name: &str, mut body: Value, options: &WriteOptions) -> Result<Written, ApiError> {
+    pub(super) fn replace(
+        &mut self,
+        table: usize,
+        namespace: &str,
+        name: &str,
+        mut body: Value,
+        options: &WriteOptions,
+    ) -> Result<Written, ApiError> {
         let info = self.info(table);
         check_type(&info, &body)?;
         check_namespace(&info, &mut body, namespace)?;
         check_name(&body, name)?;
         let old = match self.get(table, namespace, name) {
             Ok(old) => old,
-            Err(_) if info.create_on_update && options.subresource.is_empty() => return self.create(table, namespace, body, options),
+            Err(_) if info.create_on_update && options.subresource.is_empty() => {
+                return self.create(table, namespace, body, options);
+            }
             Err(error) => return Err(error),
         };
         let given = body["metadata"]["resourceVersion"].as_str().unwrap_or_default();
@@ -109,14 +139,22 @@ impl State {
             && !uid.is_empty()
             && uid != old.meta("uid")
         {
-            let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", old.meta("uid"));
+            let why =
+                format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", old.meta("uid"));
             return Err(ApiError::conflict(&info, name, &why));
         }
         self.update(table, &old, body, None, options)
     }
 
     /// Patches an object or its status; an apply may create it.
-    pub(super) fn patch(&mut self, table: usize, namespace: &str, name: &str, patch: Patch, options: &WriteOptions) -> Result<Written, ApiError> {
+    pub(super) fn patch(
+        &mut self,
+        table: usize,
+        namespace: &str,
+        name: &str,
+        patch: Patch,
+        options: &WriteOptions,
+    ) -> Result<Written, ApiError> {
         let info = self.info(table);
         let config = match patch {
             Patch::Apply(config) => config,
@@ -129,8 +167,9 @@ impl State {
             Patch::Json(patch) => {
                 let old = self.get(table, namespace, name)?;
                 let mut new = old.value.clone();
-                json_patch::patch(&mut new, &patch)
-                    .map_err(|_| ApiError::new(422, "Invalid", "the server rejected our request due to an error in our request"))?;
+                json_patch::patch(&mut new, &patch).map_err(|_| {
+                    ApiError::new(422, "Invalid", "the server rejected our request due to an error in our request")
+                })?;
                 return self.patched(table, &old, new, name, options);
             }
         };
@@ -147,11 +186,16 @@ impl State {
         let uid = config["metadata"]["uid"].clone();
         isolate_config(&info, &mut config, &options.subresource);
         let now = self.clock.stamp(0);
-        let author = Author { name: &options.manager, api_version: &info.api_version(), subresource: &options.subresource, now: &now };
+        let author = Author {
+            name: &options.manager,
+            api_version: &info.api_version(),
+            subresource: &options.subresource,
+            now: &now,
+        };
         match live {
             Ok(old) => {
-                let (mut new, managers) =
-                    apply(&old.value, &config, &old.managers, &info.shape, author, options.force).map_err(|c| ApiError::apply_conflict(&c))?;
+                let (mut new, managers) = apply(&old.value, &config, &old.managers, &info.shape, author, options.force)
+                    .map_err(|c| ApiError::apply_conflict(&c))?;
                 for (field, given) in [("resourceVersion", resource_version), ("uid", uid)] {
                     if given.as_str().is_some_and(|g| !g.is_empty()) {
                         new["metadata"][field] = given;
@@ -162,23 +206,40 @@ impl State {
             Err(missing) if !options.subresource.is_empty() => Err(missing),
             Err(_) => {
                 if let Some(uid) = uid.as_str() {
-                    let why = format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
+                    let why = format!(
+                        "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+                    );
                     return Err(ApiError::conflict(&info, name, &why));
                 }
                 let empty = json!({"apiVersion": config["apiVersion"], "kind": config["kind"], "metadata": {}});
-                let (new, managers) = apply(&empty, &config, &[], &info.shape, author, true).map_err(|c| ApiError::apply_conflict(&c))?;
+                let (new, managers) =
+                    apply(&empty, &config, &[], &info.shape, author, true).map_err(|c| ApiError::apply_conflict(&c))?;
                 self.create_owned(table, namespace, new, options, Some(managers))
             }
         }
     }
 
-    fn patched(&mut self, table: usize, old: &Arc<Stored>, new: Value, name: &str, options: &WriteOptions) -> Result<Written, ApiError> {
+    fn patched(
+        &mut self,
+        table: usize,
+        old: &Arc<Stored>,
+        new: Value,
+        name: &str,
+        options: &WriteOptions,
+    ) -> Result<Written, ApiError> {
         check_name(&new, name)?;
         self.update(table, old, new, None, options)
     }
 
     /// The common end of every change of an existing object. `owners` come from an apply.
-    fn update(&mut self, table: usize, old: &Arc<Stored>, mut new: Value, owners: Option<Vec<Manager>>, options: &WriteOptions) -> Result<Written, ApiError> {
+    fn update(
+        &mut self,
+        table: usize,
+        old: &Arc<Stored>,
+        mut new: Value,
+        owners: Option<Vec<Manager>>,
+        options: &WriteOptions,
+    ) -> Result<Written, ApiError> {
         let info = self.info(table);
         let name = old.meta("name").to_owned();
         check_version(&info, old, &new)?;
@@ -204,7 +265,12 @@ impl State {
         }
         let managers = owners.unwrap_or_else(|| {
             let now = self.clock.stamp(0);
-            let author = Author { name: &options.manager, api_version: &info.api_version(), subresource: &options.subresource, now: &now };
+            let author = Author {
+                name: &options.manager,
+                api_version: &info.api_version(),
+                subresource: &options.subresource,
+                now: &now,
+            };
             let known: &[Manager] = if resets_owners { &[] } else { &old.managers };
             after_update(before, &new, known, &info.shape, author)
         });
@@ -212,12 +278,19 @@ impl State {
             return Ok(Written { object: old.clone(), created: false, changed: false });
         }
         if options.dry_run {
-            return Ok(Written { object: Arc::new(Stored::new(old.rv, new, managers)), created: false, changed: false });
+            return Ok(Written {
+                object: Arc::new(Stored::new(old.rv, new, managers)),
+                created: false,
+                changed: false,
+            });
         }
         self.define(&info, &mut new)?;
         let key = self.tables[table].key(old.meta("namespace"), &name);
         let stored = Stored::new(old.rv, new, managers);
-        if old.is_deleting() && stored.finalizers().is_empty() && stored.value["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0 {
+        if old.is_deleting()
+            && stored.finalizers().is_empty()
+            && stored.value["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
+        {
             // The last finalizer is gone: the caller sees the object it wrote, everybody else its deletion.
             self.remove(table, &key);
             return Ok(Written { object: Arc::new(stored), created: false, changed: true });
@@ -226,176 +299,6 @@ impl State {
         let object = self.put(table, &key, value, managers);
         Ok(Written { object, created: false, changed: true })
     }
-}
-
-fn check_type(info: &KindInfo, body: &Value) -> Result<(), ApiError> {
-    let (version, kind) = (body["apiVersion"].as_str().unwrap_or_default(), body["kind"].as_str().unwrap_or_default());
-    if version.is_empty() || kind.is_empty() {
-        return Err(ApiError::bad_request(format!("invalid object type: {version}, Kind={kind}")));
-    }
-    if version != info.api_version() {
-        let expected = info.api_version();
-        return Err(ApiError::bad_request(format!("the API version in the data ({version}) does not match the expected API version ({expected})")));
-    }
-    if kind != info.kind {
-        let name = body["metadata"]["name"].as_str().unwrap_or_default();
-        return Err(ApiError::invalid(info, name, &[Cause::invalid("kind", &kind.into(), format!("must be {}", info.kind))]));
-    }
-    Ok(())
-}
-
-fn check_namespace(info: &KindInfo, body: &mut Value, namespace: &str) -> Result<(), ApiError> {
-    if !body["metadata"].is_object() {
-        body["metadata"] = Value::Object(Map::new());
-    }
-    if !info.namespaced {
-        return Ok(());
-    }
-    match body["metadata"]["namespace"].as_str() {
-        None | Some("") => {
-            body["metadata"]["namespace"] = namespace.into();
-            Ok(())
-        }
-        Some(given) if given == namespace => Ok(()),
-        Some(_) => Err(ApiError::bad_request("the namespace of the provided object does not match the namespace sent on the request")),
-    }
-}
-
-fn check_name(body: &Value, name: &str) -> Result<(), ApiError> {
-    let given = body["metadata"]["name"].as_str().unwrap_or_default();
-    if given == name {
-        return Ok(());
-    }
-    Err(ApiError::bad_request(format!("the name of the object ({given}) does not match the name on the URL ({name})")))
-}
-
-/// A version that the caller gives must be the stored one.
-fn check_version(info: &KindInfo, old: &Stored, new: &Value) -> Result<(), ApiError> {
-    match new["metadata"]["resourceVersion"].as_str() {
-        None | Some("") => Ok(()),
-        Some(rv) if rv == old.meta("resourceVersion") => Ok(()),
-        Some(_) => Err(ApiError::stale(info, old.meta("name"))),
-    }
-}
-
-/// So must a UID and a time of deletion.
-fn check_immutable(info: &KindInfo, old: &Stored, new: &Value) -> Result<(), ApiError> {
-    let mut causes = Vec::new();
-    for field in ["uid", "deletionTimestamp"] {
-        if let Some(given) = new["metadata"][field].as_str()
-            && !given.is_empty()
-            && given != old.meta(field)
-        {
-            causes.push(Cause::invalid(&format!("metadata.{field}"), &given.into(), "field is immutable"));
-        }
-    }
-    if causes.is_empty() { Ok(()) } else { Err(ApiError::invalid(info, old.meta("name"), &causes)) }
-}
-
-/// A new object's status is the server's business where there is a status subresource.
-fn first_state(info: &KindInfo, body: &mut Value) {
-    if info.has_status
-        && let Some(map) = body.as_object_mut()
-    {
-        map.remove("status");
-        if let Some(status) = info.first_status() {
-            map.insert("status".to_owned(), status);
-        }
-    }
-}
-
-fn keep_status(before: &Value, new: &mut Value) {
-    if let Some(map) = new.as_object_mut() {
-        match before.get("status") {
-            Some(status) => map.insert("status".to_owned(), status.clone()),
-            None => map.remove("status"),
-        };
-    }
-}
-
-/// What a write to `/status` may change: of a custom resource the status alone, of a built-in kind some metadata too.
-fn only_status(info: &KindInfo, before: &Value, mut new: Value) -> Value {
-    let mut out = before.clone();
-    if let Some(map) = out.as_object_mut() {
-        match new.get_mut("status").map(Value::take) {
-            Some(status) => map.insert("status".to_owned(), status),
-            None => map.remove("status"),
-        };
-    }
-    if !info.custom {
-        let mut metadata = new["metadata"].take();
-        let mut keep = vec!["ownerReferences"];
-        if matches!(info.kind.as_str(), "Deployment" | "ReplicaSet" | "StatefulSet") {
-            keep.push("labels");
-        }
-        for name in keep {
-            match before["metadata"].get(name) {
-                Some(value) => metadata[name] = value.clone(),
-                None => {
-                    metadata.as_object_mut().map(|m| m.remove(name));
-                }
-            }
-        }
-        out["metadata"] = metadata;
-    }
-    out
-}
-
-/// Takes out of an apply's configuration what the endpoint does not accept, so that nobody comes to own it.
-fn isolate_config(info: &KindInfo, config: &mut Value, subresource: &str) {
-    let Some(map) = config.as_object_mut() else { return };
-    if subresource == "status" {
-        map.retain(|name, _| matches!(name.as_str(), "apiVersion" | "kind" | "metadata" | "status"));
-        let allowed: &[&str] = if info.custom { &["name", "namespace"] } else { &["name", "namespace", "labels", "annotations", "finalizers"] };
-        if let Some(metadata) = map.get_mut("metadata").and_then(Value::as_object_mut) {
-            metadata.retain(|name, _| allowed.contains(&name.as_str()));
-        }
-    } else {
-        if info.has_status {
-            map.remove("status");
-        }
-        if let Some(metadata) = map.get_mut("metadata") {
-            *metadata = meta::settled(metadata, None);
-        }
-    }
-    if !info.custom {
-        drop_nulls(config);
-    }
-}
-
-/// Settles the object by its schema and returns all that is wrong with it.
-fn judge(info: &KindInfo, object: &mut Value, old: Option<&Value>, applied: bool, subresource: &str) -> Vec<Cause> {
-    let mut causes = meta::causes(&object["metadata"], old.map(|o| &o["metadata"]));
-    match &info.schema {
-        Some(schema) => {
-            schema.settle(object, applied);
-            schema.judge(object, old, subresource == "status", &mut causes);
-        }
-        None => drop_nulls(object),
-    }
-    causes
-}
-
-/// The typed kinds know no null: it is the same as absent.
-fn drop_nulls(value: &mut Value) {
-    match value {
-        Value::Object(map) => {
-            map.retain(|_, child| !child.is_null());
-            map.values_mut().for_each(drop_nulls);
-        }
-        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
-        _ => {}
-    }
-}
-
-fn desired_state_differs(info: &KindInfo, before: &Value, new: &Value) -> bool {
-    if !info.custom && info.kind != "EndpointSlice" && info.kind != "PriorityClass" {
-        return before.get("spec") != new.get("spec");
-    }
-    let skips = |name: &str| name == "metadata" || (name == "status" && info.has_status);
-    let (Some(before), Some(new)) = (before.as_object(), new.as_object()) else { return false };
-    let names = before.keys().chain(new.keys());
-    names.filter(|name| !skips(name)).any(|name| before.get(name) != new.get(name))
 }
 
 /// RFC 7386.

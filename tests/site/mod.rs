@@ -18,14 +18,14 @@ use std::{
 use harness::cluster::{Cluster, oci};
 
 /// busybox that runs as a user other than root.
-pub const IMAGE: &str = "localhost/medley-test-busybox:1";
+pub(crate) const IMAGE: &str = "localhost/medley-test-busybox:1";
 /// What the server outside the cluster answers.
-pub const ANSWER: &str = "hello-from-outside";
+pub(crate) const ANSWER: &str = "hello-from-outside";
 /// What the workload's page holds.
-pub const PAGE: &str = "hello-from-workload";
+pub(crate) const PAGE: &str = "hello-from-workload";
 
 /// Polls until there is a value; panics with what was waited for.
-pub fn until<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + limit;
     loop {
         if let Some(value) = probe() {
@@ -37,13 +37,13 @@ pub fn until<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T
 }
 
 /// A namespace with a client pod.
-pub struct Site {
-    pub cluster: Cluster,
-    pub namespace: String,
+pub(crate) struct Site {
+    pub(crate) cluster: Cluster,
+    pub(crate) namespace: String,
 }
 
 impl Site {
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let cluster = Cluster::from_env().unwrap();
         let namespace = format!("test-{name}-{}", std::process::id());
         cluster.kubectl(&["create", "namespace", &namespace]).unwrap();
@@ -85,36 +85,36 @@ impl Site {
         fs::remove_dir_all(folder).unwrap();
     }
 
-    pub fn kubectl(&self, arguments: &[&str]) -> String {
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
         self.cluster.kubectl(&[&["-n", &self.namespace], arguments].concat()).unwrap()
     }
 
-    pub fn apply(&self, manifests: &str) {
+    pub(crate) fn apply(&self, manifests: &str) {
         self.cluster.kubectl_with_input(&["apply", "-n", &self.namespace, "-f", "-"], manifests).unwrap();
     }
 
-    pub fn get(&self, what: &str, path: &str) -> String {
+    pub(crate) fn get(&self, what: &str, path: &str) -> String {
         let path = format!("jsonpath={path}");
         let arguments: Vec<&str> = ["get"].into_iter().chain(what.split(' ')).chain(["-o", &path]).collect();
         self.kubectl(&arguments)
     }
 
-    pub fn try_in_pod(&self, command: &[&str]) -> Option<String> {
+    pub(crate) fn try_in_pod(&self, command: &[&str]) -> Option<String> {
         let arguments = [&["-n", &self.namespace, "exec", "client", "--"], command].concat();
         self.cluster.kubectl(&arguments).ok()
     }
 
-    pub fn in_pod(&self, command: &[&str]) -> String {
+    pub(crate) fn in_pod(&self, command: &[&str]) -> String {
         until(&format!("{command:?} in a pod"), Duration::from_secs(20), || self.try_in_pod(command))
     }
 
     /// Address of this machine as pods reach it.
-    pub fn host(&self) -> String {
+    pub(crate) fn host(&self) -> String {
         self.cluster.host_address().to_string()
     }
 
     /// A server outside the cluster.
-    pub fn serve(&self) -> Outside {
+    pub(crate) fn serve(&self) -> Outside {
         let address = SocketAddr::new(self.cluster.host_address(), 0);
         let listener = TcpListener::bind(address).unwrap();
         let outside = Outside { address: listener.local_addr().unwrap(), running: std::sync::Mutex::new(None) };
@@ -130,10 +130,10 @@ impl Drop for Site {
 }
 
 /// The shipped binary, run beside the cluster; ended with the test.
-pub struct Operator(Child);
+pub(crate) struct Operator(Child);
 
 impl Operator {
-    pub fn start(site: &Site) -> Self {
+    pub(crate) fn start(site: &Site) -> Self {
         let log = File::create(site.cluster.log_dir().join(format!("operator-{}.log", site.namespace))).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_medley"))
             .arg("operator")
@@ -157,7 +157,7 @@ impl Drop for Operator {
 }
 
 /// An HTTP server that can be stopped and started on the same port.
-pub struct Outside {
+pub(crate) struct Outside {
     address: SocketAddr,
     running: std::sync::Mutex<Option<Running>>,
 }
@@ -168,7 +168,7 @@ struct Running {
 }
 
 impl Outside {
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.address.port()
     }
 
@@ -194,7 +194,7 @@ impl Outside {
     }
 
     /// Stops it: nothing listens afterwards.
-    pub fn pause(&self) {
+    pub(crate) fn pause(&self) {
         if let Some(running) = self.running.lock().unwrap().take() {
             running.stop.store(true, Ordering::SeqCst);
             let _ = TcpStream::connect(self.address);
@@ -203,7 +203,7 @@ impl Outside {
     }
 
     /// Starts it again.
-    pub fn resume(&self) {
+    pub(crate) fn resume(&self) {
         let listener = until("the port is free again", Duration::from_secs(10), || TcpListener::bind(self.address).ok());
         self.run(listener);
     }

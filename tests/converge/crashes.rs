@@ -1,0 +1,208 @@
+//! Does a run end as if nothing had happened when the operator dies on the way, or hands over?
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use harness::simulated::{Call, Fault};
+use medley::api::workflow_run::RunPhase;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    stage::{NAMESPACE, Stage},
+    steps::{call, post, story},
+    undisturbed::prepared,
+    world::answer,
+};
+
+/// A write that counts: neither an event nor the lease.
+fn counts(call: &Call) -> bool {
+    call.is_write() && !call.is_event() && call.resource != "leases"
+}
+
+/// How often each request was made; keys without the run's UID.
+pub(crate) fn effects(stage: &Stage, run: &str) -> BTreeMap<String, usize> {
+    let uid = stage.stored(run).metadata.uid.unwrap();
+    stage.world.requests().iter().fold(BTreeMap::new(), |mut all, r| {
+        *all.entry(format!("{} {}", r.path, r.key.replace(&uid, "run"))).or_default() += 1;
+        all
+    })
+}
+
+/// What an undisturbed run of the story leaves: state, effects, and how many writes it takes.
+pub(crate) async fn undisturbed() -> (Value, BTreeMap<String, usize>, usize) {
+    let stage = prepared(story()).await;
+    stage.run("r1", "ct").await;
+    stage.start("op-1");
+    assert_eq!(stage.ended("r1").await, RunPhase::Succeeded);
+    stage.rest().await;
+    let writes = stage.calls_of("op-1").iter().filter(|r| counts(&r.call)).count();
+    (stage.end_state(), effects(&stage, "r1"), writes)
+}
+
+/// Fails unless the story ended as the undisturbed one did, with each effect once: a request may have been repeated with
+/// the same key, a pod may not.
+pub(crate) fn assert_same(stage: &Stage, expected: &(Value, BTreeMap<String, usize>, usize), repeats: usize, what: &str) {
+    let state = stage.end_state();
+    for kind in state.as_object().unwrap().keys() {
+        assert_eq!(state[kind], expected.0[kind], "{what}: {kind}");
+    }
+    let effects = effects(stage, "r1");
+    let keys = |e: &BTreeMap<String, usize>| e.keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(keys(&effects), keys(&expected.1), "{what}: requests");
+    assert!(effects.values().all(|&n| n <= 1 + repeats), "{what}: a request was made too often: {effects:?}");
+    assert_eq!(stage.pods_created(), ["r1-measure-1"], "{what}");
+    stage.assert_monotone();
+}
+
+#[tokio::test(start_paused = true)]
+async fn killed_at_any_write_it_ends_the_same() {
+    let expected = undisturbed().await;
+    assert!(expected.2 >= 8, "a service, a workflow, a pod and five statuses: {}", expected.2);
+    for k in 1..=expected.2 {
+        for after in [false, true] {
+            let what = format!("killed {} write {k} of {}", if after { "after" } else { "before" }, expected.2);
+            let stage = prepared(story()).await;
+            stage.run("r1", "ct").await;
+            let (world, seen) = (Arc::clone(&stage.world), Arc::new(AtomicUsize::new(0)));
+            stage.world.faults(move |call| {
+                if call.user != "op-1" || !counts(call) || seen.fetch_add(1, Ordering::Relaxed) + 1 != k {
+                    return Fault::None;
+                }
+                let world = Arc::clone(&world);
+                let kill = Box::new(move || world.kill("op-1"));
+                if after { Fault::CrashAfter(kill) } else { Fault::CrashBefore(kill) }
+            });
+            stage.start("op-1");
+            stage.until(&what, Duration::from_secs(300), |s| s.world.is_dead("op-1")).await;
+            stage.start("op-2");
+            assert_eq!(stage.ended("r1").await, RunPhase::Succeeded, "{what}");
+            stage.rest().await;
+            assert_same(&stage, &expected, 1, &what);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn killed_again_and_again_it_ends_the_same() {
+    let expected = undisturbed().await;
+    // not at each: a leader must get to its second write, or nothing can ever go on
+    for rhythm in [2, 3, 4] {
+        let stage = prepared(story()).await;
+        stage.run("r1", "ct").await;
+        let (world, seen) = (Arc::clone(&stage.world), Arc::new(AtomicUsize::new(0)));
+        stage.world.faults(move |call| {
+            let of_runs = call.is_write() && matches!(call.resource.as_str(), "workflowruns" | "pods");
+            if !call.user.starts_with("op-") || !of_runs || (seen.fetch_add(1, Ordering::Relaxed) + 1) % rhythm != 0 {
+                return Fault::None;
+            }
+            let (world, user) = (Arc::clone(&world), call.user.clone());
+            Fault::CrashAfter(Box::new(move || world.kill(&user)))
+        });
+        let mut operators = 0;
+        let end = Instant::now() + Duration::from_secs(600);
+        while !stage.phase("r1").is_some_and(RunPhase::is_final) || stage.world.is_dead(&format!("op-{operators}")) {
+            if operators == 0 || stage.world.is_dead(&format!("op-{operators}")) {
+                operators += 1;
+                stage.start(&format!("op-{operators}"));
+            }
+            assert!(Instant::now() < end, "killed at every write {rhythm}: no end after {operators} operators");
+            sleep(Duration::from_millis(100)).await;
+        }
+        assert!(operators > 1, "no operator was killed");
+        stage.world.no_faults();
+        stage.rest().await;
+        assert_same(&stage, &expected, operators, &format!("killed at every write {rhythm}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_may_happen_once_at_most_is_never_repeated() {
+    let stage = prepared(vec![post("charge").retries(3).step(), call("record").after(&["charge"]).step()]).await;
+    stage.world.replies("/charge", [answer(200, json!({})).after(Duration::from_secs(10))]);
+    stage.run("r1", "ct").await;
+    stage.start("op-1");
+    stage.until("the call is under way", Duration::from_secs(30), |s| s.world.asked("/charge") == 1).await;
+    stage.world.kill("op-1");
+    stage.start("op-2");
+    assert_eq!(stage.ended("r1").await, RunPhase::Failed);
+    stage.rest().await;
+    assert_eq!(stage.step("r1", "charge")["phase"], "Unknown");
+    assert_eq!(stage.reason("r1"), "OutcomeUnknown");
+    assert_eq!((stage.world.asked("/charge"), stage.world.asked("/record")), (1, 0));
+    stage.assert_monotone();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_may_be_repeated_is_repeated_with_the_same_key() {
+    let stage = prepared(vec![call("read").step()]).await;
+    stage.world.replies("/read", [answer(200, json!({})).after(Duration::from_secs(10))]);
+    stage.run("r1", "ct").await;
+    stage.start("op-1");
+    stage.until("the call is under way", Duration::from_secs(30), |s| s.world.asked("/read") == 1).await;
+    stage.world.kill("op-1");
+    stage.start("op-2");
+    assert_eq!(stage.ended("r1").await, RunPhase::Succeeded);
+    stage.rest().await;
+    let requests = stage.world.requests();
+    assert_eq!(requests.iter().map(|r| r.by.as_str()).collect::<Vec<_>>(), ["op-1", "op-2"]);
+    assert_eq!(requests[0].key, requests[1].key);
+    assert_eq!(stage.step("r1", "read")["attempt"], json!(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopped_in_good_order_it_ends_its_call_and_gives_the_lease_back() {
+    let stage = prepared(vec![post("charge").step(), call("record").after(&["charge"]).step()]).await;
+    stage.world.replies("/charge", [answer(200, json!({})).after(Duration::from_secs(3))]);
+    stage.run("r1", "ct").await;
+    let first = stage.start("op-1");
+    stage.until("the call is under way", Duration::from_secs(30), |s| s.world.asked("/charge") == 1).await;
+    sleep(Duration::from_secs(1)).await;
+    first.stop().await;
+    assert_eq!(stage.step("r1", "charge")["phase"], "Succeeded", "the outcome is written before the end");
+    assert_eq!(stage.world.asked("/record"), 0, "nothing new begins while it hands over");
+    let lease = stage.server.object("Lease", "medley", "medley").unwrap();
+    assert!(lease["spec"]["holderIdentity"].as_str().unwrap_or_default().is_empty(), "{lease:#}");
+    let handed = Instant::now();
+    stage.start("op-2");
+    assert_eq!(stage.ended("r1").await, RunPhase::Succeeded);
+    assert!(handed.elapsed() < Duration::from_secs(5), "the next need not wait for the lease: {:?}", handed.elapsed());
+    stage.rest().await;
+    assert_eq!((stage.world.asked("/charge"), stage.world.asked("/record")), (1, 1));
+    stage.assert_monotone();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_that_cannot_renew_stops_before_another_leads_and_is_refused_afterwards() {
+    let stage = prepared(vec![call("first").step(), call("second").after(&["first"]).step()]).await;
+    stage.world.replies("/first", [answer(200, json!({})).after(Duration::from_secs(25))]);
+    stage.run("r1", "ct").await;
+    stage.start("op-1");
+    stage.until("the call is under way", Duration::from_secs(30), |s| s.world.asked("/first") == 1).await;
+    let old = stage.stored("r1");
+    stage.start("op-2");
+    sleep(Duration::from_secs(5)).await;
+    assert!(stage.calls_of("op-2").iter().all(|r| !r.call.is_write()), "one leads at a time");
+    stage.world.faults(|call| if call.user == "op-1" && call.resource == "leases" { Fault::DropBefore } else { Fault::None });
+    assert_eq!(stage.ended("r1").await, RunPhase::Succeeded);
+    stage.world.no_faults();
+    stage.rest().await;
+    let writes = |user: &str| stage.calls_of(user).into_iter().filter(|r| counts(&r.call)).map(|r| r.at).collect::<Vec<_>>();
+    let (last, first) = (writes("op-1").into_iter().max().unwrap(), writes("op-2").into_iter().min().unwrap());
+    assert!(last < first, "the former leader wrote at {last:?}, the next from {first:?}");
+    // what the former leader would have written, had it not stopped
+    let mut late = stage.stored("r1");
+    let epoch = |r: &medley::api::WorkflowRun| r.status.as_ref().and_then(|s| s.leader_epoch).unwrap();
+    assert!(epoch(&late) > epoch(&old));
+    late.status.as_mut().unwrap().leader_epoch = old.status.as_ref().unwrap().leader_epoch;
+    let refused = stage.write_status(&late).await.unwrap_err().to_string();
+    assert!(refused.contains("leaderEpoch"), "{refused}");
+    assert_eq!(stage.server.object("WorkflowRun", NAMESPACE, "r1").unwrap()["status"]["phase"], "Succeeded");
+    stage.assert_monotone();
+}

@@ -1,0 +1,92 @@
+//! What is published of services outside the cluster, and what does a quiet cluster cost?
+
+use std::time::Duration;
+
+use medley::{
+    api::workflow_run::RunPhase,
+    telemetry::{Metrics, Reconcile},
+};
+use serde_json::Value;
+use tokio::time::sleep;
+
+use super::{
+    stage::{NAMESPACE, Stage},
+    steps::story,
+    undisturbed::prepared,
+};
+
+/// Addresses of `archive` that get traffic.
+fn published(stage: &Stage) -> Vec<String> {
+    let mut found: Vec<String> = stage
+        .server
+        .objects("EndpointSlice")
+        .iter()
+        .filter(|s| s["metadata"]["namespace"] == NAMESPACE)
+        .flat_map(|s| s["endpoints"].as_array().cloned().unwrap_or_default())
+        .filter(|e| e["conditions"]["ready"] != Value::Bool(false))
+        .flat_map(|e| e["addresses"].as_array().cloned().unwrap_or_default())
+        .map(|a| a.as_str().unwrap().to_owned())
+        .collect();
+    found.sort();
+    found
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_fails_leaves_at_its_threshold_and_comes_back() {
+    let stage = Stage::new();
+    stage.service("archive", &["10.0.0.1", "10.0.0.2"]).await;
+    stage.start("op-1");
+    stage.until("both are published", Duration::from_secs(10), |s| published(s) == ["10.0.0.1", "10.0.0.2"]).await;
+    sleep(Duration::from_secs(60)).await;
+    stage.world.set_well("10.0.0.2", false);
+    // every 5 s a probe, out after the third failure: two intervals at least, three at most
+    sleep(Duration::from_millis(9900)).await;
+    assert_eq!(published(&stage), ["10.0.0.1", "10.0.0.2"], "two failures are not enough");
+    stage.until("it leaves", Duration::from_millis(5500), |s| published(s) == ["10.0.0.1"]).await;
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(published(&stage), ["10.0.0.1"]);
+    stage.world.set_well("10.0.0.2", true);
+    stage.until("it comes back", Duration::from_millis(5500), |s| published(s) == ["10.0.0.1", "10.0.0.2"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blind_operator_removes_nothing() {
+    let stage = Stage::new();
+    stage.service("archive", &["10.0.0.1", "10.0.0.2"]).await;
+    stage.start("op-1");
+    stage.world.set_well("10.0.0.2", false);
+    stage.until("one is published", Duration::from_secs(10), |s| published(s) == ["10.0.0.1"]).await;
+    stage.rest().await;
+    stage.world.kill("op-1");
+    stage.world.blind("op-2");
+    stage.start("op-2");
+    for minute in 0..30 {
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(published(&stage), ["10.0.0.1"], "minute {minute}");
+    }
+    assert!(!stage.calls_of("op-2").is_empty());
+}
+
+fn looks(metrics: &Metrics) -> u64 {
+    let kinds = ["MedicalService", "Workflow", "WorkflowRun"];
+    kinds.iter().map(|&kind| metrics.reconciles.get_or_create(&Reconcile { kind, outcome: "ok" }).get()).sum()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_cluster_costs_no_write_but_the_lease() {
+    let stage = prepared(story()).await;
+    stage.run("r1", "ct").await;
+    let operator = stage.start("op-1");
+    assert_eq!(stage.ended("r1").await, RunPhase::Succeeded);
+    stage.rest().await;
+    let (before, calls) = (looks(&operator.metrics), stage.calls_of("op-1").len());
+    assert!(before >= 3, "each object was looked at: {before}");
+    sleep(Duration::from_secs(3600)).await;
+    let writes: Vec<_> = stage.calls_of("op-1").split_off(calls).into_iter().filter(|r| r.call.is_write()).collect();
+    let (lease, other): (Vec<_>, Vec<_>) = writes.into_iter().partition(|r| r.call.resource == "leases");
+    assert!(other.is_empty(), "{other:#?}");
+    assert!((1700..=1800).contains(&lease.len()), "a renewal every 2 s: {}", lease.len());
+    // three objects, at most one look a minute at each
+    let after = looks(&operator.metrics) - before;
+    assert!(after <= 3 * 60, "{after} looks in an hour");
+}
