@@ -1,5 +1,7 @@
 //! Are the charts right, as far as it shows without a cluster? What they do in one: `charts_node.rs`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
+
 #[path = "charts/tools.rs"]
 mod tools;
 #[path = "charts/values.rs"]

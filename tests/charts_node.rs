@@ -1,6 +1,8 @@
 //! Do the charts do in a real cluster what Helm promises: install, upgrade, roll back, uninstall? And does an uninstall with
 //! work under way leave anything that cannot be deleted? What shows without a cluster: `charts.rs`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};

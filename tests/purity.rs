@@ -164,7 +164,10 @@ impl Source {
         }
         let lines = self.text.lines().count();
         if lines > MAX_LINES && !LONG.iter().any(|(path, _)| *path == self.path) {
-            faults.push(format!("src/{}: {lines} lines; split it by the question answered (at most {MAX_LINES})", self.path));
+            faults.push(format!(
+                "src/{}: {lines} lines; split it by the question answered (at most {MAX_LINES})",
+                self.path
+            ));
         }
         for word in unfinished() {
             if let Some(line) = self.text.lines().position(|l| l.to_lowercase().contains(&word.to_lowercase())) {
@@ -221,7 +224,9 @@ fn tokens(text: &str) -> Vec<String> {
         let rest = &chars[at..];
         match rest {
             ['/', '/', ..] => at += rest.iter().position(|c| *c == '\n').unwrap_or(rest.len()),
-            ['/', '*', ..] => at += 2 + rest[2..].windows(2).position(|w| w == ['*', '/']).map_or(rest.len() - 2, |p| p + 2),
+            ['/', '*', ..] => {
+                at += 2 + rest[2..].windows(2).position(|w| w == ['*', '/']).map_or(rest.len() - 2, |p| p + 2)
+            }
             ['r', '"', ..] | ['r', '#', '"' | '#', ..] => {
                 let hashes = rest[1..].iter().take_while(|c| **c == '#').count();
                 let open = 2 + hashes;
@@ -236,7 +241,9 @@ fn tokens(text: &str) -> Vec<String> {
                 }
                 at += end + 1;
             }
-            ['\'', '\\', ..] => at += 3 + rest.get(3..).and_then(|r| r.iter().position(|c| *c == '\'')).map_or(0, |p| p + 1),
+            ['\'', '\\', ..] => {
+                at += 3 + rest.get(3..).and_then(|r| r.iter().position(|c| *c == '\'')).map_or(0, |p| p + 1)
+            }
             ['\'', _, '\'', ..] => at += 3,
             [':', ':', ..] => {
                 list.push("::".to_owned());
@@ -297,7 +304,8 @@ fn the_house_stands_as_planned() {
 #[test]
 fn the_exceptions_are_still_needed() {
     for (path, _) in LONG {
-        let source = below("src").into_iter().find(|s| s.path == path).unwrap_or_else(|| panic!("{path} is gone: take it out"));
+        let source =
+            below("src").into_iter().find(|s| s.path == path).unwrap_or_else(|| panic!("{path} is gone: take it out"));
         assert!(source.text.lines().count() > MAX_LINES, "{path} is short by now: take it out");
     }
 }
@@ -375,7 +383,10 @@ fn what_is_allowed_is_let_through() {
     ] {
         assert_eq!(snippet("core/name.rs", text), Vec::<String>::new(), "{text}");
     }
-    assert!(!snippet("core/name.rs", "const C: char = '\"'; use tokio::time;").is_empty(), "a quote does not hide what follows");
+    assert!(
+        !snippet("core/name.rs", "const C: char = '\"'; use tokio::time;").is_empty(),
+        "a quote does not hide what follows"
+    );
 }
 
 #[test]
@@ -406,8 +417,12 @@ fn no_test_sleeps_in_real_time() {
         // a test target is a file and the folder of the same name
         let target = source.path.split(['/', '.']).next().unwrap_or_default();
         let of_target = |s: &&Source| s.path.split(['/', '.']).next() == Some(target);
-        let attributes: Vec<&str> =
-            sources.iter().filter(of_target).flat_map(|s| s.text.lines()).filter(|l| l.trim_start().starts_with("#[tokio::test")).collect();
+        let attributes: Vec<&str> = sources
+            .iter()
+            .filter(of_target)
+            .flat_map(|s| s.text.lines())
+            .filter(|l| l.trim_start().starts_with("#[tokio::test"))
+            .collect();
         let paused = !attributes.is_empty() && attributes.iter().all(|a| a.contains("start_paused = true"));
         for (number, line) in source.text.lines().enumerate() {
             if waits(line) && (!paused || line.contains("thread::sleep")) {

@@ -199,7 +199,9 @@ impl Caches {
                 endpoints: ready_endpoints(&slices, &i.name),
             })
             .collect();
-        Some(ServiceView { dns_name: format!("{name}.{namespace}.svc.cluster.local"), interfaces })
+        // its status knows the cluster's domain; it is written before any endpoint of it is ready
+        let known = service.status.as_ref().and_then(|s| s.dns_name.clone());
+        Some(ServiceView { dns_name: known.unwrap_or_else(|| format!("{name}.{namespace}.svc")), interfaces })
     }
 
     /// The slices of a service, whoever made them.

@@ -24,6 +24,9 @@ use crate::{
 /// Seconds after which a watch is renewed: a connection that died silently is noticed 5 s later.
 const WATCH_SECONDS: u32 = 50;
 
+/// Told of every change; must not block.
+pub type Changed<K> = Box<dyn Fn(&Change<K>) + Send + Sync>;
+
 /// What a watch needs.
 pub struct Watch<K> {
     /// How to reach the API server.
@@ -37,7 +40,7 @@ pub struct Watch<K> {
     /// Drops what nobody reads, before an object is kept.
     pub prune: fn(&mut K),
     /// Told of every change.
-    pub changed: Box<dyn Fn(&Change<K>) + Send + Sync>,
+    pub changed: Changed<K>,
     /// Counters.
     pub metrics: Metrics,
 }

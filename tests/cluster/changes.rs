@@ -4,12 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{
-    operator::Operator,
-    requests::asked,
-    stage::Stage,
-    until,
-};
+use crate::support::{operator::Operator, requests::asked, stage::Stage, until};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -20,6 +15,7 @@ pub(crate) async fn reach_what_was_made(stage: &Stage, operator: &Operator) {
     a_workflow_changes(stage, &space).await;
     a_slow_step_is_stopped(stage, &space).await;
     a_pod_that_is_there_is_found(stage, operator, &space).await;
+    a_revision_that_is_there_is_found(stage, operator, &space).await;
     for plural in ["medicalservices", "workflows", "workflowruns"] {
         a_conflict_is_read_again(stage, operator, &space, plural).await;
     }
@@ -44,7 +40,8 @@ async fn a_service_changes(stage: &Stage, space: &str) {
     stage.kubectl(&["wait", "-n", space, "--for=delete", "deployment/pacs", "--timeout=30s"]);
     until("the external host has a slice", LIMIT, async || (!own_slices(stage, space).is_empty()).then_some(())).await;
     service("{workload: {image: fake, replicas: 1}}");
-    until("the slice of the external host is gone", LIMIT, async || own_slices(stage, space).is_empty().then_some(())).await;
+    until("the slice of the external host is gone", LIMIT, async || own_slices(stage, space).is_empty().then_some(()))
+        .await;
     stage.ready(space, "msvc/pacs");
 }
 
@@ -64,7 +61,16 @@ async fn a_workflow_changes(stage: &Stage, space: &str) {
     }
     stage.kubectl(&["wait", "-n", space, "--for=condition=Succeeded", "mrun", "--all", "--timeout=30s"]);
     until("old revisions are gone", LIMIT, async || {
-        let names = stage.kubectl(&["get", "-n", space, "controllerrevisions", "-l", "medley.health/workflow=often", "-o", "name"]);
+        let names = stage.kubectl(&[
+            "get",
+            "-n",
+            space,
+            "controllerrevisions",
+            "-l",
+            "medley.health/workflow=often",
+            "-o",
+            "name",
+        ]);
         (names.lines().count() <= 11).then_some(())
     })
     .await;
@@ -93,21 +99,45 @@ async fn a_pod_that_is_there_is_found(stage: &Stage, operator: &Operator, space:
             status.and_then(|s| s.steps.get("work")?.pod.clone())
         })
         .await;
-        until("the pod loses its label", LIMIT, async || stage.cluster.kubectl(&["label", "-n", space, "pod", &pod, "medley.health/run-"]).ok()).await;
+        until("the pod loses its label", LIMIT, async || {
+            stage.cluster.kubectl(&["label", "-n", space, "pod", &pod, "medley.health/run-"]).ok()
+        })
+        .await;
         let seen = async || asked_for(stage, operator, space, "pods").await;
         let found = tokio::time::timeout(Duration::from_secs(2), until("", LIMIT, seen)).await.is_ok();
         stage.kubectl(&["label", "-n", space, "--overwrite", "pod", &pod, &format!("medley.health/run={run}")]);
-        stage.kubectl(&["wait", "-n", space, "--for=jsonpath={.status.finishedAt}", &format!("mrun/{run}"), "--timeout=30s"]);
+        stage.kubectl(&[
+            "wait",
+            "-n",
+            space,
+            "--for=jsonpath={.status.finishedAt}",
+            &format!("mrun/{run}"),
+            "--timeout=30s",
+        ]);
         found.then_some(())
     })
     .await;
 }
 
+/// A definition that somebody takes the label off is not stored a second time, and the workflow stays Ready.
+async fn a_revision_that_is_there_is_found(stage: &Stage, operator: &Operator, space: &str) {
+    let revision = stage.kubectl(&["get", "-n", space, "mwf/hidden", "-o", "jsonpath={.status.revision}"]);
+    stage.kubectl(&["label", "-n", space, "controllerrevision", &revision, "medley.health/workflow-"]);
+    until("the operator asks for a definition that it cannot see", LIMIT, async || {
+        asked_for(stage, operator, space, "controllerrevisions").await
+    })
+    .await;
+    stage.kubectl(&["label", "-n", space, "controllerrevision", &revision, "medley.health/workflow=hidden"]);
+    stage.ready(space, "mwf/hidden");
+}
+
 /// Somebody changes an object all the time while the operator writes its status: the operator reads it and goes on.
 async fn a_conflict_is_read_again(stage: &Stage, operator: &Operator, space: &str, plural: &str) {
     let spec = |number: usize| match plural {
-        "medicalservices" => json!({ "external": { "endpoints": [{ "host": format!("192.0.2.{}", number % 200 + 1) }] },
-            "interfaces": [{ "name": "http", "port": 80, "protocol": "HTTP" }] }),
+        "medicalservices" => {
+            json!({ "external": { "endpoints": [{ "host": format!("192.0.2.{}", number % 200 + 1) }] },
+            "interfaces": [{ "name": "http", "port": 80, "protocol": "HTTP" }] })
+        }
         "workflows" => json!({ "steps": [{ "name": "work", "transform": { "expression": number.to_string() } }] }),
         _ => json!({ "workflow": "hidden" }),
     };
@@ -124,17 +154,24 @@ async fn a_conflict_is_read_again(stage: &Stage, operator: &Operator, space: &st
         "workflows" => "Workflow",
         _ => "WorkflowRun",
     };
-    let mut number = 0;
-    until(&format!("the operator reads one of the {plural} after a conflict"), LIMIT, async || {
-        for _ in 0..20 {
-            number += 1;
-            // a run's spec cannot change, so each is a new one
-            let name = if plural == "workflowruns" { format!("busy-{}", number / 20) } else { "busy".to_owned() };
-            let wish = json!({ "apiVersion": "medley.health/v1alpha1", "kind": kind,
-                "metadata": { "name": name, "labels": { "number": number.to_string() } }, "spec": spec(number) });
-            let params = kube::api::PatchParams::apply("test").force();
-            api.patch(&name, &params, &kube::api::Patch::Apply(&wish)).await.unwrap();
-        }
+    let params = kube::api::PatchParams::apply("test").force();
+    let mut round = 0;
+    until(&format!("the operator reads one of the {plural} after a conflict"), LIMIT * 2, async || {
+        round += 1;
+        let objects = (0..8).map(|object| {
+            let (api, params) = (&api, &params);
+            async move {
+                for change in 0..8 {
+                    // a run's spec cannot change and it soon ends, so each round has new ones
+                    let name = if plural == "workflowruns" { format!("busy-{round}-{object}") } else { format!("busy-{object}") };
+                    let number = round * 8 + change;
+                    let wish = json!({ "apiVersion": "medley.health/v1alpha1", "kind": kind,
+                        "metadata": { "name": name, "labels": { "number": number.to_string() } }, "spec": spec(number) });
+                    api.patch(&name, params, &kube::api::Patch::Apply(&wish)).await.unwrap();
+                }
+            }
+        });
+        futures::future::join_all(objects).await;
         asked_for(stage, operator, space, plural).await
     })
     .await;

@@ -13,14 +13,20 @@ const SPACE: &str = "ct-quality";
 /// After the operator has acted on the example, applying it again leaves every object unchanged, and there is no difference.
 pub(crate) async fn applying_again_changes_nothing(stage: &Stage) {
     let example = format!("{}/examples/ct-quality", env!("CARGO_MANIFEST_DIR"));
-    let mut files: Vec<String> = ["namespace.yaml", "services.yaml", "workflow.yaml"].map(|f| format!("{example}/{f}")).to_vec();
+    // an earlier run on the same control plane may have left it behind
+    stage.kubectl(&["delete", "namespace", SPACE, "--ignore-not-found", "--timeout=60s"]);
+    let mut files: Vec<String> =
+        ["namespace.yaml", "services.yaml", "workflow.yaml"].map(|f| format!("{example}/{f}")).to_vec();
     files.push(format!("{example}/runs"));
     for file in &files {
         stage.kubectl(&["apply", "-f", file]);
         stage.kubectl(&["wait", "-n", SPACE, "--for=create", "serviceaccount/default", "--timeout=30s"]);
     }
     let before = specs(stage).await;
-    assert_eq!(before.len(), 3 + fs::read_to_string(format!("{example}/runs/1-routine.yaml")).unwrap().matches("kind:").count() + 2);
+    assert_eq!(
+        before.len(),
+        3 + fs::read_to_string(format!("{example}/runs/1-routine.yaml")).unwrap().matches("kind:").count() + 2
+    );
     for file in &files {
         let said = stage.kubectl(&["apply", "-f", file]);
         let changed: Vec<&str> = said.lines().filter(|l| !l.ends_with(" unchanged")).collect();
@@ -45,7 +51,10 @@ async fn specs(stage: &Stage) -> Vec<(String, Option<i64>)> {
 
 async fn acted_on<K>(stage: &Stage, observed: fn(&K) -> Option<i64>) -> Vec<(String, Option<i64>)>
 where
-    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(stage.client.clone(), SPACE);
     until(&format!("the operator has acted on each {}", K::kind(&())), LIMIT, async || {

@@ -13,7 +13,11 @@ use crate::support::{
 const LIMIT: Duration = Duration::from_secs(30);
 /// Kind, plural, and a spec that the kind's type cannot hold.
 const BROKEN: [(&str, &str, &str); 3] = [
-    ("MedicalService", "medicalservices", r#"{"interfaces": [{"name": "http", "port": "eighty", "protocol": "HTTP"}]}"#),
+    (
+        "MedicalService",
+        "medicalservices",
+        r#"{"interfaces": [{"name": "http", "port": "eighty", "protocol": "HTTP"}]}"#,
+    ),
     ("Workflow", "workflows", r#"{"steps": "none"}"#),
     ("WorkflowRun", "workflowruns", r#"{"workflow": 7}"#),
 ];
@@ -23,17 +27,18 @@ pub(crate) async fn is_named_and_left_alone(stage: &Stage, operator: &Operator) 
     let space = stage.namespace("malformed");
     stage.one_pod_workflow(&space, "sound");
     store(stage, &space).await;
-    named(stage, operator, &space).await;
+    named(operator, &space).await;
     others_go_on(stage, &space, 1).await;
     // a replica that starts finds them in its first lists
     let second = Operator::start(stage, "two").await;
-    named(stage, &second, &space).await;
+    named(&second, &space).await;
     drop(second);
     others_go_on(stage, &space, 2).await;
     for (kind, plural, _) in BROKEN {
         stage.kubectl(&["delete", "-n", &space, plural, "broken"]);
         let series = format!("medley_malformed_objects{{kind=\"{kind}\"}}");
-        until(&format!("{series} is 0 again"), LIMIT, async || (operator.metric(&series).await == 0.0).then_some(())).await;
+        until(&format!("{series} is 0 again"), LIMIT, async || (operator.metric(&series).await == 0.0).then_some(()))
+            .await;
     }
     stage.remove_namespace(&space);
 }
@@ -70,19 +75,27 @@ async fn store(stage: &Stage, space: &str) {
     }
 }
 
-async fn named(_stage: &Stage, operator: &Operator, space: &str) {
+async fn named(operator: &Operator, space: &str) {
     for (kind, _, _) in BROKEN {
         let series = format!("medley_malformed_objects{{kind=\"{kind}\"}}");
         until(&format!("{series} is 1"), LIMIT, async || (operator.metric(&series).await == 1.0).then_some(())).await;
         let lines = operator.said("this object cannot be read and is left alone; correct or delete it");
-        let named = lines.iter().filter(|l| l["fields"]["kind"] == kind && l["fields"]["object"] == format!("{space}/broken"));
+        let named =
+            lines.iter().filter(|l| l["fields"]["kind"] == kind && l["fields"]["object"] == format!("{space}/broken"));
         assert_eq!(named.count(), 1, "one log line names the {kind}: {lines:?}");
     }
 }
 
 async fn others_go_on(stage: &Stage, space: &str, number: usize) {
     stage.start_run(space, "sound", &format!("sound-{number}")).await;
-    stage.kubectl(&["wait", "-n", space, "--for=condition=Succeeded", &format!("mrun/sound-{number}"), "--timeout=30s"]);
+    stage.kubectl(&[
+        "wait",
+        "-n",
+        space,
+        "--for=condition=Succeeded",
+        &format!("mrun/sound-{number}"),
+        "--timeout=30s",
+    ]);
     stage.apply(
         space,
         &format!(

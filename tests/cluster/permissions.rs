@@ -14,7 +14,8 @@ type Permission = (String, String, String);
 pub(crate) async fn are_those_that_were_used(stage: &Stage) {
     let users: Vec<String> = REPLICAS.into_iter().map(|r| stage.user_of(r)).collect();
     let requests: Vec<Asked> = asked(stage).await.into_iter().filter(|a| users.contains(&a.user)).collect();
-    let refused: BTreeSet<Permission> = requests.iter().filter(|a| a.code == 403).map(|a| permission(a, &a.verb)).collect();
+    let refused: BTreeSet<Permission> =
+        requests.iter().filter(|a| a.code == 403).map(|a| permission(a, &a.verb)).collect();
     let mut used: BTreeSet<Permission> = requests.iter().map(|a| permission(a, &a.verb)).collect();
     // applying an object that is not there needs the permission to make it
     let made = requests.iter().filter(|a| a.verb == "patch" && a.code == 201);
@@ -51,8 +52,14 @@ fn granted(stage: &Stage) -> BTreeSet<Permission> {
 }
 
 /// Every combination.
-fn combinations(groups: &serde_json::Value, resources: &serde_json::Value, verbs: &serde_json::Value) -> Vec<Permission> {
-    let texts = |v: &serde_json::Value| -> Vec<String> { v.as_array().unwrap().iter().map(|t| t.as_str().unwrap().to_owned()).collect() };
+fn combinations(
+    groups: &serde_json::Value,
+    resources: &serde_json::Value,
+    verbs: &serde_json::Value,
+) -> Vec<Permission> {
+    let texts = |v: &serde_json::Value| -> Vec<String> {
+        v.as_array().unwrap().iter().map(|t| t.as_str().unwrap().to_owned()).collect()
+    };
     let mut all = Vec::new();
     for group in texts(groups) {
         for resource in texts(resources) {

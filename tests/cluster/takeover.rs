@@ -23,13 +23,13 @@ use crate::support::{
 };
 
 /// Longest time until another replica leads.
-pub(crate) const TAKEOVER: Duration = Duration::from_secs(LEASE.as_secs() + 2);
+const TAKEOVER: Duration = Duration::from_secs(LEASE.as_secs() + 2);
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// SIGKILL: the other leads in time, goes on with the runs, and starts no step a second time.
 pub(crate) async fn from_a_killed_leader(stage: &Stage) {
     let space = stage.namespace("killed");
-    stage.one_pod_workflow_with(&space).await;
+    stage.one_pod_workflow_before_an_operator(&space).await;
     let leader = Operator::leading(stage, "one").await;
     let other = Operator::start(stage, "two").await;
     let feed = Feed::start(stage, &space);
@@ -39,12 +39,17 @@ pub(crate) async fn from_a_killed_leader(stage: &Stage) {
     let epoch = taken_over(stage, &other).await;
     let took = begun.elapsed();
     assert!(took <= TAKEOVER, "another replica led {took:?} after the leader was killed; allowed are {TAKEOVER:?}");
-    until("a run that began after the kill has ended", LIMIT, async || ended_after(stage, &space, at, epoch).await).await;
+    until("a run that began after the kill has ended", LIMIT, async || ended_after(stage, &space, at, epoch).await)
+        .await;
     let worked = begun.elapsed();
     let count = feed.stop().await;
     let runs = stage.all_succeed(&space, count, LIMIT).await;
     each_step_once(stage, &space, &runs).await;
-    println!("          killed: the other led after {:.2} s, a new run had ended after {:.2} s; {count} runs, each step once", took.as_secs_f64(), worked.as_secs_f64());
+    println!(
+        "          killed: the other led after {:.2} s, a new run had ended after {:.2} s; {count} runs, each step once",
+        took.as_secs_f64(),
+        worked.as_secs_f64()
+    );
     assert!(other.stop().await.success());
     stage.remove_namespace(&space);
 }
@@ -52,7 +57,7 @@ pub(crate) async fn from_a_killed_leader(stage: &Stage) {
 /// SIGSTOP past the lease, then SIGCONT: nothing that the old leader writes has an effect once another leads.
 pub(crate) async fn from_a_stopped_leader(stage: &Stage) {
     let space = stage.namespace("stopped");
-    stage.one_pod_workflow_with(&space).await;
+    stage.one_pod_workflow_before_an_operator(&space).await;
     let leader = Operator::leading(stage, "one").await;
     let other = Operator::start(stage, "two").await;
     let feed = Feed::start(stage, &space);
@@ -64,16 +69,23 @@ pub(crate) async fn from_a_stopped_leader(stage: &Stage) {
     assert!(took <= TAKEOVER, "another replica led {took:?} after the leader was stopped; allowed are {TAKEOVER:?}");
     // the new leader is busy when the old one wakes up in the middle of its work
     let before = ended(stage, &space, epoch).await;
-    until("the new leader has ended runs", LIMIT, async || (ended(stage, &space, epoch).await >= before + 20).then_some(())).await;
+    until("the new leader has ended runs", LIMIT, async || {
+        (ended(stage, &space, epoch).await >= before + 20).then_some(())
+    })
+    .await;
     let awake = Timestamp::now();
     leader.signal("CONT");
-    until("the old leader knows that it does not lead", LIMIT, async || (leader.metric("medley_leader").await == 0.0).then_some(())).await;
+    until("the old leader knows that it does not lead", LIMIT, async || {
+        (leader.metric("medley_leader").await == 0.0).then_some(())
+    })
+    .await;
     // it has seen the lease several times since, with runs going on all the while
     until("the old leader looks at the lease", LIMIT, async || {
         // reading the log costs more than what it tells
         tokio::time::sleep(LEASE / 6).await;
         let looks = asked(stage).await;
-        let looks = looks.iter().filter(|a| a.user == leader.user && a.resource == "leases" && a.verb == "get" && a.at > awake);
+        let looks =
+            looks.iter().filter(|a| a.user == leader.user && a.resource == "leases" && a.verb == "get" && a.at > awake);
         (looks.count() >= 4).then_some(())
     })
     .await;
@@ -103,7 +115,7 @@ pub(crate) async fn from_a_stopped_leader(stage: &Stage) {
 }
 
 impl Stage {
-    async fn one_pod_workflow_with(&self, space: &str) {
+    async fn one_pod_workflow_before_an_operator(&self, space: &str) {
         // a workflow is Ready only with an operator, and there is none yet
         self.apply(
             space,
@@ -113,14 +125,14 @@ impl Stage {
 }
 
 /// Makes runs, one after another, until it is stopped.
-pub(crate) struct Feed {
+struct Feed {
     stop: Arc<AtomicBool>,
     made: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
 impl Feed {
-    pub(crate) fn start(stage: &Stage, space: &str) -> Self {
+    fn start(stage: &Stage, space: &str) -> Self {
         let (stop, made) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let api = stage.runs(space);
         let task = tokio::spawn({
@@ -140,7 +152,7 @@ impl Feed {
     }
 
     /// Stops; how many runs were made.
-    pub(crate) async fn stop(self) -> usize {
+    async fn stop(self) -> usize {
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.unwrap();
         self.made.load(Ordering::Relaxed)
@@ -148,7 +160,7 @@ impl Feed {
 }
 
 /// Waits until this replica holds the lease; the epoch.
-pub(crate) async fn taken_over(stage: &Stage, replica: &Operator) -> i64 {
+async fn taken_over(stage: &Stage, replica: &Operator) -> i64 {
     let leases: Api<Lease> = Api::namespaced(stage.client.clone(), stage.home());
     until("the other replica holds the lease", TAKEOVER * 3, async || {
         let spec = leases.get(stage.lease()).await.unwrap().spec.unwrap();
@@ -158,15 +170,18 @@ pub(crate) async fn taken_over(stage: &Stage, replica: &Operator) -> i64 {
     .await
 }
 
-pub(crate) async fn finished(stage: &Stage, space: &str, count: usize) {
-    until(&format!("{count} runs have ended"), LIMIT, async || (ended(stage, space, 0).await >= count).then_some(())).await;
+async fn finished(stage: &Stage, space: &str, count: usize) {
+    until(&format!("{count} runs have ended"), LIMIT, async || (ended(stage, space, 0).await >= count).then_some(()))
+        .await;
 }
 
 /// How many runs have succeeded with a last write of this epoch or a later one.
 async fn ended(stage: &Stage, space: &str, epoch: i64) -> usize {
     let runs = stage.runs(space).list(&Default::default()).await.unwrap().items;
     let counts = |r: &&WorkflowRun| {
-        r.status.as_ref().is_some_and(|s| s.phase == Some(RunPhase::Succeeded) && s.leader_epoch.is_some_and(|e| e >= epoch))
+        r.status
+            .as_ref()
+            .is_some_and(|s| s.phase == Some(RunPhase::Succeeded) && s.leader_epoch.is_some_and(|e| e >= epoch))
     };
     runs.iter().filter(counts).count()
 }

@@ -35,8 +35,11 @@ pub(crate) fn effects(stage: &Stage, run: &str) -> BTreeMap<String, usize> {
     })
 }
 
-/// What an undisturbed run of the story leaves: state, effects, and how many writes it takes.
-pub(crate) async fn undisturbed() -> (Value, BTreeMap<String, usize>, usize) {
+/// What a run of the story leaves: state, effects, and how many writes it took.
+pub(crate) type Outcome = (Value, BTreeMap<String, usize>, usize);
+
+/// The story's outcome when nothing goes wrong.
+pub(crate) async fn undisturbed() -> Outcome {
     let stage = prepared(story()).await;
     stage.run("r1", "ct").await;
     stage.start("op-1");
@@ -48,7 +51,7 @@ pub(crate) async fn undisturbed() -> (Value, BTreeMap<String, usize>, usize) {
 
 /// Fails unless the story ended as the undisturbed one did, with each effect once: a request may have been repeated with
 /// the same key, a pod may not.
-pub(crate) fn assert_same(stage: &Stage, expected: &(Value, BTreeMap<String, usize>, usize), repeats: usize, what: &str) {
+pub(crate) fn assert_same(stage: &Stage, expected: &Outcome, repeats: usize, what: &str) {
     let state = stage.end_state();
     for kind in state.as_object().unwrap().keys() {
         assert_eq!(state[kind], expected.0[kind], "{what}: {kind}");

