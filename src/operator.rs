@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -138,7 +138,8 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         let background = CancellationToken::new();
         let mut tasks = JoinSet::new();
         self.watch_all(&background, &mut tasks);
-        let (notes, teller) = Notes::new(self.client.clone(), self.settings.lease.identity.clone(), self.metrics.clone());
+        let (notes, teller) =
+            Notes::new(self.client.clone(), self.settings.lease.identity.clone(), self.metrics.clone());
         tasks.spawn(teller.run(background.clone()));
         let election = Arc::clone(&self.election);
         let campaign = CancellationToken::new();
@@ -268,23 +269,18 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
             });
             self.watch(scope, &self.caches.runs, None, prune_run, stop, tasks, {
                 let (workflows, runs, dispatcher) = (workflows.clone(), runs.clone(), Arc::clone(&self.dispatcher));
-                // what the cache held before an event may be this process's own write of the same phase
-                let told = Mutex::new(HashMap::new());
                 move |change: &Change<WorkflowRun>| {
                     touched(change, &runs);
                     let Some(run) = change.after.as_ref().or(change.before.as_ref()) else { return };
                     if change.after.is_none() {
                         dispatcher.forget(&run.uid().unwrap_or_default());
                     }
-                    let phase = change.after.as_ref().map(|r| r.status.as_ref().and_then(|s| s.phase));
-                    let known = {
-                        let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-                        match phase {
-                            Some(phase) => told.insert(key(run.as_ref()), phase),
-                            None => told.remove(&key(run.as_ref())),
-                        }
-                    };
-                    if known != phase || change.after.is_none() {
+                    // own writes are in the cache already and tell of no change: whoever writes them adds the workflow
+                    let phase = |run: Option<&Arc<WorkflowRun>>| run.and_then(|r| r.status.as_ref()?.phase);
+                    if change.before.is_none()
+                        || change.after.is_none()
+                        || phase(change.before.as_ref()) != phase(change.after.as_ref())
+                    {
                         workflows.add(Key::new(run.namespace().unwrap_or_default(), &run.spec.workflow), false);
                     }
                 }
@@ -299,9 +295,33 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
                 }
             });
             let label = Some(SERVICE_LABEL);
-            self.watch(scope, &self.caches.deployments, label, prune_nothing, stop, tasks, by_label(SERVICE_LABEL, &services));
-            self.watch(scope, &self.caches.core_services, label, prune_nothing, stop, tasks, by_label(SERVICE_LABEL, &services));
-            self.watch(scope, &self.caches.budgets, label, prune_nothing, stop, tasks, by_label(SERVICE_LABEL, &services));
+            self.watch(
+                scope,
+                &self.caches.deployments,
+                label,
+                prune_nothing,
+                stop,
+                tasks,
+                by_label(SERVICE_LABEL, &services),
+            );
+            self.watch(
+                scope,
+                &self.caches.core_services,
+                label,
+                prune_nothing,
+                stop,
+                tasks,
+                by_label(SERVICE_LABEL, &services),
+            );
+            self.watch(
+                scope,
+                &self.caches.budgets,
+                label,
+                prune_nothing,
+                stop,
+                tasks,
+                by_label(SERVICE_LABEL, &services),
+            );
             self.watch(scope, &self.caches.slices, label, prune_nothing, stop, tasks, {
                 let (to_service, waiting) = (by_label(SERVICE_LABEL, &services), self.waiting_runs());
                 move |change: &Change<k8s_openapi::api::discovery::v1::EndpointSlice>| {

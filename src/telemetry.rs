@@ -142,8 +142,9 @@ pub enum LogFormat {
 /// # Errors
 /// When the filter cannot be read.
 pub fn start_logs(filter: &str, format: LogFormat) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter)
-        .map_err(|e| anyhow::anyhow!("the log filter `{filter}` cannot be read ({e}): write a level such as info, or medley=debug"))?;
+    let filter = EnvFilter::try_new(filter).map_err(|e| {
+        anyhow::anyhow!("the log filter `{filter}` cannot be read ({e}): write a level such as info, or medley=debug")
+    })?;
     let registry = tracing_subscriber::registry().with(filter);
     match format {
         LogFormat::Json => registry.with(fmt::layer().json().with_writer(std::io::stderr)).init(),

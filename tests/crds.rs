@@ -21,7 +21,10 @@ fn assert_folder(folder: &str, extension: &str, command: &str, text: impl Fn(&Cu
     let mut expected: Vec<_> = crds().iter().map(|crd| file_name(crd, extension)).collect();
     expected.sort();
     let entries = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}; run `{command}`", folder.display()));
-    let mut present: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).filter(|n| n.ends_with(&format!(".{extension}"))).collect();
+    let mut present: Vec<_> = entries
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .filter(|n| n.ends_with(&format!(".{extension}")))
+        .collect();
     present.sort();
     assert_eq!(present, expected, "files of {}; run `{command}` and remove what is too much", folder.display());
     for crd in crds() {
@@ -38,7 +41,9 @@ fn definitions_are_current() {
 
 #[test]
 fn the_charts_copies_are_current() {
-    assert_folder("charts/medley-crds/files", "yaml", "cargo run -- crds --out charts/medley-crds/files", |crd| yaml(crd).unwrap());
+    assert_folder("charts/medley-crds/files", "yaml", "cargo run -- crds --out charts/medley-crds/files", |crd| {
+        yaml(crd).unwrap()
+    });
 }
 
 #[test]
@@ -81,8 +86,13 @@ fn everything_is_bounded() {
         let free = matches!(schema.format.as_deref(), Some("date-time")) || schema.enum_.is_some();
         match schema.type_.as_deref() {
             Some("string") => assert!(free || schema.max_length.is_some(), "{path} has no maxLength"),
-            Some("array") => assert!(schema.max_items.is_some() && schema.x_kubernetes_list_type.is_some(), "{path} needs maxItems and a list type"),
-            Some("object") if schema.additional_properties.is_some() => assert!(schema.max_properties.is_some(), "{path} has no maxProperties"),
+            Some("array") => assert!(
+                schema.max_items.is_some() && schema.x_kubernetes_list_type.is_some(),
+                "{path} needs maxItems and a list type"
+            ),
+            Some("object") if schema.additional_properties.is_some() => {
+                assert!(schema.max_properties.is_some(), "{path} has no maxProperties")
+            }
             _ => {}
         }
         assert!(schema.default.is_none(), "{path} has a default: the server would write it into what GitOps applied");
@@ -103,7 +113,10 @@ fn every_rule_says_what_to_do_and_is_tried() {
         for rule in schema.x_kubernetes_validations.iter().flatten() {
             rules += 1;
             let message = rule.message.as_deref().unwrap_or_default();
-            assert!(tables.contains(message), "{path}: no case in tests/schema/ breaks the rule with the message: {message}");
+            assert!(
+                tables.contains(message),
+                "{path}: no case in tests/schema/ breaks the rule with the message: {message}"
+            );
             assert!(message.len() >= 25, "{path}: the message of `{}` says too little: {message}", rule.rule);
         }
     });

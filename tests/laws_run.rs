@@ -58,7 +58,8 @@ fn spec(shapes: &[Shape]) -> (WorkflowSpec, Vec<Vec<usize>>) {
         .iter()
         .enumerate()
         .map(|(place, (action, needs, when, retries))| {
-            let needs: BTreeSet<usize> = if place == 0 { BTreeSet::new() } else { needs.iter().map(|i| i.index(place)).collect() };
+            let needs: BTreeSet<usize> =
+                if place == 0 { BTreeSet::new() } else { needs.iter().map(|i| i.index(place)).collect() };
             let mut step = json!({"name": name(place), "after": needs.iter().map(|&n| name(n)).collect::<Vec<_>>()});
             match action {
                 0 => step["call"] = json!({"service": "archive", "http": {"path": "/"}}),
@@ -82,7 +83,8 @@ fn spec(shapes: &[Shape]) -> (WorkflowSpec, Vec<Vec<usize>>) {
 impl World {
     fn new(shapes: &[Shape]) -> Self {
         let (spec, after) = spec(shapes);
-        let mut run = WorkflowRun::new("r1", WorkflowRunSpec { workflow: "ct".to_owned(), ..WorkflowRunSpec::default() });
+        let mut run =
+            WorkflowRun::new("r1", WorkflowRunSpec { workflow: "ct".to_owned(), ..WorkflowRunSpec::default() });
         run.metadata.namespace = Some("radiology".to_owned());
         run.metadata.uid = Some("u1".to_owned());
         run.metadata.generation = Some(1);
@@ -105,7 +107,8 @@ impl World {
             base_path: String::new(),
             endpoints: vec!["10.0.0.1:80".parse().unwrap(), "10.0.0.2:80".parse().unwrap()],
         };
-        let archive = ServiceView { dns_name: "archive.radiology.svc.cluster.local".to_owned(), interfaces: vec![interface] };
+        let archive =
+            ServiceView { dns_name: "archive.radiology.svc.cluster.local".to_owned(), interfaces: vec![interface] };
         let view = View {
             run: &self.run,
             definition: DefinitionView::Found { revision: "rev".to_owned(), definition: Arc::clone(&self.definition) },
@@ -182,10 +185,18 @@ impl World {
     /// Fails when a step is under way although one that it waits for is not done.
     fn check_order(&self) -> Result<(), TestCaseError> {
         let steps = self.status().steps;
-        let done = |p: usize| steps.get(&name(p)).is_some_and(|s| matches!(s.phase, StepPhase::Succeeded | StepPhase::Skipped));
+        let done = |p: usize| {
+            steps.get(&name(p)).is_some_and(|s| matches!(s.phase, StepPhase::Succeeded | StepPhase::Skipped))
+        };
         for (place, needs) in self.after.iter().enumerate() {
             if steps.contains_key(&name(place)) {
-                prop_assert!(needs.iter().all(|&n| done(n)), "step {} began before {:?} were done: {:#?}", name(place), needs, steps);
+                prop_assert!(
+                    needs.iter().all(|&n| done(n)),
+                    "step {} began before {:?} were done: {:#?}",
+                    name(place),
+                    needs,
+                    steps
+                );
             }
         }
         Ok(())
@@ -226,9 +237,22 @@ fn play(shapes: &[Shape], events: &[Event]) -> Result<World, TestCaseError> {
         check_forward(&before, &world.status())?;
         world.check_order()?;
         let again = world.decide(epoch);
-        prop_assert!(again.status.is_none(), "asked again it writes again: {:#?} after {:#?}", again.status, world.status());
-        prop_assert!(again.start_pods.is_empty() && again.start_calls.is_empty(), "asked again it starts again: {:?}", again);
-        prop_assert!(again.stop_pods.is_empty() && again.stop_calls.is_empty(), "asked again it stops again: {:?}", again);
+        prop_assert!(
+            again.status.is_none(),
+            "asked again it writes again: {:#?} after {:#?}",
+            again.status,
+            world.status()
+        );
+        prop_assert!(
+            again.start_pods.is_empty() && again.start_calls.is_empty(),
+            "asked again it starts again: {:?}",
+            again
+        );
+        prop_assert!(
+            again.stop_pods.is_empty() && again.stop_calls.is_empty(),
+            "asked again it stops again: {:?}",
+            again
+        );
         if world.is_over() {
             return Ok(world);
         }
@@ -239,7 +263,11 @@ fn play(shapes: &[Shape], events: &[Event]) -> Result<World, TestCaseError> {
         } else {
             // after the first round all ends well, so that each run can come to its end
             let how = if turn < events.len() { how } else { 0 };
-            prop_assert!(world.happen(which, how), "nothing can happen any more, and it has not ended: {:#?}", world.status());
+            prop_assert!(
+                world.happen(which, how),
+                "nothing can happen any more, and it has not ended: {:#?}",
+                world.status()
+            );
         }
     }
     Err(TestCaseError::fail(format!("it does not end: {:#?}", world.status())))

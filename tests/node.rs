@@ -85,6 +85,9 @@ fn an_external_endpoint_follows_its_process() {
         let started = Instant::now();
         outside.resume();
         until("the endpoint comes back", Duration::from_secs(30), || listed().then_some(()));
-        println!("round {round}: left {left:?} after the stop (2 failures, 1 s apart), back {:?} after the start", started.elapsed());
+        println!(
+            "round {round}: left {left:?} after the stop (2 failures, 1 s apart), back {:?} after the start",
+            started.elapsed()
+        );
     }
 }

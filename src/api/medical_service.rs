@@ -183,7 +183,12 @@ pub struct External {
 #[schemars(extend("x-kubernetes-validations" = rules::external_endpoint()))]
 pub struct ExternalEndpoint {
     /// IP address, or a DNS name that is looked up again when its time to live has passed.
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)$"))]
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(
+            pattern = "^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*|[0-9a-fA-F:.]*:[0-9a-fA-F:.]*)$"
+        )
+    )]
     pub host: String,
     /// Topology zone of the host, as in the label `topology.kubernetes.io/zone`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -54,12 +54,20 @@ pub fn identifier() -> Value {
 
 /// A container image.
 pub fn image() -> Value {
-    extension(&[rule("", "!self.matches('[[:space:]]')", "must be the name of an image without spaces, such as registry.example/team/app:1.2")])
+    extension(&[rule(
+        "",
+        "!self.matches('[[:space:]]')",
+        "must be the name of an image without spaces, such as registry.example/team/app:1.2",
+    )])
 }
 
 /// The name of an environment variable.
 pub fn variable() -> Value {
-    extension(&[rule("", "self.matches('^[A-Za-z_]\\\\w*$')", "must be letters, digits and '_', without a digit at the start, such as LOG_LEVEL")])
+    extension(&[rule(
+        "",
+        "self.matches('^[A-Za-z_]\\\\w*$')",
+        "must be letters, digits and '_', without a digit at the start, such as LOG_LEVEL",
+    )])
 }
 
 /// A quantity of a resource.
@@ -73,7 +81,11 @@ pub fn quantity() -> Value {
 
 /// A path that is put before others.
 pub fn url_path() -> Value {
-    extension(&[rule("", "self.matches('^/')", "must be a path that begins with /, such as /api: host and port are the service's")])
+    extension(&[rule(
+        "",
+        "self.matches('^/')",
+        "must be a path that begins with /, such as /api: host and port are the service's",
+    )])
 }
 
 /// A length of time.
@@ -204,8 +216,16 @@ pub fn interface() -> Value {
             "!has(self.http) || self.protocol in ['HTTP', 'DICOMweb']",
             "http is for the protocols HTTP and DICOMweb: remove it or change protocol",
         ),
-        rule(".fhir", "!has(self.fhir) || self.protocol == 'FHIR'", "fhir is for the protocol FHIR: remove it or change protocol"),
-        rule(".grpc", "!has(self.grpc) || self.protocol == 'GRPC'", "grpc is for the protocol GRPC: remove it or change protocol"),
+        rule(
+            ".fhir",
+            "!has(self.fhir) || self.protocol == 'FHIR'",
+            "fhir is for the protocol FHIR: remove it or change protocol",
+        ),
+        rule(
+            ".grpc",
+            "!has(self.grpc) || self.protocol == 'GRPC'",
+            "grpc is for the protocol GRPC: remove it or change protocol",
+        ),
         rule(
             ".http",
             "!has(self.http) || !has(self.http.healthPath) || self.protocol != 'DICOMweb'",
@@ -279,8 +299,16 @@ pub fn step() -> Value {
             "!has(self.timeout) || has(self.call) || has(self.container)",
             "timeout is for call and container: remove it",
         ),
-        rule(".safety", "!has(self.safety) || has(self.call) || has(self.container)", "safety is for call and container: remove it"),
-        rule(".outputs", "!has(self.outputs) || !has(self.wait)", "wait has no result to take outputs from: remove outputs"),
+        rule(
+            ".safety",
+            "!has(self.safety) || has(self.call) || has(self.container)",
+            "safety is for call and container: remove it",
+        ),
+        rule(
+            ".outputs",
+            "!has(self.outputs) || !has(self.wait)",
+            "wait has no result to take outputs from: remove outputs",
+        ),
     ])
 }
 
@@ -316,11 +344,7 @@ pub(super) fn workflow_run() -> Vec<Rule> {
             "!has(oldSelf.status) || !has(oldSelf.status.phase) || !(oldSelf.status.phase in ['Succeeded', 'Failed', 'Canceled']) || self.spec == oldSelf.spec",
             "a finished run cannot be changed: create a new WorkflowRun",
         ),
-        rule(
-            ".spec.workflow",
-            "self.spec.workflow == oldSelf.spec.workflow",
-            "is immutable: create a new WorkflowRun",
-        ),
+        rule(".spec.workflow", "self.spec.workflow == oldSelf.spec.workflow", "is immutable: create a new WorkflowRun"),
         rule(
             // Values of parameters are any JSON, so only `dyn` can name the field.
             ".spec.parameters",
@@ -358,7 +382,11 @@ pub fn workflow_run_spec() -> Value {
 /// Rules of a run's status: what has happened stays.
 pub fn workflow_run_status() -> Value {
     extension(&[
-        rule(".leaderEpoch", "has(self.leaderEpoch) || !has(oldSelf.leaderEpoch)", "cannot be removed: it keeps a former leader from writing"),
+        rule(
+            ".leaderEpoch",
+            "has(self.leaderEpoch) || !has(oldSelf.leaderEpoch)",
+            "cannot be removed: it keeps a former leader from writing",
+        ),
         rule(".phase", "has(self.phase) || !has(oldSelf.phase)", "cannot be removed: it records where the run is"),
         rule(
             ".steps",

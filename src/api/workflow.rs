@@ -16,8 +16,7 @@ use super::{
 };
 
 /// Shown by `kubectl explain mwf`.
-pub const DESCRIPTION: &str =
-    "Defines a workflow over services and pods. It runs when a WorkflowRun names it, or once for each new generation with start: OnApply.";
+pub const DESCRIPTION: &str = "Defines a workflow over services and pods. It runs when a WorkflowRun names it, or once for each new generation with start: OnApply.";
 
 /// The definition.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -35,7 +34,12 @@ pub const DESCRIPTION: &str =
     printcolumn(name = "Last run", type_ = "string", json_path = ".status.lastRun.name"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.lastRun.phase"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].reason", priority = "1")
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Ready')].reason",
+        priority = "1"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules::workflow_spec()))]

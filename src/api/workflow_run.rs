@@ -15,7 +15,8 @@ use super::{
 };
 
 /// Shown by `kubectl explain mrun`.
-pub const DESCRIPTION: &str = "One execution of a Workflow. It pins the Workflow's revision, so that a later change does not touch it.";
+pub const DESCRIPTION: &str =
+    "One execution of a Workflow. It pins the Workflow's revision, so that a later change does not touch it.";
 
 /// What to run.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -49,7 +49,8 @@ pub fn file_name(crd: &CustomResourceDefinition, extension: &str) -> String {
 /// # Errors
 /// When a value has no YAML form.
 pub fn yaml(crd: &CustomResourceDefinition) -> anyhow::Result<String> {
-    let text = serde_saphyr::to_string(crd).with_context(|| format!("the CRD of {} has no YAML form", crd.spec.names.kind))?;
+    let text =
+        serde_saphyr::to_string(crd).with_context(|| format!("the CRD of {} has no YAML form", crd.spec.names.kind))?;
     Ok(format!("# Made by `medley crds`; change src/api/ instead.\n{}\n", text.trim_end()))
 }
 

@@ -70,7 +70,9 @@ impl Args {
             bail!("--lease-duration: a Lease holds whole seconds; write {}s", duration.as_secs() + 1);
         }
         if retry.is_zero() || retry * 2 > deadline {
-            bail!("--retry-period: must be more than 0 and at most half of --renew-deadline, so that a lost call is made up for");
+            bail!(
+                "--retry-period: must be more than 0 and at most half of --renew-deadline, so that a lost call is made up for"
+            );
         }
         if deadline + CALL_TIMEOUT > duration {
             bail!(
@@ -107,7 +109,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 async fn start(listen: SocketAddr, settings: Settings) -> anyhow::Result<()> {
-    let mut config = kube::Config::infer().await.context("there is no cluster to talk to: run in a pod, or set KUBECONFIG")?;
+    let mut config =
+        kube::Config::infer().await.context("there is no cluster to talk to: run in a pod, or set KUBECONFIG")?;
     // retries are medley's own: each attempt has to see whether this process still leads
     config.default_retry = false;
     let client = kube::Client::try_from(config).context("cannot make a client for the API server")?;

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, CustomResourceDefinitionVersion, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
-    ValidationRule,
+    CustomResourceDefinition, CustomResourceDefinitionVersion, JSONSchemaProps, JSONSchemaPropsOrArray,
+    JSONSchemaPropsOrBool, ValidationRule,
 };
 
 /// The page of one kind, in Markdown.
@@ -27,7 +27,10 @@ pub fn markdown(crd: &CustomResourceDefinition) -> String {
             fields(&mut page, part, top);
         }
         paragraph(&mut page, "## Rules");
-        paragraph(&mut page, "The API server refuses an object or a change that breaks one of these. A rule with `oldSelf` is about changes.");
+        paragraph(
+            &mut page,
+            "The API server refuses an object or a change that breaks one of these. A rule with `oldSelf` is about changes.",
+        );
         for (path, rule) in &rules {
             let place = format!("{path}{}", rule.field_path.as_deref().unwrap_or_default());
             let place = place.trim_start_matches('.');
@@ -47,7 +50,8 @@ fn paragraph(page: &mut String, text: &str) {
 
 fn identity(crd: &CustomResourceDefinition, version: &CustomResourceDefinitionVersion) -> String {
     let names = &crd.spec.names;
-    let quoted = |list: &Option<Vec<String>>| list.iter().flatten().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
+    let quoted =
+        |list: &Option<Vec<String>>| list.iter().flatten().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
     format!(
         "`apiVersion: {}/{}`, `kind: {}`. For kubectl: `{}`, short {}, in the category {}. Scope: {}.",
         crd.spec.group,
@@ -122,7 +126,10 @@ fn limits(schema: &JSONSchemaProps) -> Vec<String> {
         all.push(format!("`{pattern}`"));
     }
     match schema.x_kubernetes_list_type.as_deref() {
-        Some("map") => all.push(format!("unique by {}", schema.x_kubernetes_list_map_keys.iter().flatten().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", "))),
+        Some("map") => all.push(format!(
+            "unique by {}",
+            schema.x_kubernetes_list_map_keys.iter().flatten().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ")
+        )),
         Some("set") => all.push("no entry twice".to_owned()),
         _ => {}
     }

@@ -257,7 +257,10 @@ mod tests {
     use super::*;
 
     fn object(name: &str, uid: &str, version: u64) -> ConfigMap {
-        serde_json::from_value(json!({"metadata": {"namespace": "n", "name": name, "uid": uid, "resourceVersion": version.to_string()}})).unwrap()
+        serde_json::from_value(
+            json!({"metadata": {"namespace": "n", "name": name, "uid": uid, "resourceVersion": version.to_string()}}),
+        )
+        .unwrap()
     }
 
     fn held(cache: &Cache<ConfigMap>, name: &str) -> Option<u64> {

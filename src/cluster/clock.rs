@@ -42,7 +42,8 @@ impl Clock {
     pub fn instant(&self, at: Timestamp) -> Instant {
         let ahead = at.duration_since(self.now());
         // a millisecond more than needed: waking just before the moment would only mean waking twice
-        let ahead = std::time::Duration::try_from(ahead).map_or(std::time::Duration::ZERO, |d| d + std::time::Duration::from_millis(1));
+        let ahead = std::time::Duration::try_from(ahead)
+            .map_or(std::time::Duration::ZERO, |d| d + std::time::Duration::from_millis(1));
         Instant::now() + ahead.min(std::time::Duration::from_secs(30 * 24 * 3600))
     }
 }

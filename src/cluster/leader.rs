@@ -212,7 +212,9 @@ impl Election {
         }
         let give_back = async {
             let Some(mut lease) = self.api.get_opt(&self.settings.name).await? else { return Ok(()) };
-            let Some(spec) = lease.spec.as_mut().filter(|s| s.holder_identity.as_ref() == Some(&self.settings.identity)) else {
+            let Some(spec) =
+                lease.spec.as_mut().filter(|s| s.holder_identity.as_ref() == Some(&self.settings.identity))
+            else {
                 return Ok(());
             };
             spec.holder_identity = None;

@@ -63,7 +63,8 @@ impl Teller {
                 action: note.reason.to_owned(),
                 secondary: None,
             };
-            let told = tokio::time::timeout(std::time::Duration::from_secs(5), self.recorder.publish(&event, &about)).await;
+            let told =
+                tokio::time::timeout(std::time::Duration::from_secs(5), self.recorder.publish(&event, &about)).await;
             if let Ok(Err(error)) = told {
                 tracing::debug!(error = %error, "an event could not be told");
             }

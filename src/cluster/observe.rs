@@ -16,11 +16,7 @@ use k8s_openapi::api::{
 use kube::ResourceExt;
 
 use crate::{
-    api::{
-        MedicalService, Workflow, WorkflowRun, WorkflowSpec,
-        status::STALLED,
-        workflow_run::RunPhase,
-    },
+    api::{MedicalService, Workflow, WorkflowRun, WorkflowSpec, status::STALLED, workflow_run::RunPhase},
     cluster::cache::Cache,
     core::{
         condition,
@@ -322,9 +318,9 @@ pub fn pod_view(pod: &Pod) -> PodView {
             reason: status.reason.or_else(|| ended.and_then(|t| t.reason)),
             at,
         },
-        Some("Running") => PodView::Running {
-            since: state.running.and_then(|r| r.started_at).map_or_else(|| started(pod), |t| t.0),
-        },
+        Some("Running") => {
+            PodView::Running { since: state.running.and_then(|r| r.started_at).map_or_else(|| started(pod), |t| t.0) }
+        }
         _ => PodView::Pending { problem: state.waiting.and_then(|w| w.reason) },
     }
 }

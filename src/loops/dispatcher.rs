@@ -45,7 +45,15 @@ impl<I: CallIo> Dispatcher<I> {
     /// A dispatcher without calls. `report` must not block.
     #[must_use]
     pub fn new(io: I, clock: Clock, metrics: Metrics, report: Report) -> Arc<Self> {
-        Arc::new(Self { io, clock, report, metrics, tasks: TaskTracker::new(), quiet: Notify::new(), state: Mutex::default() })
+        Arc::new(Self {
+            io,
+            clock,
+            report,
+            metrics,
+            tasks: TaskTracker::new(),
+            quiet: Notify::new(),
+            state: Mutex::default(),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Calls>> {

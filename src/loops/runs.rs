@@ -54,7 +54,17 @@ impl<I: CallIo> Reconcile for Runs<I> {
         let definition = self.caches.definition(&run);
         let (pods, stopping) = self.caches.pods_of(&run);
         let services = self.caches.services_of(&key.namespace, &definition);
-        let view = View { run: &run, definition, pods, stopping, services, outcomes, in_flight, epoch: term.epoch, draining: self.draining.is_cancelled() };
+        let view = View {
+            run: &run,
+            definition,
+            pods,
+            stopping,
+            services,
+            outcomes,
+            in_flight,
+            epoch: term.epoch,
+            draining: self.draining.is_cancelled(),
+        };
         let decision = coordination::decide(&view, self.clock.now());
         let about = run.object_ref(&());
         if let Some(status) = decision.status {

@@ -64,11 +64,8 @@ impl Reconcile for Workflows {
         }
         if let Some(name) = &decision.start_run {
             let spec = WorkflowRunSpec { workflow: key.name.clone(), ..WorkflowRunSpec::default() };
-            let run = WorkflowRun {
-                metadata: owner.metadata(name, &[(WORKFLOW_LABEL, &key.name)]),
-                spec,
-                status: None,
-            };
+            let run =
+                WorkflowRun { metadata: owner.metadata(name, &[(WORKFLOW_LABEL, &key.name)]), spec, status: None };
             let made = self.writer.create(&run, &owner).await?;
             self.caches.runs.wrote(made);
         }

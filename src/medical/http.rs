@@ -67,10 +67,8 @@ async fn send(client: &Client, call: &StartCall) -> CallResult {
     };
     // methods come from a closed set
     let method = Method::from_bytes(call.method.as_bytes()).unwrap_or(Method::GET);
-    let mut request = client
-        .request(method, url)
-        .header(header::HOST, &call.host)
-        .header("idempotency-key", &call.idempotency_key);
+    let mut request =
+        client.request(method, url).header(header::HOST, &call.host).header("idempotency-key", &call.idempotency_key);
     for (name, value) in &call.headers {
         request = request.header(name, value);
     }

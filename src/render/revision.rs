@@ -1,9 +1,6 @@
 //! The stored form of a workflow's definition.
 
-use k8s_openapi::{
-    api::apps::v1::ControllerRevision,
-    apimachinery::pkg::runtime::RawExtension,
-};
+use k8s_openapi::{api::apps::v1::ControllerRevision, apimachinery::pkg::runtime::RawExtension};
 use serde_json::{Value, json};
 
 use super::{Owner, WORKFLOW_LABEL};

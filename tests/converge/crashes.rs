@@ -192,11 +192,14 @@ async fn a_leader_that_cannot_renew_stops_before_another_leads_and_is_refused_af
     stage.start("op-2");
     sleep(Duration::from_secs(5)).await;
     assert!(stage.calls_of("op-2").iter().all(|r| !r.call.is_write()), "one leads at a time");
-    stage.world.faults(|call| if call.user == "op-1" && call.resource == "leases" { Fault::DropBefore } else { Fault::None });
+    stage
+        .world
+        .faults(|call| if call.user == "op-1" && call.resource == "leases" { Fault::DropBefore } else { Fault::None });
     assert_eq!(stage.ended("r1").await, RunPhase::Succeeded);
     stage.world.no_faults();
     stage.rest().await;
-    let writes = |user: &str| stage.calls_of(user).into_iter().filter(|r| counts(&r.call)).map(|r| r.at).collect::<Vec<_>>();
+    let writes =
+        |user: &str| stage.calls_of(user).into_iter().filter(|r| counts(&r.call)).map(|r| r.at).collect::<Vec<_>>();
     let (last, first) = (writes("op-1").into_iter().max().unwrap(), writes("op-2").into_iter().min().unwrap());
     assert!(last < first, "the former leader wrote at {last:?}, the next from {first:?}");
     // what the former leader would have written, had it not stopped

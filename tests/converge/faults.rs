@@ -128,7 +128,9 @@ async fn watches_that_end_or_break_change_nothing() {
             async move {
                 loop {
                     sleep(Duration::from_millis(every)).await;
-                    for kind in ["WorkflowRun", "Pod", "Workflow", "MedicalService", "EndpointSlice", "ControllerRevision"] {
+                    for kind in
+                        ["WorkflowRun", "Pod", "Workflow", "MedicalService", "EndpointSlice", "ControllerRevision"]
+                    {
                         if reset { server.reset_watches(kind) } else { server.cut_watches(kind) }
                     }
                     server.compact();

@@ -131,7 +131,11 @@ impl Stage {
 
     async fn create<K>(&self, name: &str, spec: Value)
     where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Serialize + DeserializeOwned + Clone + std::fmt::Debug,
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Serialize
+            + DeserializeOwned
+            + Clone
+            + std::fmt::Debug,
     {
         let object: K = serde_json::from_value(json!({
             "apiVersion": K::api_version(&()), "kind": K::kind(&()),
@@ -146,7 +150,8 @@ impl Stage {
         let endpoints: Vec<Value> = hosts.iter().map(|h| json!({"host": h})).collect();
         let probe = json!({"level": "Transport", "interval": "5s", "timeout": "2s", "failureThreshold": 3, "successThreshold": 1});
         let interface = json!({"name": "http", "port": 8080, "protocol": "HTTP", "probe": probe});
-        self.create::<MedicalService>(name, json!({"external": {"endpoints": endpoints}, "interfaces": [interface]})).await;
+        self.create::<MedicalService>(name, json!({"external": {"endpoints": endpoints}, "interfaces": [interface]}))
+            .await;
     }
 
     /// A workflow of these steps.
@@ -174,7 +179,8 @@ impl Stage {
 
     /// A run as stored.
     pub(crate) fn stored(&self, run: &str) -> WorkflowRun {
-        let value = self.server.object("WorkflowRun", NAMESPACE, run).unwrap_or_else(|| panic!("there is no run {run}"));
+        let value =
+            self.server.object("WorkflowRun", NAMESPACE, run).unwrap_or_else(|| panic!("there is no run {run}"));
         serde_json::from_value(value).unwrap()
     }
 
@@ -239,8 +245,11 @@ impl Stage {
     /// What is left in the cluster, without what depends on the way there: moments, versions,
     /// generations, UIDs and epochs.
     pub(crate) fn end_state(&self) -> Value {
-        let kinds = ["WorkflowRun", "Workflow", "MedicalService", "Pod", "Service", "EndpointSlice", "ControllerRevision"];
-        let mut state = json!(kinds.iter().map(|k| ((*k).to_owned(), json!(self.server.objects(k)))).collect::<serde_json::Map<_, _>>());
+        let kinds =
+            ["WorkflowRun", "Workflow", "MedicalService", "Pod", "Service", "EndpointSlice", "ControllerRevision"];
+        let mut state = json!(
+            kinds.iter().map(|k| ((*k).to_owned(), json!(self.server.objects(k)))).collect::<serde_json::Map<_, _>>()
+        );
         mask(&mut state);
         state
     }
@@ -255,11 +264,17 @@ impl Stage {
             let after = after.status.clone().unwrap_or_default();
             assert!(before.leader_epoch <= after.leader_epoch, "an epoch decreased: {before:#?} then {after:#?}");
             let (Some(was), Some(is)) = (before.phase, after.phase) else { continue };
-            assert!(was == is || (!was.is_final() && is != RunPhase::Pending), "a run went back from {was:?} to {is:?}");
+            assert!(
+                was == is || (!was.is_final() && is != RunPhase::Pending),
+                "a run went back from {was:?} to {is:?}"
+            );
             for (name, was) in &before.steps {
                 let is = &after.steps[name];
                 assert!(was.attempt <= is.attempt, "step {name}: an attempt came back");
-                assert!(!was.phase.is_final() || was == is, "step {name}: changed after its end: {was:#?} then {is:#?}");
+                assert!(
+                    !was.phase.is_final() || was == is,
+                    "step {name}: changed after its end: {was:#?} then {is:#?}"
+                );
             }
         }
         assert!(!history.is_empty(), "no run was seen");
@@ -281,8 +296,15 @@ fn mask(value: &mut Value) {
     match value {
         Value::Object(map) => {
             map.retain(|name, _| {
-                let moment = name.ends_with("At") || name.ends_with("Time") || name.ends_with("Timestamp") || matches!(name.as_str(), "since" | "at");
-                !moment && !matches!(name.as_str(), "uid" | "resourceVersion" | "managedFields" | "leaderEpoch" | "generation")
+                let moment = name.ends_with("At")
+                    || name.ends_with("Time")
+                    || name.ends_with("Timestamp")
+                    || matches!(name.as_str(), "since" | "at");
+                !moment
+                    && !matches!(
+                        name.as_str(),
+                        "uid" | "resourceVersion" | "managedFields" | "leaderEpoch" | "generation"
+                    )
             });
             map.values_mut().for_each(mask);
         }

@@ -21,7 +21,12 @@ use super::{
 
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_run_stops_its_pods_and_calls() {
-    let stage = prepared(vec![container("long").step(), call("slow").timeout("10m").step(), call("next").after(&["slow"]).step()]).await;
+    let stage = prepared(vec![
+        container("long").step(),
+        call("slow").timeout("10m").step(),
+        call("next").after(&["slow"]).step(),
+    ])
+    .await;
     stage.world.fates("long", [hangs()]);
     stage.world.replies("/slow", [answer(200, json!({})).after(Duration::from_secs(300))]);
     stage.run("r1", "ct").await;

@@ -64,7 +64,10 @@ impl Step {
 pub(crate) fn story() -> Vec<Value> {
     vec![
         call("count").timeout("1h").output("images", "Integer", "result.body.images").step(),
-        transform("double", "{\"all\": steps.count.outputs.images * 2}").after(&["count"]).output("all", "Integer", "result.all").step(),
+        transform("double", "{\"all\": steps.count.outputs.images * 2}")
+            .after(&["count"])
+            .output("all", "Integer", "result.all")
+            .step(),
         container("measure").after(&["double"]).output("noise", "Integer", "result.noise").step(),
         call("record").timeout("1h").after(&["measure"]).step(),
     ]

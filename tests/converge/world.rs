@@ -152,7 +152,11 @@ impl World {
     pub(crate) fn set_well(&self, address: &str, well: bool) {
         let address = address.parse().unwrap();
         let mut state = self.lock();
-        if well { state.sick.remove(&address) } else { state.sick.insert(address) };
+        if well {
+            state.sick.remove(&address)
+        } else {
+            state.sick.insert(address)
+        };
     }
 
     /// Probes of this operator never end.
@@ -287,7 +291,9 @@ impl CallIo for Network {
         }
         match ended {
             Ok(()) => reply.what,
-            Err(_) => CallResult::Failed { class: ErrorClass::Timeout, sent: true, message: "no whole answer".to_owned() },
+            Err(_) => {
+                CallResult::Failed { class: ErrorClass::Timeout, sent: true, message: "no whole answer".to_owned() }
+            }
         }
     }
 }

@@ -62,14 +62,16 @@ impl Server {
     /// Replaces a stored object or its status.
     pub(crate) async fn replace(&self, object: &Value, write: Write) -> Answer {
         let part = if write == Write::Status { "/status" } else { "" };
-        let path = format!("{}/{}{part}?fieldValidation=Strict", self.path(), object["metadata"]["name"].as_str().unwrap());
+        let path =
+            format!("{}/{}{part}?fieldValidation=Strict", self.path(), object["metadata"]["name"].as_str().unwrap());
         send(&self.client, Method::PUT, &path, Some(object), "application/json").await
     }
 
     /// Removes the objects and the namespace.
     pub(crate) async fn leave(self) {
         send(&self.client, Method::DELETE, &self.path(), None, "application/json").await;
-        send(&self.client, Method::DELETE, &format!("/api/v1/namespaces/{}", self.namespace), None, "application/json").await;
+        send(&self.client, Method::DELETE, &format!("/api/v1/namespaces/{}", self.namespace), None, "application/json")
+            .await;
     }
 
     fn path(&self) -> String {
@@ -83,7 +85,9 @@ async fn install(client: &Client, crd: &CustomResourceDefinition) {
     let mut body = serde_json::to_value(crd).unwrap();
     body["apiVersion"] = json!("apiextensions.k8s.io/v1");
     body["kind"] = json!("CustomResourceDefinition");
-    let path = format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}?fieldManager=schema-test&force=true&fieldValidation=Strict");
+    let path = format!(
+        "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{name}?fieldManager=schema-test&force=true&fieldValidation=Strict"
+    );
     let answer = send(client, Method::PATCH, &path, Some(&body), "application/apply-patch+yaml").await;
     assert!(answer.causes.is_empty() && answer.warnings.is_empty(), "{name}: {answer:?}");
     let served = async {
@@ -106,7 +110,8 @@ async fn send(client: &Client, method: Method, path: &str, body: Option<&Value>,
     let warnings = response.headers().get_all("warning").iter().map(|w| w.to_str().unwrap().to_owned()).collect();
     let accepted = response.status().is_success();
     let bytes = response.into_body().collect_bytes().await.unwrap();
-    let object: Value = serde_json::from_slice(&bytes).unwrap_or_else(|_| json!({ "message": String::from_utf8_lossy(&bytes) }));
+    let object: Value =
+        serde_json::from_slice(&bytes).unwrap_or_else(|_| json!({ "message": String::from_utf8_lossy(&bytes) }));
     let causes = if accepted { Vec::new() } else { causes(&object) };
     Answer { object, causes, warnings }
 }

@@ -51,13 +51,21 @@ impl Site {
         cluster.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", root]).unwrap();
         cluster.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "-f", root]).unwrap();
         let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/medley");
-        let classes = cluster.helm(&["template", "medley", chart, "--show-only", "templates/priorityclasses.yaml"]).unwrap();
+        let classes =
+            cluster.helm(&["template", "medley", chart, "--show-only", "templates/priorityclasses.yaml"]).unwrap();
         cluster.kubectl_with_input(&["apply", "-f", "-"], &classes).unwrap();
         let site = Self { cluster, namespace };
         site.import_image();
         site.kubectl(&[
-            "run", "client", &format!("--image={IMAGE}"), "--image-pull-policy=Never", "--restart=Never", "--command", "--",
-            "/bin/sleep", "3600",
+            "run",
+            "client",
+            &format!("--image={IMAGE}"),
+            "--image-pull-policy=Never",
+            "--restart=Never",
+            "--command",
+            "--",
+            "/bin/sleep",
+            "3600",
         ]);
         site.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "pod/client"]);
         site
@@ -204,7 +212,8 @@ impl Outside {
 
     /// Starts it again.
     pub(crate) fn resume(&self) {
-        let listener = until("the port is free again", Duration::from_secs(10), || TcpListener::bind(self.address).ok());
+        let listener =
+            until("the port is free again", Duration::from_secs(10), || TcpListener::bind(self.address).ok());
         self.run(listener);
     }
 }

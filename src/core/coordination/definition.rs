@@ -156,12 +156,16 @@ impl Definition {
                         ancestors.extend(reader.ancestors[place].iter().cloned());
                         ancestors.insert(name.clone());
                     }
-                    None => reader.fault(format!("spec.steps[{i}].after"), format!("`{name}` is not a step above `{}`", step.name)),
+                    None => reader.fault(
+                        format!("spec.steps[{i}].after"),
+                        format!("`{name}` is not a step above `{}`", step.name),
+                    ),
                 }
             }
             reader.ancestors.push(ancestors);
             if places.insert(&step.name, i).is_some() {
-                reader.fault(format!("spec.steps[{i}].name"), format!("`{}` is the name of an earlier step", step.name));
+                reader
+                    .fault(format!("spec.steps[{i}].name"), format!("`{}` is the name of an earlier step", step.name));
             }
             if let Some(step) = reader.step(i, step, after) {
                 steps.push(step);
@@ -274,7 +278,13 @@ impl Reader<'_> {
                 list.iter()
                     .enumerate()
                     .map(|(w, text)| {
-                        reader.template(&at(&format!("container.{field}[{w}]")), text, TemplateKind::Container, &declared, known)
+                        reader.template(
+                            &at(&format!("container.{field}[{w}]")),
+                            text,
+                            TemplateKind::Container,
+                            &declared,
+                            known,
+                        )
                     })
                     .collect()
             };
@@ -327,14 +337,22 @@ impl Reader<'_> {
         let before = self.faults.len();
         let fault = |reader: &mut Self, message: String| reader.fault(field.to_owned(), message);
         for name in &references.variables {
-            let allowed = matches!(name.as_str(), "params" | "steps" | "run") || (scope == Scope::Result && name == "result");
+            let allowed =
+                matches!(name.as_str(), "params" | "steps" | "run") || (scope == Scope::Result && name == "result");
             if !allowed {
                 let result = if scope == Scope::Result { ", result" } else { "" };
-                fault(self, format!("there is no variable `{name}`; an expression here may use params, steps, run{result}"));
+                fault(
+                    self,
+                    format!("there is no variable `{name}`; an expression here may use params, steps, run{result}"),
+                );
             }
         }
         if references.computed {
-            fault(self, "use params.<name> and steps.<name> with the name written out, so that what a step needs can be told".to_owned());
+            fault(
+                self,
+                "use params.<name> and steps.<name> with the name written out, so that what a step needs can be told"
+                    .to_owned(),
+            );
         }
         for name in &references.parameters {
             if !self.spec.parameters.iter().any(|p| p.name == *name) {

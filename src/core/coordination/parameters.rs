@@ -92,8 +92,10 @@ mod tests {
 
     #[test]
     fn defaults_fill_what_is_not_given() {
-        let declared =
-            [parameter(json!({"name": "study", "type": "String", "required": true})), parameter(json!({"name": "limit", "type": "Integer", "default": 5}))];
+        let declared = [
+            parameter(json!({"name": "study", "type": "String", "required": true})),
+            parameter(json!({"name": "limit", "type": "Integer", "default": 5})),
+        ];
         let given = BTreeMap::from([("study".to_owned(), json!("abc"))]);
         assert_eq!(resolve(&declared, &given), Ok(json!({"study": "abc", "limit": 5})));
     }
@@ -111,7 +113,12 @@ mod tests {
             ("other".to_owned(), json!(1)),
         ]);
         let message = resolve(&declared, &given).unwrap_err();
-        for part in ["study: is required", "limit: must be a whole number", "site: must be one of", "other: the workflow declares no"] {
+        for part in [
+            "study: is required",
+            "limit: must be a whole number",
+            "site: must be one of",
+            "other: the workflow declares no",
+        ] {
             assert!(message.contains(part), "{message}");
         }
     }

@@ -38,10 +38,22 @@ pub fn decide(view: &View<'_>, now: Timestamp) -> Decision {
     let mut flow = Flow::new(view, now, present);
     let end = match &view.definition {
         _ if view.run.spec.cancel == Some(true) => flow.cancel(),
-        DefinitionView::NotFound => flow.pend("WorkflowNotFound", format!("there is no Workflow `{}` in this namespace; apply it", view.run.spec.workflow), true),
-        DefinitionView::NotStored => flow.pend("WorkflowNotStored", "the Workflow has just been applied and is being read".to_owned(), false),
-        DefinitionView::Invalid(problem) => flow.pend("InvalidWorkflow", format!("the Workflow is not valid: {problem}"), true),
-        DefinitionView::Lost => End::Over(RunPhase::Failed, "RevisionLost", "the ControllerRevision that this run follows was deleted".to_owned()),
+        DefinitionView::NotFound => flow.pend(
+            "WorkflowNotFound",
+            format!("there is no Workflow `{}` in this namespace; apply it", view.run.spec.workflow),
+            true,
+        ),
+        DefinitionView::NotStored => {
+            flow.pend("WorkflowNotStored", "the Workflow has just been applied and is being read".to_owned(), false)
+        }
+        DefinitionView::Invalid(problem) => {
+            flow.pend("InvalidWorkflow", format!("the Workflow is not valid: {problem}"), true)
+        }
+        DefinitionView::Lost => End::Over(
+            RunPhase::Failed,
+            "RevisionLost",
+            "the ControllerRevision that this run follows was deleted".to_owned(),
+        ),
         DefinitionView::Found { revision, definition } => flow.go_on(revision, definition),
     };
     flow.finish(end)
@@ -123,7 +135,12 @@ impl<'a> Flow<'a> {
             return self.fail(definition);
         }
         if done < definition.steps.len() {
-            return End::Open(RunPhase::Running, "Running", format!("{done} of {} steps are done", definition.steps.len()), false);
+            return End::Open(
+                RunPhase::Running,
+                "Running",
+                format!("{done} of {} steps are done", definition.steps.len()),
+                false,
+            );
         }
         match self.outputs(definition) {
             Ok(outputs) => {
@@ -234,7 +251,12 @@ impl<'a> Flow<'a> {
                 conditions.set(SUCCEEDED, State::of(phase == RunPhase::Succeeded), reason, message.clone());
                 conditions.set(READY, State::of(phase == RunPhase::Succeeded), reason, message.clone());
                 if phase != RunPhase::Succeeded {
-                    conditions.set(STALLED, State::True, reason, "a finished run does not start again; create a new one");
+                    conditions.set(
+                        STALLED,
+                        State::True,
+                        reason,
+                        "a finished run does not start again; create a new one",
+                    );
                 }
                 self.decision.notes.push(match phase {
                     RunPhase::Succeeded => Note::normal("Succeeded", message),

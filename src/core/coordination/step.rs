@@ -261,9 +261,18 @@ fn watch_pod(flow: &mut Flow<'_>, step: &StepDefinition, container: &ContainerDe
             Ok(value) => succeed(flow, step, status, value),
             Err(problem) => fail(flow, step, status, ErrorClass::InvalidResult, true, problem),
         },
-        Some(PodView::Failed { exit_code: Some(code), reason, .. }) if reason.as_deref() != Some("DeadlineExceeded") => {
+        Some(PodView::Failed { exit_code: Some(code), reason, .. })
+            if reason.as_deref() != Some("DeadlineExceeded") =>
+        {
             let why = reason.filter(|r| r != "Error").map(|r| format!(" ({r})")).unwrap_or_default();
-            fail(flow, step, status, ErrorClass::ContainerFailed, true, format!("the container ended with exit code {code}{why}"));
+            fail(
+                flow,
+                step,
+                status,
+                ErrorClass::ContainerFailed,
+                true,
+                format!("the container ended with exit code {code}{why}"),
+            );
         }
         Some(PodView::Failed { reason, .. }) => {
             if reason.as_deref() == Some("DeadlineExceeded") {
@@ -363,7 +372,14 @@ fn succeed(flow: &mut Flow<'_>, step: &StepDefinition, mut status: StepStatus, v
 }
 
 /// An attempt has failed. `known` is false when it may have taken effect all the same.
-fn fail(flow: &mut Flow<'_>, step: &StepDefinition, mut status: StepStatus, class: ErrorClass, known: bool, message: String) {
+fn fail(
+    flow: &mut Flow<'_>,
+    step: &StepDefinition,
+    mut status: StepStatus,
+    class: ErrorClass,
+    known: bool,
+    message: String,
+) {
     let number = status.attempt.unwrap_or(1);
     let uid = flow.view.run.metadata.uid.as_deref().unwrap_or_default();
     status.reason = Some(class);
@@ -371,11 +387,15 @@ fn fail(flow: &mut Flow<'_>, step: &StepDefinition, mut status: StepStatus, clas
     let again = step.retry.wait(number, class, &format!("{uid}/{}", step.name));
     if !known && step.safety == Safety::AtMostOnce {
         status.phase = StepPhase::Unknown;
-        status.message = Some(format!("{message}; nobody knows whether it took effect, and it may take effect once at most"));
+        status.message =
+            Some(format!("{message}; nobody knows whether it took effect, and it may take effect once at most"));
     } else if let Some(wait) = again.filter(|_| !flow.failing) {
         let at = later(flow.now, wait);
         flow.wake(at);
-        flow.decision.notes.push(Note::warning("StepRetrying", format!("step `{}`, attempt {number}: {class:?}: {message}", step.name)));
+        flow.decision.notes.push(Note::warning(
+            "StepRetrying",
+            format!("step `{}`, attempt {number}: {class:?}: {message}", step.name),
+        ));
         status.phase = StepPhase::Retrying;
         status.wake_at = Some(at);
         status.message = Some(message);

@@ -1,6 +1,11 @@
 //! What a decision about a run is made from, and what it asks for: plain values in the words of the domain.
 
-use std::{collections::{BTreeMap, BTreeSet}, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 

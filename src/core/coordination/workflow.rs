@@ -111,17 +111,26 @@ pub fn decide(view: &View<'_>, now: Timestamp) -> Decision {
                 decision.store = Some((name.clone(), data));
             }
             next.revision = Some(name);
-            conditions.set(READY, State::True, "Stored", format!("{} steps, checked and stored", definition.steps.len()));
+            conditions.set(
+                READY,
+                State::True,
+                "Stored",
+                format!("{} steps, checked and stored", definition.steps.len()),
+            );
             conditions.remove(STALLED);
             if workflow.spec.start == Some(Start::OnApply) && next.started_generation != generation {
-                match crate::core::coordination::parameters::resolve(&definition.parameters, &std::collections::BTreeMap::new()) {
+                match crate::core::coordination::parameters::resolve(
+                    &definition.parameters,
+                    &std::collections::BTreeMap::new(),
+                ) {
                     Ok(_) => {
                         let own = workflow.metadata.name.as_deref().unwrap_or_default();
                         decision.start_run = Some(child(&[own, &format!("g{}", generation.unwrap_or(0))]));
                         next.started_generation = generation;
                     }
                     Err(problem) => {
-                        let message = format!("spec.start: OnApply gives no parameters, so each needs a default: {problem}");
+                        let message =
+                            format!("spec.start: OnApply gives no parameters, so each needs a default: {problem}");
                         conditions.set(READY, State::False, "CannotStart", message.clone());
                         conditions.set(STALLED, State::True, "CannotStart", message);
                     }
@@ -161,7 +170,8 @@ fn summarize(view: &View<'_>, next: &mut WorkflowStatus, conditions: &mut Condit
     let active = view.runs.iter().filter(|r| !r.phase.is_final()).count();
     next.active = Some(u32::try_from(active).unwrap_or(u32::MAX));
     let last = view.runs.iter().max_by(|a, b| (a.created_at, &a.name).cmp(&(b.created_at, &b.name)));
-    next.last_run = last.map(|r| LastRun { name: r.name.clone(), phase: r.phase, at: r.finished_at.unwrap_or(r.created_at) });
+    next.last_run =
+        last.map(|r| LastRun { name: r.name.clone(), phase: r.phase, at: r.finished_at.unwrap_or(r.created_at) });
     match last {
         None => conditions.remove(LAST_RUN),
         Some(run) => {

@@ -106,10 +106,12 @@ fn member(node: &IdedExpr) -> Option<(&str, &str)> {
             Expr::Ident(root) => Some((root, &select.field)),
             _ => None,
         },
-        Expr::Call(call) if call.func_name == "_[_]" && call.args.len() == 2 => match (&call.args[0].expr, &call.args[1].expr) {
-            (Expr::Ident(root), Expr::Literal(LiteralValue::String(key))) => Some((root, key.inner())),
-            _ => None,
-        },
+        Expr::Call(call) if call.func_name == "_[_]" && call.args.len() == 2 => {
+            match (&call.args[0].expr, &call.args[1].expr) {
+                (Expr::Ident(root), Expr::Literal(LiteralValue::String(key))) => Some((root, key.inner())),
+                _ => None,
+            }
+        }
         _ => None,
     }
 }

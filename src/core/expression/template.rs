@@ -125,7 +125,8 @@ impl Template {
 /// somewhere else than the template says (RFC 3986 §5.2.4).
 fn has_dot_segment(path: &str) -> bool {
     let path = path.split(['?', '#']).next().unwrap_or_default();
-    path.split(['/', '\\']).any(|segment| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | ".."))
+    path.split(['/', '\\'])
+        .any(|segment| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | ".."))
 }
 
 /// Place of the `)` that ends the expression: parentheses nest, and those inside string literals do not count.
@@ -168,7 +169,8 @@ mod tests {
     use super::*;
 
     fn render(text: &str, kind: TemplateKind) -> String {
-        let vars = Variables::from([("params".to_owned(), json!({"id": "a/b ?ä", "n": 3, "o": {"x": [1]}, "k": "$(HOME)"}))]);
+        let vars =
+            Variables::from([("params".to_owned(), json!({"id": "a/b ?ä", "n": 3, "o": {"x": [1]}, "k": "$(HOME)"}))]);
         Template::compile(text, kind, &BTreeSet::from(["HOME"])).unwrap().render(&vars).unwrap()
     }
 
@@ -183,7 +185,9 @@ mod tests {
     fn a_value_cannot_climb_out_of_its_path() {
         for id in ["..", ".", "%2e%2e", "a/../b"] {
             let vars = Variables::from([("params".to_owned(), json!({"id": id}))]);
-            let path = Template::compile("/studies/$( params.id )/x", TemplateKind::Url, &BTreeSet::new()).unwrap().render(&vars);
+            let path = Template::compile("/studies/$( params.id )/x", TemplateKind::Url, &BTreeSet::new())
+                .unwrap()
+                .render(&vars);
             match id {
                 "." | ".." => assert_eq!(path, Err(ExpressionError::DotSegment), "{id}"),
                 // a percent sign and a slash are encoded themselves
@@ -204,6 +208,9 @@ mod tests {
     #[test]
     fn parentheses_inside_strings_do_not_end_it() {
         assert_eq!(render(r#"$( "a)" + (")" + "b") )"#, TemplateKind::Plain), "a))b");
-        assert_eq!(Template::compile("$( size(", TemplateKind::Plain, &BTreeSet::new()), Err(ExpressionError::Unclosed));
+        assert_eq!(
+            Template::compile("$( size(", TemplateKind::Plain, &BTreeSet::new()),
+            Err(ExpressionError::Unclosed)
+        );
     }
 }

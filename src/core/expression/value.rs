@@ -70,7 +70,9 @@ pub(super) const fn kind(value: &Value) -> &'static str {
 /// The engine's errors carry values in their debug form; here only names and types are kept.
 pub(super) fn describe(error: &ExecutionError) -> String {
     match error {
-        ExecutionError::NoSuchKey(key) => format!("there is no `{}`; test with has() where it may be absent", name_only(key)),
+        ExecutionError::NoSuchKey(key) => {
+            format!("there is no `{}`; test with has() where it may be absent", name_only(key))
+        }
         ExecutionError::UndeclaredReference(name) => format!("there is no variable or function `{}`", name_only(name)),
         ExecutionError::NoSuchOverload => "an operator or function is used on types that it does not take".to_owned(),
         ExecutionError::UnexpectedType { .. } | ExecutionError::UnsupportedTargetType { .. } => {

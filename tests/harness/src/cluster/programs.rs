@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use super::cache;
 use super::lock::Lock;
+use super::process::{launcher, output};
 
 // part of this program, so that it works from anywhere and can never disagree with the hash
 const GO_MOD: &str = include_str!("../../cluster/tools/go.mod");
@@ -78,7 +79,8 @@ pub(super) fn home() -> Result<PathBuf> {
 }
 
 /// Makes sure that all programs are in the cache and returns the directory that holds them. `progress` is told what
-/// takes time. Several processes may ask at once: one builds, the others wait.
+/// takes time. Several processes may ask at once: one builds, the others wait. Only the `cluster` program can build, since
+/// it starts the compiler as itself; others find what it built.
 ///
 /// # Errors
 /// When Go is missing, a build fails, or the cache cannot be written.
@@ -117,6 +119,8 @@ fn build(scratch: &Path, progress: &mut dyn FnMut(&str)) -> Result<()> {
             " -X {package}.gitVersion={version} -X {package}.gitMajor=1 -X {package}.gitMinor={minor} -X {package}.gitTreeState=clean"
         );
     }
+    output(Command::new("go").arg("version"))
+        .context("the cluster's programs are built with Go 1.26 or later: install it and put `go` on the PATH")?;
     progress(&format!(
         "building the cluster's programs (Kubernetes {version}); once on a machine, about 7 minutes on two cores"
     ));
@@ -124,7 +128,9 @@ fn build(scratch: &Path, progress: &mut dyn FnMut(&str)) -> Result<()> {
         let start = Instant::now();
         let names = batch.programs.join(", ");
         progress(&format!("building {names} ({} of {})", index + 1, BATCHES.len()));
-        let mut go = Command::new("go");
+        // launched, since a compiler that outlives a killed owner would write into the next build's directory
+        let mut go = launcher(true)?;
+        go.arg("go");
         go.current_dir(&source)
             .env("CGO_ENABLED", "0")
             .arg("build")
@@ -135,9 +141,7 @@ fn build(scratch: &Path, progress: &mut dyn FnMut(&str)) -> Result<()> {
             [only] => go.arg(bin.join(only)),
             _ => go.arg(format!("{}/", cache::text(&bin)?)),
         };
-        let status = go.args(batch.packages).stdin(Stdio::null()).status().context(
-            "starting `go`: the cluster's programs are built with Go 1.26 or later; install it and put it on the PATH",
-        )?;
+        let status = go.args(batch.packages).stdin(Stdio::null()).status().context("starting a build")?;
         if !status.success() {
             bail!("building {names} failed ({status}); what `go build` said is above");
         }
