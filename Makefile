@@ -27,9 +27,10 @@ test: lint programs test-fast test-example test-cluster test-node ## All tests; 
 	@echo 'make test: all tiers passed'
 
 .PHONY: lint
-lint: ## Format, clippy, shell scripts
+lint: ## Format, clippy, licences and banned crates
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+	scripts/deny.sh
 
 .PHONY: programs
 programs: ## Build the local cluster's programs (once per machine)
@@ -52,6 +53,11 @@ test-cluster: programs ## Tests on a real control plane with fake nodes (no root
 test-node: programs image ## Tests on a real node (root, Linux)
 	cargo test --locked --workspace --no-run --quiet
 	$(CLUSTER_BIN) run node --name test-node --wait 600 -- cargo test --locked --workspace $(call PICK,$(NODE_TESTS)) -- --ignored --test-threads=1
+
+.PHONY: bench-foundation
+bench-foundation: programs ## Figures of runs, calls, takeover and idling on a control plane with fake nodes (root for all rows)
+	cargo bench --locked --bench foundation --no-run
+	$(CLUSTER_BIN) run fake --name bench --wait 600 -- cargo bench --locked --bench foundation
 
 .PHONY: image
 image: ## Build the operator's image as dist/medley.tar, without Docker (RELEASE=1: as shipped)

@@ -100,7 +100,7 @@ pub(crate) async fn from_a_stopped_leader(stage: &Stage) {
         .map(|a| a.answered)
         .filter(|at| *at < awake && *at > runs.iter().map(|r| r.creation_timestamp().unwrap().0).min().unwrap())
         .min()
-        .expect("the other replica took the lease");
+        .unwrap_or_else(|| panic!("the other replica did not take the lease"));
     let late = requests.iter().filter(|a| a.user == leader.user && a.is_write() && !a.is_note() && a.at > first);
     let (done, refused): (Vec<_>, Vec<_>) = late.partition(|a| a.is_done());
     assert!(done.is_empty(), "the old leader wrote after {first}: {done:#?}");

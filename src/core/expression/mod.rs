@@ -98,6 +98,12 @@ impl Expression {
             problem: one_line(&e.to_string()),
         })?;
         let references = References::of(program.expression());
+        if references.messages {
+            return Err(ExpressionError::Syntax {
+                expression: source.to_owned(),
+                problem: "there are no message types; write a map such as {\"id\": 1}".to_owned(),
+            });
+        }
         if references.nesting > MAX_NESTING {
             return Err(ExpressionError::TooNested(source.to_owned()));
         }
@@ -194,6 +200,7 @@ mod tests {
         assert!(Expression::compile(&"(".repeat(1024)).is_err());
         let deep = format!("{}1{}", "(".repeat(511), ")".repeat(511));
         assert!(Expression::compile(&deep).is_err());
+        assert!(Expression::compile("Study{id: 1}").unwrap_err().to_string().contains("no message types"));
         let nested = "[1].map(a, [1].map(b, [1].map(c, c)))";
         assert!(matches!(Expression::compile(nested), Err(ExpressionError::TooNested(_))));
     }

@@ -15,6 +15,8 @@ pub struct References {
     pub steps: BTreeSet<String>,
     /// `params` or `steps` used as a whole or indexed by a computed key: what they need cannot be told from the text.
     pub computed: bool,
+    /// A message literal, such as `Study{id: 1}`: there are no message types here.
+    pub messages: bool,
     /// How deep macros are nested.
     pub nesting: usize,
 }
@@ -34,6 +36,7 @@ impl References {
         self.parameters.extend(other.parameters.iter().cloned());
         self.steps.extend(other.steps.iter().cloned());
         self.computed |= other.computed;
+        self.messages |= other.messages;
         self.nesting = self.nesting.max(other.nesting);
     }
 }
@@ -72,7 +75,10 @@ fn walk<'a>(node: &'a IdedExpr, bound: &mut Vec<&'a str>, depth: usize, found: &
         }
         Expr::List(list) => list.elements.iter().for_each(|e| walk(e, bound, depth, found)),
         Expr::Map(map) => map.entries.iter().for_each(|e| entry(&e.expr, bound, depth, found)),
-        Expr::Struct(s) => s.entries.iter().for_each(|e| entry(&e.expr, bound, depth, found)),
+        Expr::Struct(s) => {
+            found.messages = true;
+            s.entries.iter().for_each(|e| entry(&e.expr, bound, depth, found));
+        }
         Expr::Comprehension(c) => {
             found.nesting = found.nesting.max(depth + 1);
             walk(&c.iter_range, bound, depth, found);

@@ -82,33 +82,32 @@ fn started(pid: i32) -> Option<u64> {
 /// started and lost, whatever process group or session it went to.
 pub(super) fn kill_marked(variable: &str, value: &str) {
     let mark = format!("{variable}={value}");
-    let own = std::process::id();
     let end = Instant::now() + Duration::from_secs(5);
-    loop {
-        let mut found = false;
-        let Ok(entries) = fs::read_dir("/proc") else {
-            return;
-        };
-        for pid in entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()) {
-            if u32::try_from(pid) == Ok(own) {
-                continue;
-            }
-            let Some(record) = Record::of(pid) else {
-                continue;
-            };
-            let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else {
-                continue;
-            };
-            if environment.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes()) {
-                found = true;
-                record.signal(Signal::KILL);
-            }
-        }
-        if !found || Instant::now() >= end {
-            return;
+    // a program that is just being executed has no environment to read for a moment, so one empty look is not enough
+    let mut clean = 0;
+    while clean < 2 && Instant::now() < end {
+        let found = marked(mark.as_bytes());
+        clean = if found.is_empty() { clean + 1 } else { 0 };
+        for record in found {
+            record.signal(Signal::KILL);
         }
         thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// All other processes with this entry in their environment.
+fn marked(mark: &[u8]) -> Vec<Record> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let others = pids.filter(|pid| u32::try_from(*pid) != Ok(std::process::id()));
+    others
+        .filter_map(|pid| {
+            // first the record, so that a later process of this pid is not taken for it
+            let record = Record::of(pid)?;
+            let environment = fs::read(format!("/proc/{pid}/environ")).ok()?;
+            environment.split(|byte| *byte == 0).any(|entry| entry == mark).then_some(record)
+        })
+        .collect()
 }
 
 /// Becomes `command`, in a process that the kernel ends when its parent does. This is what the hidden `launch`
@@ -189,10 +188,10 @@ mod tests {
         let value = format!("{}-marked", std::process::id());
         let mut marked = Command::new("sleep").arg("60").env("MEDLEY_TEST_MARK", &value).spawn().unwrap();
         let mut other = Command::new("sleep").arg("60").env("MEDLEY_TEST_MARK", "another").spawn().unwrap();
-        // between fork and exec the child still has this process's environment
-        let ready = poll(Duration::from_secs(5), Duration::from_millis(5), || {
-            fs::read(format!("/proc/{}/comm", marked.id())).is_ok_and(|comm| comm == b"sleep\n")
-        });
+        // until it is executed it has this process's environment, or none
+        let mark = format!("MEDLEY_TEST_MARK={value}");
+        let ready =
+            poll(Duration::from_secs(5), Duration::from_millis(5), || !super::marked(mark.as_bytes()).is_empty());
         assert!(ready);
         kill_marked("MEDLEY_TEST_MARK", &value);
         assert!(!marked.wait().unwrap().success());
