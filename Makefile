@@ -10,7 +10,9 @@ export CARGO_TARGET_DIR ?= $(MEDLEY_CACHE)/target/$(LOCKS)
 
 CLUSTER_BIN = $(CARGO_TARGET_DIR)/debug/cluster
 # Tests that need a real control plane, and those that need a real node.
-FAKE_TESTS := schema conformance_real cluster_fake $(notdir $(basename $(wildcard tests/cluster.rs)))
+FAKE_TESTS := schema conformance_real cluster cluster_fake cluster_lifecycle
+# Of these, what any cluster can answer.
+CURRENT_TESTS := schema conformance_real
 NODE_TESTS := charts_node cluster_node node
 PICK = $(foreach t,$(1),--test $(t))
 
@@ -45,9 +47,14 @@ test-example: ## Tests of the example's own program
 	cd examples/ct-quality/analysis && go vet ./... && go test ./...
 
 .PHONY: test-cluster
-test-cluster: programs ## Tests on a real control plane with fake nodes (no root)
+test-cluster: programs ## Tests on a real control plane with fake nodes (no root); CLUSTER=current: on the cluster of KUBECONFIG
 	cargo test --locked --workspace --no-run --quiet
+ifeq ($(CLUSTER),current)
+	@test -n "$$KUBECONFIG" || { echo 'CLUSTER=current needs KUBECONFIG, the cluster to use; it is never taken from a default' >&2; exit 1; }
+	cargo test --locked --workspace $(call PICK,$(CURRENT_TESTS)) -- --ignored
+else
 	$(CLUSTER_BIN) run fake --name test-fake --wait 600 -- cargo test --locked --workspace $(call PICK,$(FAKE_TESTS)) -- --ignored --test-threads=4
+endif
 
 .PHONY: test-node
 test-node: programs image ## Tests on a real node (root, Linux)
