@@ -1,11 +1,17 @@
 //! Expressions (CEL, kube's own engine) and templates: text with `$( CEL )` inside.
 
+mod collect;
 mod cost;
 mod references;
 mod template;
 mod value;
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use kube::core::cel::{KubeCelExt, cel};
 use serde_json::Value;
@@ -23,7 +29,7 @@ pub type Variables = BTreeMap<String, Value>;
 #[derive(Clone)]
 pub struct Expression {
     source: String,
-    program: Arc<cel::Program>,
+    program: Arc<cel::IdedExpr>,
     references: Arc<References>,
 }
 
@@ -107,7 +113,8 @@ impl Expression {
         if references.nesting > MAX_NESTING {
             return Err(ExpressionError::TooNested(source.to_owned()));
         }
-        Ok(Self { source: source.to_owned(), program: Arc::new(program), references: Arc::new(references) })
+        let program = Arc::new(collect::rewrite(program.expression()));
+        Ok(Self { source: source.to_owned(), program, references: Arc::new(references) })
     }
 
     /// The text.
@@ -127,14 +134,18 @@ impl Expression {
     /// # Errors
     /// When a variable or key is missing, types do not fit, or the cost bound for the given values is exceeded.
     pub fn evaluate(&self, variables: &Variables) -> Result<Value, ExpressionError> {
-        cost::check(self.program.expression(), variables)
+        cost::check(&self.program, variables)
             .map_err(|problem| ExpressionError::TooCostly { expression: self.source.clone(), problem })?;
         let mut context = cel::Context::default().with_all();
+        collect::register(&mut context);
         for (name, value) in variables {
             context.add_variable_from_value(name.as_str(), value::to_cel(value));
         }
         let failed = |problem: String| ExpressionError::Evaluation { expression: self.source.clone(), problem };
-        let value = self.program.execute(&context).map_err(|e| failed(value::describe(&e)))?;
+        // a few functions of the engine panic on odd arguments; an expression must not take its worker with it
+        let resolved = catch_unwind(AssertUnwindSafe(|| context.resolve(&self.program)))
+            .map_err(|_| failed("a function does not work on these values".to_owned()))?;
+        let value = resolved.map_err(|e| failed(value::describe(&e)))?;
         value::from_cel(&value).map_err(|kind| failed(format!("its value is {kind}, which has no JSON form")))
     }
 
@@ -193,6 +204,12 @@ mod tests {
             assert!(!error.contains("CANARY"), "{error}");
         }
         assert!(Expression::compile("params.").unwrap_err().to_string().contains("not a valid expression"));
+    }
+
+    #[test]
+    fn a_panic_of_the_engine_is_an_error() {
+        let error = Expression::compile("b'abc'.contains(b'')").unwrap().evaluate(&Variables::new()).unwrap_err();
+        assert!(matches!(error, ExpressionError::Evaluation { .. }), "{error}");
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! A bound on what an expression can take, before it is evaluated: the engine has none, and tenants write expressions.
 //!
 //! The bound follows the engine as it is, above all where it copies: selecting a field copies its value, calling a
-//! function copies what it takes and gives, and `map` and `filter` copy the list so far at every element. It starts from
-//! the actual values, so that small data allows what large data does not.
+//! function copies what it takes and gives. It starts from the actual values, so that small data allows what large data
+//! does not.
 
 mod functions;
 mod pattern;
@@ -14,7 +14,7 @@ mod tests;
 use kube::core::cel::cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, LiteralValue};
 
 use self::size::{Amount, Shape, Size};
-use super::Variables;
+use super::{Variables, collect::COLLECT};
 
 /// Steps that an evaluation may take: about 50 ns each, so a second at most.
 const MAX_STEPS: u64 = 20_000_000;
@@ -60,6 +60,14 @@ struct Walk<'a> {
     steps: u64,
     /// Memory of the values that wait for the node at hand.
     held: u64,
+}
+
+/// What a loop puts back when it ends.
+struct Outer {
+    count: u64,
+    factors: Vec<u64>,
+    /// Elements that it visits.
+    times: Amount,
 }
 
 impl<'a> Walk<'a> {
@@ -175,6 +183,9 @@ impl<'a> Walk<'a> {
                 return Ok(sum);
             }
             ("-_", [operand]) => return self.node(operand),
+            (COLLECT, [IdedExpr { expr: Expr::Ident(name), .. }, condition, element]) => {
+                return self.collect(call.target.as_deref(), name, condition, element);
+            }
             _ => {}
         }
         let mut inputs = Vec::with_capacity(call.args.len() + 1);
@@ -207,79 +218,72 @@ impl<'a> Walk<'a> {
         Ok(result)
     }
 
+    /// `map` and `filter`.
+    fn collect(
+        &mut self,
+        range: Option<&'a IdedExpr>,
+        name: &'a str,
+        condition: &'a IdedExpr,
+        element: &'a IdedExpr,
+    ) -> Result<Shape<'a>, String> {
+        let range = range.map_or_else(|| Ok(Shape::default()), |range| self.hold(range))?;
+        let outer = self.enter(name, &range)?;
+        self.node(condition)?;
+        let element = self.node(element)?;
+        // to the engine's other kind of values
+        self.charge(element.size.copy())?;
+        let list = Shape::list(outer.times, element, outer.count);
+        self.leave(outer, 1);
+        // and back: twice with what is dropped
+        self.charge(list.size.copy().plus(range.size.copy()).by(2))?;
+        self.held = self.held.saturating_add(list.size.memory());
+        Ok(list)
+    }
+
+    /// `all`, `exists` and `exists_one`: what they carry from one element to the next stays one truth value or number.
     fn comprehension(&mut self, c: &'a ComprehensionExpr) -> Result<Shape<'a>, String> {
         let init = self.hold(&c.accu_init)?;
         let range = self.hold(&c.iter_range)?;
-        let item = self.looked(|seen| range.each(seen))?;
-        let times = Amount { mean: range.size.len.mean.max(1), most: range.size.len.most.max(1) };
-
-        let outer = self.count;
-        let factors: Vec<u64> = self.bound.iter().map(|(.., factor)| *factor).collect();
-        let uneven = times.most.div_ceil(times.mean);
-        for (.., factor) in &mut self.bound {
-            *factor = factor.saturating_mul(uneven);
-        }
-        self.count = outer.saturating_mul(times.mean);
-        // two variables set by name, the condition, the element copied
-        self.charge(item.size.copy().add(12))?;
-        self.held = self.held.saturating_add(item.size.memory());
-        self.bound.push((&c.iter_var, item.clone(), 1));
+        let outer = self.enter(&c.iter_var, &range)?;
         if let Some(second) = &c.iter_var2 {
             self.bound.push((second, range.part().uneven(u64::MAX), 1));
         }
         self.bound.push((&c.accu_var, Shape::of(Size { whole: u64::MAX, ..init.size }), 1));
         self.node(&c.loop_cond)?;
-
-        let added = self.added(&c.loop_step, &c.accu_var)?;
-        let result = match added {
-            Some(added) => {
-                self.charge(added.size.copy())?;
-                let list = Shape::list(times, added, outer);
-                self.count = outer;
-                // the list so far is copied twice at each element, and it is half as long as in the end on average
-                self.charge(times.times(list.size.copy()))?;
-                self.held = self.held.saturating_add(list.size.memory().saturating_mul(2));
-                list
-            }
-            None => {
-                let step = self.node(&c.loop_step)?;
-                if [init.size, step.size].iter().any(|s| s.nodes.most > 1 || s.bytes.most > 0) {
-                    return Err(unknown("a loop that builds a value in another way than `map` and `filter`"));
-                }
-                self.count = outer;
-                step
-            }
-        };
-        for ((.., factor), before) in self.bound.iter_mut().zip(factors) {
-            *factor = before;
-        }
-        if let Some((_, accumulated, _)) = self.bound.last_mut() {
-            *accumulated = result;
+        let step = self.node(&c.loop_step)?;
+        if [init.size, step.size].iter().any(|s| s.nodes.most > 1 || s.bytes.most > 0) {
+            return Err(unknown("a loop that builds a value in another way than `map` and `filter`"));
         }
         let value = self.node(&c.result)?;
-        let own = 2 + usize::from(c.iter_var2.is_some());
-        self.bound.truncate(self.bound.len() - own);
+        self.leave(outer, 2 + usize::from(c.iter_var2.is_some()));
         Ok(value)
     }
 
-    /// What a loop's step adds to its list: `list + [x]`, `condition ? list + [x] : list`; none when it is another step.
-    fn added(&mut self, step: &'a IdedExpr, list: &str) -> Result<Option<Shape<'a>>, String> {
-        let Expr::Call(call) = &step.expr else { return Ok(None) };
-        let is_list = |e: &IdedExpr| matches!(&e.expr, Expr::Ident(name) if name == list);
-        match (call.func_name.as_str(), call.args.as_slice()) {
-            ("_+_", [left, right]) if is_list(left) => match &right.expr {
-                Expr::List(literal) if literal.elements.len() == 1 => self.node(&literal.elements[0]).map(Some),
-                _ => Ok(None),
-            },
-            ("_?_:_", [condition, add, keep]) if is_list(keep) => {
-                let added = self.added(add, list)?;
-                if added.is_some() {
-                    self.node(condition)?;
-                }
-                Ok(added)
-            }
-            _ => Ok(None),
+    /// Into a loop over a value.
+    fn enter(&mut self, name: &'a str, range: &Shape<'a>) -> Result<Outer, String> {
+        let item = self.looked(|seen| range.each(seen))?;
+        let times = Amount { mean: range.size.len.mean.max(1), most: range.size.len.most.max(1) };
+        let factors = self.bound.iter().map(|(.., factor)| *factor).collect();
+        let uneven = times.most.div_ceil(times.mean);
+        for (.., factor) in &mut self.bound {
+            *factor = factor.saturating_mul(uneven);
         }
+        let outer = Outer { count: self.count, factors, times };
+        self.count = self.count.saturating_mul(times.mean);
+        // two variables set by name, the condition, the element copied
+        self.charge(item.size.copy().by(2).add(12))?;
+        self.held = self.held.saturating_add(item.size.memory());
+        self.bound.push((name, item, 1));
+        Ok(outer)
+    }
+
+    /// Out of it, and its variables with it.
+    fn leave(&mut self, outer: Outer, variables: usize) {
+        self.bound.truncate(self.bound.len() - variables);
+        for ((.., factor), before) in self.bound.iter_mut().zip(outer.factors) {
+            *factor = before;
+        }
+        self.count = outer.count;
     }
 
     /// Runs something that looks at actual values; looking is a few times cheaper than evaluating.

@@ -46,7 +46,7 @@ fn variables() -> Variables {
 fn refused(text: &str, variables: &Variables) -> Option<String> {
     assert!(text.len() <= 1024, "{text}");
     let expression = Expression::compile(text).unwrap_or_else(|e| panic!("{e}"));
-    check(expression.program.expression(), variables).err()
+    check(&expression.program, variables).err()
 }
 
 #[test]
@@ -57,6 +57,10 @@ fn what_people_write_passes() {
         "result.body.items.all(i, i.value >= 0 && i.id != '')",
         "result.body.items.exists(i, i.id == 'patient-001999')",
         "result.body.items.exists_one(i, i.value == 7)",
+        "result.body.items.filter(i, i.value >= 0)",
+        "result.body.items.filter(i, i.value > 1000 && i.note != '').map(i, i.id)",
+        "result.body.items.map(i, {'id': i.id, 'twice': i.value * 2})",
+        "numbers.body.map(n, n + 1).sum()",
         "result.body.items.map(i, i.value).sum()",
         "result.body.items.map(i, i.id + ':' + string(i.value)).join(',')",
         "size(result.body.items) == 2000 && result.body.items[0].value == 0",
@@ -96,7 +100,7 @@ fn attacks_are_refused_at_once() {
         repeat("'a'", ".replace('','aaaaaaaaaa')", 12),
         "numbers.body.map(x, numbers.body.map(y, x + y))".into(),
         "numbers.body.all(x, numbers.body.all(y, x == y || true))".into(),
-        "numbers.body.map(x, x)".into(),
+        "numbers.body.map(x, [x, x, x, x, x])".into(),
         repeat("[1,1,1,1,1,1,1,1]", ".map(x,[x,x,x,x,x,x,x,x])", 20),
         repeat("['x']", ".map(x,[x,x]).map(x,x.join('').replace('x','xxxxx'))", 9),
         "lists.range(2000000000)".into(),
@@ -113,7 +117,7 @@ fn attacks_are_refused_at_once() {
         "mixed.body.matches('(a(b|.){30}){30}d')".into(),
         "text.body.findAll('.*[^a-z]|[a-z]')".into(),
         "lists.range(2000).all(i, 'a'.matches('\\\\w{200}') || true)".into(),
-        "lists.range(5000).map(i, i).map(i, text.body)".into(),
+        "lists.range(5000).map(i, text.body)".into(),
         "lists.range(5000).all(i, text.body.size() > 0)".into(),
         "lists.range(300).map(i, '%.65000f').join('').format(lists.range(300).map(i, 1.5))".into(),
         "lists.range(20000).distinct()".into(),
@@ -138,7 +142,7 @@ fn attacks_are_refused_at_once() {
 fn refusals_name_the_bound() {
     let variables = variables();
     let problem = |text: &str| refused(text, &variables).unwrap();
-    assert_eq!(problem("numbers.body.map(x, x)"), "it could take more than 20 million steps");
+    assert_eq!(problem("numbers.body.map(x, numbers.body.map(y, x))"), "it could take more than 20 million steps");
     assert_eq!(
         problem("text.body.replace('a', 'bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb')"),
         "a value in it could need more than 8 MiB of memory"
@@ -274,7 +278,7 @@ proptest! {
     #[test]
     fn no_value_is_larger_than_estimated(text in expressions(), variables in data()) {
         let Ok(expression) = Expression::compile(&text) else { return Ok(()) };
-        let estimate = estimate(expression.program.expression(), &variables);
+        let estimate = estimate(&expression.program, &variables);
         let started = run_time();
         let value = expression.evaluate(&variables);
         let taken = run_time() - started;
