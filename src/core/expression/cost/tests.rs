@@ -273,7 +273,7 @@ proptest! {
             return Ok(());
         };
         let Ok(value) = value else { return Ok(()) };
-        let (real, size) = (Measure::of(&value), estimate.value);
+        let (real, size) = (Measure::of(&value), estimate);
         prop_assert!(real.bytes <= size.bytes.most, "{real:?} {size:?} {text}");
         prop_assert!(real.nodes <= size.nodes.most, "{real:?} {size:?} {text}");
         prop_assert!(real.depth <= size.depth, "{real:?} {size:?} {text}");
