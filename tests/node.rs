@@ -31,7 +31,9 @@ fn names_of_workload_and_external_services_resolve_and_connect() {
         site.kubectl(&["wait", "--for=condition=Reachable", "--timeout=60s", &format!("msvc/{service}")]);
         site.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", &format!("msvc/{service}")]);
     }
-    assert_eq!(site.get("msvc/viewer", "{.status.endpointSummary}"), "2/2");
+    until("both pods are endpoints", Duration::from_secs(20), || {
+        (site.get("msvc/viewer", "{.status.endpointSummary}") == "2/2").then_some(())
+    });
     assert_eq!(site.get("pdb/viewer", "{.spec.maxUnavailable}"), "1");
     for (service, port_name, port, answer) in
         [("archive", "http", outside.port(), site::ANSWER), ("viewer", "web", 80, site::PAGE)]
