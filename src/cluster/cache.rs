@@ -110,6 +110,12 @@ impl<K: Object> Cache<K> {
         })
     }
 
+    /// All objects.
+    #[must_use]
+    pub fn all(&self) -> BTreeMap<Key, Arc<K>> {
+        self.read(|i| i.objects.clone())
+    }
+
     /// All keys.
     #[must_use]
     pub fn keys(&self) -> Vec<Key> {

@@ -67,6 +67,8 @@ impl Error {
             Self::Api { .. } => match self.status() {
                 Some(s) if s.is_conflict() => Class::Conflict,
                 Some(s) if s.is_not_found() => Class::Gone,
+                // nothing can be made in a namespace that is being deleted, and what is in it goes too
+                Some(s) if has_cause(s, "NamespaceTerminating") => Class::Gone,
                 Some(s) if s.is_forbidden() || s.is_invalid() => Class::User,
                 _ => Class::Retry,
             },
@@ -116,4 +118,8 @@ impl Error {
     pub fn is_not_found(&self) -> bool {
         self.status().is_some_and(Status::is_not_found)
     }
+}
+
+fn has_cause(status: &Status, cause: &str) -> bool {
+    status.details.iter().flat_map(|d| &d.causes).any(|c| c.reason == cause)
 }

@@ -62,7 +62,7 @@ where
     };
     let mut stream = watcher(api, config).default_backoff().boxed();
     let mut malformed = std::collections::BTreeSet::<Key>::new();
-    let mut relisted = std::collections::BTreeSet::<Key>::new();
+    let mut listed_malformed = std::collections::BTreeSet::<Key>::new();
     loop {
         let event = tokio::select! {
             () = stop.cancelled() => return,
@@ -71,23 +71,28 @@ where
         match event {
             Ok(Some(Event::Init)) => {
                 watch.cache.list_begins(&watch.scope);
-                relisted.clear();
+                listed_malformed.clear();
             }
             Ok(Some(Event::InitApply(guard))) => {
+                if guard.0.is_err() {
+                    listed_malformed.insert(super::cache::key(&guard));
+                }
                 if let Some(object) = readable(guard, &kind, &mut malformed, watch.prune) {
                     watch.cache.listed(&watch.scope, object);
                 }
             }
             Ok(Some(Event::InitDone)) => {
-                let before = watch.cache.keys();
+                malformed.retain(|key| listed_malformed.contains(key));
+                let mut before = watch.cache.all();
                 for key in watch.cache.list_ends(&watch.scope) {
                     reread(&watch, &key).await;
                 }
-                relisted.extend(before);
-                relisted.extend(watch.cache.keys());
-                for key in std::mem::take(&mut relisted) {
-                    let after = watch.cache.get(&key);
-                    (watch.changed)(&Change { before: after.clone(), after });
+                for (key, after) in watch.cache.all() {
+                    (watch.changed)(&Change { before: before.remove(&key), after: Some(after) });
+                }
+                // what was deleted while the watch was away
+                for (_, gone) in before {
+                    (watch.changed)(&Change { before: Some(gone), after: None });
                 }
             }
             Ok(Some(Event::Apply(guard))) => {
