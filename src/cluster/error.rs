@@ -36,9 +36,6 @@ pub enum Error {
         /// Its name.
         name: String,
     },
-    /// The cache has not caught up with what this process wrote.
-    #[error("the watch of {0} has not caught up yet")]
-    Stale(&'static str),
 }
 
 /// What follows from an error.
@@ -62,7 +59,7 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Self::NotLeader => Class::NotLeader,
-            Self::Timeout { .. } | Self::Stale(_) => Class::Retry,
+            Self::Timeout { .. } => Class::Retry,
             Self::NameTaken { .. } => Class::User,
             Self::Api { .. } => match self.status() {
                 Some(s) if s.is_conflict() => Class::Conflict,
@@ -82,7 +79,6 @@ impl Error {
             Self::NotLeader => "not_leader",
             Self::Timeout { .. } => "timeout",
             Self::NameTaken { .. } => "name_taken",
-            Self::Stale(_) => "stale_cache",
             Self::Api { .. } => match self.status() {
                 Some(s) if s.is_conflict() => "conflict",
                 Some(s) if s.is_already_exists() => "already_exists",

@@ -73,15 +73,6 @@ impl Leadership {
             }
         }
     }
-
-    /// A leadership that is always held: for tests of what does not concern it.
-    #[must_use]
-    pub fn fixed(term: Term) -> Self {
-        let (sender, receiver) = watch::channel(Some(term));
-        // the value stays readable after its sender is gone
-        drop(sender);
-        Self(receiver)
-    }
 }
 
 /// What was last seen of the lease, and when by the own clock.
@@ -228,12 +219,6 @@ impl Election {
             Err(_) => tracing::warn!("the lease could not be given back in time; it ends by itself"),
         }
     }
-}
-
-/// A term that begins now: for tests.
-#[must_use]
-pub fn endless_term(epoch: i64) -> Term {
-    Term { epoch, until: Instant::now() + Duration::from_secs(3600 * 24 * 365) }
 }
 
 /// Identity of this start of this replica.

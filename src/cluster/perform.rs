@@ -17,10 +17,11 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     cluster::{
+        cache::Cache,
         error::Error,
         leader::{Leadership, Term},
     },
-    core::name::digest,
+    core::name::{Key, digest},
     render::{MANAGER, Owner},
     telemetry::{self, Metrics},
 };
@@ -201,6 +202,27 @@ impl Writer {
     /// As every call.
     pub async fn read<K: Writable>(&self, namespace: &str, name: &str) -> Result<Option<K>, Error> {
         self.call::<K, _>("get", self.api::<K>(namespace).get_opt(name)).await
+    }
+
+    /// Brings one object in a cache up to date: somebody else has changed it, and the watch has not told yet.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn refresh<K: Writable + Send + Sync + 'static>(
+        &self,
+        key: &Key,
+        cache: &Cache<K>,
+        prune: fn(&mut K),
+    ) -> Result<(), Error> {
+        match self.read::<K>(&key.namespace, &key.name).await? {
+            Some(mut object) => {
+                object.managed_fields_mut().clear();
+                prune(&mut object);
+                cache.wrote(object);
+            }
+            None => cache.gone(key),
+        }
+        Ok(())
     }
 }
 

@@ -123,19 +123,6 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// How many objects wait for a time that has come.
-    #[must_use]
-    pub fn depth(&self) -> usize {
-        let now = Instant::now();
-        self.lock().due.iter().take_while(|(at, _)| *at <= now).count()
-    }
-
-    /// How many objects failed the last time.
-    #[must_use]
-    pub fn failing(&self) -> usize {
-        self.lock().failures.len()
-    }
-
     /// Forgets everything.
     pub fn clear(&self) {
         let mut inner = self.lock();

@@ -73,7 +73,7 @@ impl<I: CallIo> Reconcile for Runs<I> {
             let mut written = match self.writer.replace_status(&next).await {
                 Ok(written) => written,
                 Err(error) if error.class() == Class::Conflict => {
-                    self.reread(key).await?;
+                    self.writer.refresh(key, &self.caches.runs, prune_run).await?;
                     return Err(error);
                 }
                 Err(error) => return Err(error),
@@ -109,20 +109,5 @@ impl<I: CallIo> Reconcile for Runs<I> {
         }
         self.notes.tell(&about, decision.notes);
         Ok(decision.wake_at)
-    }
-}
-
-impl<I> Runs<I> {
-    /// The cache has not caught up with somebody else's change: the API server knows better.
-    async fn reread(&self, key: &Key) -> Result<(), Error> {
-        match self.writer.read::<WorkflowRun>(&key.namespace, &key.name).await? {
-            Some(mut run) => {
-                run.managed_fields_mut().clear();
-                prune_run(&mut run);
-                self.caches.runs.wrote(run);
-            }
-            None => self.caches.runs.gone(key),
-        }
-        Ok(())
     }
 }

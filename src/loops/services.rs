@@ -12,7 +12,7 @@ use crate::{
         clock::Clock,
         error::{Class, Error},
         notes::Notes,
-        observe::{Caches, owner_of_service},
+        observe::{Caches, owner_of_service, prune_nothing},
         perform::{Writable, Writer},
     },
     core::{
@@ -113,7 +113,7 @@ impl<P: ProbeIo, L: LookupIo> Reconcile for Services<P, L> {
                     self.caches.services.wrote(written);
                 }
                 Err(error) if error.class() == Class::Conflict => {
-                    self.reread(key).await?;
+                    self.writer.refresh(key, &self.caches.services, prune_nothing).await?;
                     return Err(error);
                 }
                 Err(error) => return Err(error),
@@ -179,16 +179,5 @@ impl<P, L> Services<P, L> {
             Some(object) => self.writer.delete(object.as_ref()).await,
             None => Ok(()),
         }
-    }
-
-    async fn reread(&self, key: &Key) -> Result<(), Error> {
-        match self.writer.read::<MedicalService>(&key.namespace, &key.name).await? {
-            Some(mut service) => {
-                service.managed_fields_mut().clear();
-                self.caches.services.wrote(service);
-            }
-            None => self.caches.services.gone(key),
-        }
-        Ok(())
     }
 }

@@ -14,7 +14,7 @@ use crate::{
         clock::Clock,
         error::{Class, Error},
         notes::Notes,
-        observe::{Caches, owner_of_workflow},
+        observe::{Caches, owner_of_workflow, prune_nothing},
         perform::Writer,
     },
     core::{
@@ -84,7 +84,7 @@ impl Reconcile for Workflows {
                     self.caches.workflows.wrote(written);
                 }
                 Err(error) if error.class() == Class::Conflict => {
-                    self.reread(key).await?;
+                    self.writer.refresh(key, &self.caches.workflows, prune_nothing).await?;
                     return Err(error);
                 }
                 Err(error) => return Err(error),
@@ -100,16 +100,5 @@ impl Reconcile for Workflows {
 impl Workflows {
     fn written<T>(&self, f: impl FnOnce(&mut HashMap<Key, Timestamp>) -> T) -> T {
         f(&mut self.written.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    async fn reread(&self, key: &Key) -> Result<(), Error> {
-        match self.writer.read::<Workflow>(&key.namespace, &key.name).await? {
-            Some(mut workflow) => {
-                workflow.managed_fields_mut().clear();
-                self.caches.workflows.wrote(workflow);
-            }
-            None => self.caches.workflows.gone(key),
-        }
-        Ok(())
     }
 }
