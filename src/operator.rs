@@ -30,7 +30,7 @@ use crate::{
         prober::{Limits, ProbeIo, Prober},
         reconciler::{self, Context},
         resolver::{LookupIo, Resolver},
-        runs::Runs,
+        runs::{Runs, tell_others},
         services::Services,
         workflows::Workflows,
     },
@@ -210,6 +210,8 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
             clock: self.clock,
             notes: notes.clone(),
             workflows: Arc::clone(&self.queues.workflows),
+            runs: Arc::clone(&self.queues.runs),
+            starting: Mutex::default(),
             draining: draining.clone(),
         };
         tasks.spawn(reconciler::run(Arc::new(runs), context(&self.queues.runs), term.clone()));
@@ -269,12 +271,14 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
             });
             self.watch(scope, &self.caches.runs, None, prune_run, stop, tasks, {
                 let (workflows, runs, dispatcher) = (workflows.clone(), runs.clone(), Arc::clone(&self.dispatcher));
+                let caches = self.caches.clone();
                 move |change: &Change<WorkflowRun>| {
                     touched(change, &runs);
                     let Some(run) = change.after.as_ref().or(change.before.as_ref()) else { return };
                     if change.after.is_none() {
                         dispatcher.forget(&run.uid().unwrap_or_default());
                     }
+                    tell_others(&caches, &runs, change.before.as_deref(), change.after.as_deref());
                     // own writes are in the cache already and tell of no change: whoever writes them adds the workflow
                     let phase = |run: Option<&Arc<WorkflowRun>>| run.and_then(|r| r.status.as_ref()?.phase);
                     if change.before.is_none()

@@ -5,12 +5,18 @@
 
 #[path = "converge/crashes.rs"]
 mod crashes;
+#[path = "converge/decisions.rs"]
+mod decisions;
+#[path = "converge/families.rs"]
+mod families;
 #[path = "converge/faults.rs"]
 mod faults;
 #[path = "converge/services.rs"]
 mod services;
 #[path = "converge/stage.rs"]
 mod stage;
+#[path = "converge/stages.rs"]
+mod stages;
 #[path = "converge/steering.rs"]
 mod steering;
 #[path = "converge/steps.rs"]

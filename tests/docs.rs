@@ -136,8 +136,9 @@ fn check(value: &Value) -> Result<Vec<&'static str>, String> {
                 Action::Container(_) => "container",
                 Action::Transform(_) => "transform",
                 Action::Wait(_) => "wait",
+                Action::Child(_) => "workflow",
             };
-            Ok(definition.steps.iter().map(|s| action(&s.action)).collect())
+            Ok(definition.every_step().map(|s| action(&s.action)).collect())
         }
         Some("WorkflowRun") => read::<WorkflowRun>(value).map(|_| vec!["run"]),
         other => Err(format!("there is no kind {other:?}")),
@@ -164,7 +165,8 @@ fn the_concepts_show_each_action_and_each_backend() {
         .filter(|o| o.place.starts_with("docs/concepts.md"))
         .flat_map(|o| check(&o.value).unwrap_or_else(|e| panic!("{}: {e}", o.place)))
         .collect();
-    let all = BTreeSet::from(["workload", "select", "external", "call", "container", "transform", "wait", "run"]);
+    let all =
+        BTreeSet::from(["workload", "select", "external", "call", "container", "transform", "wait", "workflow", "run"]);
     assert_eq!(shown, all);
 }
 

@@ -5,11 +5,13 @@
 
 #![allow(clippy::duplicated_attributes, reason = "the printcolumn attributes of one kind have the same type")]
 
+pub mod call;
 pub mod medical_service;
 pub mod rules;
 pub mod schema;
 pub mod span;
 pub mod status;
+pub mod step;
 pub mod vocabulary;
 pub mod workflow;
 pub mod workflow_run;

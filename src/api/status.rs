@@ -12,3 +12,5 @@ pub const REACHABLE: &str = "Reachable";
 pub const SUCCEEDED: &str = "Succeeded";
 /// `Workflow`: how its latest run ended.
 pub const LAST_RUN: &str = "LastRun";
+/// `WorkflowRun`: whether all that had to be undone was.
+pub const COMPENSATED: &str = "Compensated";

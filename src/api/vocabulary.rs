@@ -128,6 +128,8 @@ pub enum ErrorClass {
     PodNotStarted,
     /// The pod was taken away: evicted, preempted, deleted, its node lost.
     PodLost,
+    /// The child run failed, was cancelled or was deleted.
+    ChildFailed,
     /// The step's own text is wrong: an expression that fails, a service that does not exist.
     Configuration,
 }

@@ -50,9 +50,61 @@ pub struct WorkflowRunSpec {
     /// How soon the result is needed; the workflow's own when not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub urgency: Option<Urgency>,
-    /// Stops the run: no step starts any more, pods are removed, calls are dropped.
+    /// Stops the run: no step starts any more, pods are removed, calls are dropped, child runs are cancelled; then what was
+    /// done is compensated, and the steps of `finally` run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancel: Option<bool>,
+    /// Holds the run: no attempt of any step starts while it is true; what is at work goes on to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<bool>,
+    /// Takes over what another run of the same workflow has done, and does the rest anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_from: Option<RetryFrom>,
+    /// Decisions about steps whose phase is `Unknown`: nobody but a person can tell whether they took effect.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["step"]))]
+    pub resolutions: Vec<Resolution>,
+}
+
+/// Where a run takes up another one. Its parameters are its own: give those that the other run had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RetryFrom {
+    /// Name of a run of the same workflow that has ended. Its revision is followed.
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
+    pub run: String,
+    /// The step that is done anew, with all that come after it, and with those that did not succeed or were compensated.
+    #[schemars(length(min = 1, max = 63))]
+    pub step: String,
+}
+
+/// What a person has found out about a step whose phase is `Unknown`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = rules::resolution()))]
+pub struct Resolution {
+    /// Name of the step.
+    #[schemars(length(min = 1, max = 63))]
+    pub step: String,
+    /// The attempt that was looked into: the step's `status.attempt`. It holds for no other.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub attempt: u32,
+    /// What is to follow.
+    pub outcome: ResolvedAs,
+    /// The step's outputs, where it took effect and declares some.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::value_map")]
+    pub outputs: BTreeMap<String, Value>,
+}
+
+/// What follows from a resolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = schema::field_speaks)]
+pub enum ResolvedAs {
+    /// It took effect: the run goes on.
+    Succeeded,
+    /// It did not, and is not to be done: the step fails for good.
+    Failed,
+    /// It did not: another attempt starts at once, whatever `retry` says.
+    Retry,
 }
 
 /// Where the run is.
@@ -98,20 +150,48 @@ pub struct WorkflowRunStatus {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 500))]
     pub steps: BTreeMap<String, StepStatus>,
+    /// Each compensation that has begun, by the name of the step that it undoes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("maxProperties" = 500))]
+    pub compensations: BTreeMap<String, StepStatus>,
+    /// How the run will end when compensations and the steps of `finally` are over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
+    /// Evaluated `concurrency.key`: of the runs of the workflow with the same key only so many are under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub concurrency_key: Option<String>,
     /// The run's outputs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::value_map")]
     pub outputs: BTreeMap<String, Value>,
 }
 
+/// How a run will end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Ending {
+    /// The phase that it will have.
+    pub phase: RunPhase,
+    /// Why, in one word.
+    #[schemars(length(max = 64))]
+    pub reason: String,
+    /// Why, for people.
+    #[schemars(length(max = 1024))]
+    pub message: String,
+}
+
 /// Where a run is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[schemars(transform = schema::field_speaks)]
 pub enum RunPhase {
-    /// It waits for its workflow to be there and valid.
+    /// It waits for its workflow to be there and valid, or for its turn (`concurrency`).
     Pending,
     /// Steps run or wait for each other.
     Running,
+    /// `spec.suspend` is true: no attempt starts.
+    Suspended,
+    /// It will not succeed: what was done is being undone.
+    Compensating,
     /// All steps are done.
     Succeeded,
     /// A step failed for good, or the run could not start.
@@ -132,7 +212,7 @@ impl RunPhase {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StepStatus {
-    /// Where it is; Succeeded, Skipped, Failed, Unknown and Canceled are final.
+    /// Where it is; Succeeded, Skipped, Failed and Canceled are final.
     #[schemars(extend("x-kubernetes-validations" = rules::step_phase()))]
     pub phase: StepPhase,
     /// Which attempt, from 1.
@@ -154,6 +234,10 @@ pub struct StepStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub pod: Option<String>,
+    /// Name of the attempt's child run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub run: Option<String>,
     /// Where the attempt's call goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<CallTarget>,
@@ -161,6 +245,9 @@ pub struct StepStatus {
     /// not known whether an attempt took effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known_failures: Option<u32>,
+    /// Counts the attempts whose pod was taken away from an `interruptible` step: they cost no retry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disruptions: Option<u32>,
     /// Values that other steps may use.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::value_map")]
@@ -196,13 +283,15 @@ pub enum StepPhase {
     Running,
     /// It waits for its next attempt.
     Retrying,
+    /// It was told to stop and has not ended: a pod in its grace period, a child run that compensates.
+    Stopping,
     /// Done.
     Succeeded,
     /// `when` gave false.
     Skipped,
     /// It failed for good.
     Failed,
-    /// `AtMostOnce`, and nobody knows whether it took effect.
+    /// `AtMostOnce`, and nobody knows whether it took effect: it waits for `spec.resolutions`.
     Unknown,
     /// The run ended first.
     Canceled,
@@ -212,6 +301,12 @@ impl StepPhase {
     /// Whether nothing follows.
     #[must_use]
     pub const fn is_final(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Skipped | Self::Failed | Self::Unknown | Self::Canceled)
+        matches!(self, Self::Succeeded | Self::Skipped | Self::Failed | Self::Canceled)
+    }
+
+    /// Whether a pod, a call or a child run may be at work for it.
+    #[must_use]
+    pub const fn is_at_work(self) -> bool {
+        matches!(self, Self::Starting | Self::Running | Self::Stopping)
     }
 }

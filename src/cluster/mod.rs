@@ -3,6 +3,7 @@
 pub mod cache;
 pub mod clock;
 pub mod error;
+pub mod family;
 pub mod leader;
 pub mod notes;
 pub mod observe;

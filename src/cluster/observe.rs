@@ -17,13 +17,16 @@ use kube::ResourceExt;
 
 use crate::{
     api::{MedicalService, Workflow, WorkflowRun, WorkflowSpec, status::STALLED, workflow_run::RunPhase},
-    cluster::cache::Cache,
+    cluster::{
+        cache::Cache,
+        family::{every_step, parent_reference},
+    },
     core::{
         condition,
         coordination::{
             Definition,
             definition::Action,
-            view::{DefinitionView, InterfaceView, PodView, ServiceView},
+            view::{DefinitionView, InterfaceView, OriginView, PodView, ServiceView},
             workflow::{RevisionView, RunView},
         },
         name::Key,
@@ -88,11 +91,16 @@ impl Caches {
             && self.budgets.is_ready()
     }
 
-    /// The definition that a run follows: the one it has pinned, or the workflow's present one.
+    /// The definition that a run follows: the one it has pinned, that of the run it takes up, or the workflow's present one.
     #[must_use]
-    pub fn definition(&self, run: &WorkflowRun) -> DefinitionView {
+    pub fn definition(&self, run: &WorkflowRun, origin: Option<&OriginView>) -> DefinitionView {
         let namespace = run.namespace().unwrap_or_default();
-        if let Some(pinned) = run.status.as_ref().and_then(|s| s.revision.as_deref()) {
+        let pinned = |run: &WorkflowRun| run.status.as_ref().and_then(|s| s.revision.clone());
+        let taken = match origin {
+            Some(OriginView::Found(other)) if other.spec.workflow == run.spec.workflow => pinned(other),
+            _ => None,
+        };
+        if let Some(pinned) = pinned(run).or(taken).as_deref() {
             return match self.parsed(&Key::new(namespace, pinned)) {
                 None => DefinitionView::Lost,
                 Some(Ok(definition)) => DefinitionView::Found { revision: pinned.to_owned(), definition },
@@ -150,7 +158,7 @@ impl Caches {
         let (mut pods, mut stopping) = (BTreeMap::new(), BTreeSet::new());
         let namespace = run.namespace().unwrap_or_default();
         let owner = owner_of(run);
-        for name in run.status.iter().flat_map(|s| s.steps.values()).filter_map(|s| s.pod.as_ref()) {
+        for name in every_step(run).filter_map(|s| s.pod.as_ref()) {
             if let Some(pod) = self.pods.get(&Key::new(&namespace, name))
                 && owner.controls(&pod.metadata)
             {
@@ -168,8 +176,7 @@ impl Caches {
     pub fn services_of(&self, namespace: &str, definition: &DefinitionView) -> BTreeMap<String, ServiceView> {
         let DefinitionView::Found { definition, .. } = definition else { return BTreeMap::new() };
         let names: BTreeSet<&str> = definition
-            .steps
-            .iter()
+            .every_step()
             .filter_map(|s| if let Action::Call(call) = &s.action { Some(call.service.as_str()) } else { None })
             .collect();
         names.into_iter().filter_map(|name| Some((name.to_owned(), self.service(namespace, name)?))).collect()
@@ -235,6 +242,7 @@ impl Caches {
                     phase: status.and_then(|s| s.phase).unwrap_or(RunPhase::Pending),
                     finished_at: status.and_then(|s| s.finished_at),
                     revision: status.and_then(|s| s.revision.clone()),
+                    is_child: parent_reference(r).is_some(),
                 }
             })
             .collect()
@@ -270,15 +278,20 @@ fn owner<K: ResourceExt>(kind: &'static str, object: &K) -> render::Owner {
 
 /// Keeps of a finished run only what counts: thousands of them stay in the cluster.
 pub fn prune_run(run: &mut WorkflowRun) {
+    let is_child = parent_reference(run).is_some();
     if let Some(status) = run.status.as_mut().filter(|s| s.phase.is_some_and(RunPhase::is_final)) {
         // pods may still have to be stopped: their names stay
         status.steps.retain(|_, s| s.pod.is_some());
-        for step in status.steps.values_mut() {
+        status.compensations.retain(|_, s| s.pod.is_some());
+        for step in status.steps.values_mut().chain(status.compensations.values_mut()) {
             step.outputs.clear();
             step.message = None;
         }
-        status.outputs.clear();
-        status.conditions.clear();
+        if !is_child {
+            // what a child gave, and why it ended, is its parent's to read
+            status.outputs.clear();
+            status.conditions.clear();
+        }
         run.spec.parameters.clear();
     }
 }

@@ -164,6 +164,7 @@ const fn word(class: crate::api::ErrorClass) -> &'static str {
         E::ContainerFailed => "container_failed",
         E::PodNotStarted => "pod_not_started",
         E::PodLost => "pod_lost",
+        E::ChildFailed => "child_failed",
         E::Configuration => "configuration",
     }
 }

@@ -1,23 +1,30 @@
 //! Runs: observe, decide, perform — status first, then pods, then calls.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::WorkflowRun,
+    api::{WorkflowRun, WorkflowRunStatus, workflow_run::RunPhase},
     cluster::{
         clock::Clock,
         error::{Class, Error},
+        family::{parent_key, wanted_children},
         notes::Notes,
         observe::{Caches, owner_of, prune_run},
         perform::Writer,
         queue::Queue,
     },
     core::{
-        coordination::{self, view::View},
+        coordination::{
+            self,
+            view::{DefinitionView, OriginView, View},
+        },
         name::Key,
     },
     loops::{dispatcher::Dispatcher, reconciler::Reconcile},
@@ -39,6 +46,10 @@ pub struct Runs<I> {
     pub notes: Notes,
     /// Told when a run's phase changes: its workflow counts.
     pub workflows: Arc<Queue>,
+    /// Told when a run makes room for others, or when a child run has ended.
+    pub runs: Arc<Queue>,
+    /// UID and concurrency key of runs whose start was decided and is not known to be written: they count as started.
+    pub starting: Mutex<HashMap<String, String>>,
     /// Cancelled when this process is about to hand over.
     pub draining: CancellationToken,
 }
@@ -51,10 +62,13 @@ impl<I: CallIo> Reconcile for Runs<I> {
         let term = self.writer.term()?;
         let uid = run.uid().unwrap_or_default();
         let (in_flight, outcomes) = self.dispatcher.known(&uid);
-        let definition = self.caches.definition(&run);
+        let origin = self.origin(&run).await?;
+        let definition = self.caches.definition(&run, origin.as_ref());
         let (pods, stopping) = self.caches.pods_of(&run);
         let services = self.caches.services_of(&key.namespace, &definition);
-        let view = View {
+        let limited =
+            matches!(&definition, DefinitionView::Found { definition, .. } if definition.concurrency.is_some());
+        let mut view = View {
             run: &run,
             definition,
             pods,
@@ -62,37 +76,41 @@ impl<I: CallIo> Reconcile for Runs<I> {
             services,
             outcomes,
             in_flight,
+            children: self.caches.children_of(&run),
+            depth: self.caches.depth_of(&run),
+            unwanted: self.caches.is_unwanted(&run),
+            rivals: Vec::new(),
+            origin,
             epoch: term.epoch,
             draining: self.draining.is_cancelled(),
         };
-        let decision = coordination::decide(&view, self.clock.now());
+        let decision = if limited {
+            // of two runs that are looked at together, the second sees what was decided about the first
+            let mut starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+            view.rivals = self.caches.rivals_of(&run, |uid| starting.get(uid).cloned());
+            let decision = coordination::decide(&view, self.clock.now());
+            let started = run.status.as_ref().is_some_and(|s| s.started_at.is_some());
+            match decision.status.as_ref().filter(|s| !started && s.started_at.is_some()) {
+                Some(next) => starting.insert(uid.clone(), next.concurrency_key.clone().unwrap_or_default()),
+                None => starting.remove(&uid),
+            };
+            decision
+        } else {
+            coordination::decide(&view, self.clock.now())
+        };
         let about = run.object_ref(&());
         if let Some(status) = decision.status {
-            let mut next = WorkflowRun::clone(&run);
-            next.status = Some(status);
-            let mut written = match self.writer.replace_status(&next).await {
-                Ok(written) => written,
-                Err(error) if error.class() == Class::Conflict => {
-                    self.writer.refresh(key, &self.caches.runs, prune_run).await?;
-                    return Err(error);
-                }
-                Err(error) => return Err(error),
-            };
-            written.managed_fields_mut().clear();
-            prune_run(&mut written);
-            let phase = |r: &WorkflowRun| r.status.as_ref().and_then(|s| s.phase);
-            // the watch event of an own write finds the cache as it is already, and so tells of no change
-            let moved = phase(&written) != phase(&run);
-            self.caches.runs.wrote(written);
-            if moved {
-                self.workflows.add(Key::new(&key.namespace, &run.spec.workflow), false);
-            }
+            self.write_status(key, &run, status).await?;
         }
         self.dispatcher.settled(&uid, view.outcomes.keys());
         let owner = owner_of(&run);
         for wish in &decision.start_pods {
             let pod = self.writer.create(&render::pod::pod(&owner, wish), &owner).await?;
             self.caches.pods.wrote(pod);
+        }
+        for wish in &decision.start_runs {
+            let child = self.writer.create(&render::child_run::child_run(&owner, wish), &owner).await?;
+            self.caches.runs.wrote(child);
         }
         for name in &decision.stop_pods {
             if let Some(pod) = self.caches.pods.get(&Key::new(&key.namespace, name)) {
@@ -109,5 +127,60 @@ impl<I: CallIo> Reconcile for Runs<I> {
         }
         self.notes.tell(&about, decision.notes);
         Ok(decision.wake_at)
+    }
+}
+
+impl<I: CallIo> Runs<I> {
+    /// The run that `spec.retryFrom` names, read anew: of finished runs the cache keeps little.
+    async fn origin(&self, run: &WorkflowRun) -> Result<Option<OriginView>, Error> {
+        let started =
+            run.status.as_ref().is_some_and(|s| s.started_at.is_some() || s.phase.is_some_and(RunPhase::is_final));
+        let Some(from) = run.spec.retry_from.as_ref().filter(|_| !started) else { return Ok(None) };
+        let other = self.writer.read::<WorkflowRun>(&run.namespace().unwrap_or_default(), &from.run).await?;
+        Ok(Some(other.map_or(OriginView::NotFound, |run| OriginView::Found(Box::new(run)))))
+    }
+
+    async fn write_status(&self, key: &Key, run: &WorkflowRun, status: WorkflowRunStatus) -> Result<(), Error> {
+        let mut next = run.clone();
+        next.status = Some(status);
+        let mut written = match self.writer.replace_status(&next).await {
+            Ok(written) => written,
+            Err(error) if error.class() == Class::Conflict => {
+                self.writer.refresh(key, &self.caches.runs, prune_run).await?;
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        };
+        written.managed_fields_mut().clear();
+        prune_run(&mut written);
+        self.caches.runs.wrote(written);
+        // the watch event of an own write finds the cache as it is already, and so tells of no change
+        if phase(Some(run)) != phase(Some(&next)) {
+            self.workflows.add(Key::new(&key.namespace, &run.spec.workflow), false);
+        }
+        tell_others(&self.caches, &self.runs, Some(run), Some(&next));
+        Ok(())
+    }
+}
+
+fn phase(run: Option<&WorkflowRun>) -> Option<RunPhase> {
+    run.and_then(|r| r.status.as_ref()?.phase)
+}
+
+/// Looks again at the runs that a change of one run concerns: its parent, children that it does not want any more, and the
+/// runs that share its place (`concurrency`).
+pub fn tell_others(caches: &Caches, queue: &Queue, before: Option<&WorkflowRun>, after: Option<&WorkflowRun>) {
+    let Some(run) = after.or(before) else { return };
+    let namespace = run.namespace().unwrap_or_default();
+    let wanted = after.map(wanted_children).unwrap_or_default();
+    for name in before.map(wanted_children).unwrap_or_default().difference(&wanted) {
+        queue.add(Key::new(&namespace, name), false);
+    }
+    let moved = after.is_none() || phase(before) != phase(after);
+    if moved && let Some(parent) = parent_key(run) {
+        queue.add(parent, false);
+    }
+    if moved && run.status.as_ref().is_some_and(|s| s.concurrency_key.is_some()) {
+        caches.sharing_place_with(run).into_iter().for_each(|rival| queue.add(rival, false));
     }
 }

@@ -74,6 +74,11 @@ impl Reconcile for Workflows {
                 self.writer.delete(revision.as_ref()).await?;
             }
         }
+        for name in &decision.drop_runs {
+            if let Some(run) = self.caches.runs.get(&Key::new(&key.namespace, name)) {
+                self.writer.delete(run.as_ref()).await?;
+            }
+        }
         let about = workflow.object_ref(&());
         if let Some(status) = decision.status {
             let mut next = Workflow::clone(&workflow);

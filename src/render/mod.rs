@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 
 use crate::api::API_VERSION;
 
+pub mod child_run;
 pub mod deployment;
 pub mod disruption_budget;
 pub mod endpoint_slice;
@@ -21,10 +22,13 @@ pub const MANAGER: &str = "medley";
 pub const SERVICE_LABEL: &str = "medley.health/service";
 /// Label: name of the `Workflow` that an object belongs to.
 pub const WORKFLOW_LABEL: &str = "medley.health/workflow";
-/// Label: name of the `WorkflowRun` that a pod belongs to.
+/// Label: name of the `WorkflowRun` that a pod or child run belongs to.
 pub const RUN_LABEL: &str = "medley.health/run";
-/// Label: name of the step that a pod belongs to.
+/// Label: name of the step that a pod or child run belongs to.
 pub const STEP_LABEL: &str = "medley.health/step";
+
+/// Label: `compensation` on the pod that undoes a step.
+pub const ROLE_LABEL: &str = "medley.health/role";
 
 /// Who owns an object: it is removed with its owner, by Kubernetes' own garbage collector.
 #[derive(Clone, Debug, PartialEq, Eq)]

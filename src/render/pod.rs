@@ -2,8 +2,8 @@
 
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
-use super::{Owner, RUN_LABEL, STEP_LABEL, WORKFLOW_LABEL, pod_template};
-use crate::core::coordination::view::StartPod;
+use super::{Owner, ROLE_LABEL, RUN_LABEL, STEP_LABEL, WORKFLOW_LABEL, pod_template};
+use crate::core::coordination::{definition::COMPENSATE, view::StartPod};
 
 /// Name of the container in every step's pod.
 pub const CONTAINER: &str = "step";
@@ -13,11 +13,14 @@ pub const ATTEMPT: &str = "medley.health/attempt";
 /// The pod that fulfils a wish. It runs once: what follows a failure is the workflow's to decide.
 #[must_use]
 pub fn pod(owner: &Owner, wish: &StartPod) -> Pod {
-    let labels = [
+    let mut labels = vec![
         (RUN_LABEL, owner.name.as_str()),
-        (STEP_LABEL, wish.attempt.step.as_str()),
+        (STEP_LABEL, wish.step.as_str()),
         (WORKFLOW_LABEL, wish.workflow.as_str()),
     ];
+    if wish.attempt.step.ends_with(COMPENSATE) {
+        labels.push((ROLE_LABEL, "compensation"));
+    }
     let mut metadata = owner.metadata(&wish.name, &labels);
     metadata.annotations = Some([(ATTEMPT.to_owned(), wish.attempt.number.to_string())].into());
     Pod {

@@ -54,7 +54,7 @@ fn own_slices(stage: &Stage, space: &str) -> String {
 async fn a_workflow_changes(stage: &Stage, space: &str) {
     for number in 1..=13 {
         let workflow = json!({ "apiVersion": "medley.health/v1alpha1", "kind": "Workflow", "metadata": { "name": "often" }, "spec": {
-            "start": "OnApply", "steps": [{ "name": "work", "transform": { "expression": number.to_string() } }] } });
+            "start": "OnApply", "retention": { "succeeded": 20 }, "steps": [{ "name": "work", "transform": { "expression": number.to_string() } }] } });
         stage.apply(space, &workflow.to_string());
         let observed = format!("--for=jsonpath={{.status.startedGeneration}}={number}");
         stage.kubectl(&["wait", "-n", space, &observed, "mwf/often", "--timeout=30s"]);
@@ -72,6 +72,13 @@ async fn a_workflow_changes(stage: &Stage, space: &str) {
             "name",
         ]);
         (names.lines().count() <= 11).then_some(())
+    })
+    .await;
+    let patch = r#"{"spec":{"retention":{"succeeded":2}}}"#;
+    stage.kubectl(&["patch", "-n", space, "mwf/often", "--type=merge", "-p", patch]);
+    until("runs that are not kept are gone", LIMIT, async || {
+        let names = stage.kubectl(&["get", "-n", space, "mrun", "-l", "medley.health/workflow=often", "-o", "name"]);
+        (names.lines().count() <= 2).then_some(())
     })
     .await;
 }

@@ -165,9 +165,24 @@ impl Stage {
         self.create::<WorkflowRun>(name, json!({ "workflow": workflow })).await;
     }
 
+    /// A workflow with this spec.
+    pub(crate) async fn workflow_with(&self, name: &str, spec: Value) {
+        self.create::<Workflow>(name, spec).await;
+    }
+
+    /// A run with this spec.
+    pub(crate) async fn run_with(&self, name: &str, spec: Value) {
+        self.create::<WorkflowRun>(name, spec).await;
+    }
+
     /// Sets `spec.cancel`.
     pub(crate) async fn cancel(&self, run: &str) {
-        let patch = Patch::Merge(json!({"spec": {"cancel": true}}));
+        self.set(run, json!({"cancel": true})).await;
+    }
+
+    /// Changes a run's spec.
+    pub(crate) async fn set(&self, run: &str, spec: Value) {
+        let patch = Patch::Merge(json!({ "spec": spec }));
         self.api::<WorkflowRun>().patch(run, &PatchParams::default(), &patch).await.unwrap();
     }
 
@@ -198,6 +213,19 @@ impl Stage {
     pub(crate) fn reason(&self, run: &str) -> String {
         let conditions = self.stored(run).status.unwrap_or_default().conditions;
         conditions.iter().find(|c| c.type_ == "Succeeded").map(|c| c.reason.clone()).unwrap_or_default()
+    }
+
+    /// Message of a run's condition `Succeeded`.
+    pub(crate) fn message(&self, run: &str) -> String {
+        let conditions = self.stored(run).status.unwrap_or_default().conditions;
+        conditions.iter().find(|c| c.type_ == "Succeeded").map(|c| c.message.clone()).unwrap_or_default()
+    }
+
+    /// Status and reason of a run's condition; empty when it is absent.
+    pub(crate) fn condition(&self, run: &str, type_: &str) -> String {
+        let conditions = self.stored(run).status.unwrap_or_default().conditions;
+        let found = conditions.iter().find(|c| c.type_ == type_);
+        found.map(|c| format!("{} {}", c.status, c.reason)).unwrap_or_default()
     }
 
     /// Waits for a condition, at most this long in virtual time.

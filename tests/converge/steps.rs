@@ -27,7 +27,21 @@ pub(crate) fn transform(name: &str, expression: &str) -> Step {
     Step(json!({"name": name, "transform": {"expression": expression}}))
 }
 
+/// Another workflow.
+pub(crate) fn child(name: &str, workflow: &str, parameters: Value) -> Step {
+    Step(json!({"name": name, "workflow": {"name": workflow, "parameters": parameters}}))
+}
+
+/// A GET to the service `archive`, as what undoes a step.
+pub(crate) fn get(path: &str) -> Value {
+    json!({"call": {"service": "archive", "http": {"path": path}}})
+}
+
 impl Step {
+    pub(crate) fn undone_by(self, action: Value) -> Self {
+        self.with("compensate", action)
+    }
+
     fn with(mut self, field: &str, value: Value) -> Self {
         self.0[field] = value;
         self

@@ -11,13 +11,18 @@ use super::{
     world::{answer, works},
 };
 
-/// A cluster with the service `archive` and the story `ct`, and an operator at work.
+/// A cluster with the service `archive` and the workflow `ct`.
 pub(crate) async fn prepared(workflow: Vec<serde_json::Value>) -> Stage {
+    prepared_with(json!({ "steps": workflow })).await
+}
+
+/// As `prepared`, with the workflow's whole spec.
+pub(crate) async fn prepared_with(spec: serde_json::Value) -> Stage {
     let stage = Stage::new();
     stage.world.replies("/count", [answer(200, json!({"images": 21}))]);
     stage.world.fates("measure", [works(Duration::from_millis(300), &json!({"noise": 7}))]);
     stage.service("archive", &["10.0.0.1"]).await;
-    stage.workflow("ct", workflow).await;
+    stage.workflow_with("ct", spec).await;
     stage
 }
 

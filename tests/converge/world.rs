@@ -26,7 +26,7 @@ use medley::{
         resolver::{self, LookupIo},
     },
     medical::http::CallIo,
-    render::STEP_LABEL,
+    render::{ROLE_LABEL, STEP_LABEL},
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -62,6 +62,13 @@ pub(crate) fn answer(status: u16, body: Value) -> Reply {
 pub(crate) fn refused() -> Reply {
     let what = CallResult::Failed { class: ErrorClass::Connection, sent: false, message: "cannot connect".to_owned() };
     Reply { after: Duration::from_millis(1), what }
+}
+
+/// The connection breaks after the request was sent: it may have had an effect.
+pub(crate) fn reset() -> Reply {
+    let what =
+        CallResult::Failed { class: ErrorClass::Connection, sent: true, message: "the connection broke".to_owned() };
+    Reply { after: Duration::from_millis(20), what }
 }
 
 impl Reply {
@@ -226,9 +233,13 @@ impl World {
             return;
         }
         let attempt: usize = meta["annotations"]["medley.health/attempt"].as_str().unwrap().parse().unwrap();
+        let mut step = meta["labels"][STEP_LABEL].as_str().unwrap().to_owned();
+        if meta["labels"][ROLE_LABEL].is_string() {
+            step.push_str(".compensate");
+        }
         let fate = {
             let state = self.lock();
-            let fates = state.fates.get(meta["labels"][STEP_LABEL].as_str().unwrap());
+            let fates = state.fates.get(&step);
             fates.and_then(|f| f.get(attempt - 1).or(f.last())).cloned()
         };
         let fate = fate.unwrap_or_else(|| works(Duration::from_millis(300), &json!({})));

@@ -8,7 +8,7 @@ No wildcard, no Secrets. Server-side apply needs patch, and create for an object
   verbs: [get, list, watch]
 - apiGroups: [medley.health]
   resources: [workflowruns]
-  verbs: [get, list, watch, create]
+  verbs: [get, list, watch, create, delete]
 - apiGroups: [medley.health]
   resources: [medicalservices/status, workflows/status, workflowruns/status]
   verbs: [update]

@@ -1,14 +1,23 @@
 //! Coordination: drives the steps of a clinical workflow. Every decision is a pure function of what is known and the time.
 
+mod call;
+mod child;
+mod concurrency;
 pub mod definition;
+mod origin;
 pub mod outcome;
 pub mod parameters;
+mod pod;
+mod resolution;
 pub mod result;
+pub mod retention;
 pub mod retry;
 pub mod run;
-pub mod step;
+mod stages;
+mod step;
 pub mod view;
 pub mod workflow;
 
+pub use child::MAX_DEPTH;
 pub use definition::Definition;
 pub use run::decide;

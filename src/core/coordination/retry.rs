@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::{
     api::{
+        step::Retry,
         vocabulary::{ErrorClass, Safety},
-        workflow::Retry,
     },
     core::name::chance,
 };
@@ -48,9 +48,12 @@ impl RetryPolicy {
     /// "Exponential Backoff and Jitter").
     #[must_use]
     pub fn wait(&self, attempt: u32, class: ErrorClass, seed: &str) -> Option<Duration> {
-        if attempt > self.limit || !self.on.contains(&class) {
-            return None;
-        }
+        (attempt <= self.limit && self.on.contains(&class)).then(|| self.pause(attempt, seed))
+    }
+
+    /// The wait after the `attempt`th failure in a row (from 1), whether or not another attempt is allowed.
+    #[must_use]
+    pub fn pause(&self, attempt: u32, seed: &str) -> Duration {
         let mut wait = self.initial;
         for _ in 1..attempt {
             wait = wait.saturating_mul(self.factor);
@@ -60,7 +63,7 @@ impl RetryPolicy {
         }
         let full = wait.min(self.max);
         let part = 1.0 - self.jitter * chance(&[seed, &attempt.to_string()]);
-        Some(full.mul_f64(part.clamp(0.0, 1.0)))
+        full.mul_f64(part.clamp(0.0, 1.0))
     }
 }
 

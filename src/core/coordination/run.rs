@@ -12,15 +12,16 @@ use serde_json::{Value, json};
 use crate::{
     api::{
         WorkflowRunStatus,
-        status::{READY, RECONCILING, STALLED, SUCCEEDED},
+        status::{COMPENSATED, READY, RECONCILING, STALLED, SUCCEEDED},
         vocabulary::Urgency,
-        workflow_run::{RunPhase, StepPhase},
+        workflow_run::{RunPhase, StepPhase, StepStatus},
     },
     core::{
         condition::{Conditions, State},
         coordination::{
-            definition::Definition,
-            parameters, step,
+            concurrency,
+            definition::{COMPENSATE, Definition, Role, StepDefinition},
+            origin, parameters, stages,
             view::{Attempt, Decision, DefinitionView, View},
         },
         expression::{References, Variables},
@@ -36,35 +37,49 @@ pub fn decide(view: &View<'_>, now: Timestamp) -> Decision {
         return Decision { stop_calls: view.in_flight.clone(), stop_pods: live_pods(view, &[]), ..Decision::default() };
     }
     let mut flow = Flow::new(view, now, present);
-    let end = match &view.definition {
-        _ if view.run.spec.cancel == Some(true) => flow.cancel(),
-        DefinitionView::NotFound => flow.pend(
+    let started = flow.status.started_at.is_some();
+    let end = match (&view.definition, flow.stop_wanted()) {
+        (DefinitionView::Found { revision, definition }, None) => flow.go_on(revision, definition),
+        (DefinitionView::Found { revision, definition }, Some(_)) if started => flow.go_on(revision, definition),
+        // nothing was done, or nobody can tell how to undo it
+        (_, Some((phase, reason, message))) => flow.close(phase, reason, message),
+        (DefinitionView::NotFound, _) => flow.pend(
             "WorkflowNotFound",
             format!("there is no Workflow `{}` in this namespace; apply it", view.run.spec.workflow),
             true,
         ),
-        DefinitionView::NotStored => {
+        (DefinitionView::NotStored, _) => {
             flow.pend("WorkflowNotStored", "the Workflow has just been applied and is being read".to_owned(), false)
         }
-        DefinitionView::Invalid(problem) => {
+        (DefinitionView::Invalid(problem), _) => {
             flow.pend("InvalidWorkflow", format!("the Workflow is not valid: {problem}"), true)
         }
-        DefinitionView::Lost => End::Over(
+        (DefinitionView::Lost, _) => flow.close(
             RunPhase::Failed,
             "RevisionLost",
             "the ControllerRevision that this run follows was deleted".to_owned(),
         ),
-        DefinitionView::Found { revision, definition } => flow.go_on(revision, definition),
     };
     flow.finish(end)
 }
 
 /// Where a pass leaves the run.
-enum End {
+pub(super) enum End {
     /// Still under way: phase, reason, message, and whether only the user can help.
     Open(RunPhase, &'static str, String, bool),
     /// Over: phase, reason, message.
-    Over(RunPhase, &'static str, String),
+    Over(RunPhase, String, String),
+}
+
+/// What a run is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Its steps.
+    Main,
+    /// What undoes them.
+    Compensating,
+    /// What is done at the end, however it ended.
+    Finally,
 }
 
 /// The state of one pass.
@@ -75,12 +90,16 @@ pub(super) struct Flow<'a> {
     pub(super) decision: Decision,
     pub(super) urgency: Urgency,
     pub(super) params: Value,
+    pub(super) stage: Stage,
     /// A step has failed for good: no further step starts.
     pub(super) failing: bool,
+    /// Nothing starts while the user holds the run.
+    pub(super) suspended: bool,
     /// The status was written by another leader: calls that it started are lost.
     pub(super) taken_over: bool,
     /// The status must be written even where nothing else in it changes: to fence off the former leader.
     pub(super) fence: bool,
+    replaced: bool,
     present: WorkflowRunStatus,
 }
 
@@ -95,7 +114,10 @@ impl<'a> Flow<'a> {
             decision: Decision::default(),
             urgency: Urgency::Routine,
             params: Value::Null,
-            failing: present.steps.values().any(|s| matches!(s.phase, StepPhase::Failed | StepPhase::Unknown)),
+            stage: Stage::Main,
+            failing: false,
+            suspended: view.run.spec.suspend == Some(true),
+            replaced: false,
             present,
         }
     }
@@ -105,84 +127,63 @@ impl<'a> Flow<'a> {
         End::Open(self.present.phase.unwrap_or(RunPhase::Pending), reason, message, stalled)
     }
 
-    fn cancel(&mut self) -> End {
-        for status in self.status.steps.values_mut().filter(|s| !s.phase.is_final()) {
+    /// Ends the run without its definition.
+    fn close(&mut self, phase: RunPhase, reason: &str, message: String) -> End {
+        let all = self.status.steps.values_mut().chain(self.status.compensations.values_mut());
+        for status in all.filter(|s| !s.phase.is_final() && s.phase != StepPhase::Unknown) {
             status.phase = StepPhase::Canceled;
             status.finished_at = Some(self.now);
             status.wake_at = None;
         }
-        End::Over(RunPhase::Canceled, "Canceled", "spec.cancel is true".to_owned())
+        End::Over(phase, reason.to_owned(), message)
+    }
+
+    /// Whether the run is to stop before its steps are over, and how it ends then.
+    pub(super) fn stop_wanted(&self) -> Option<(RunPhase, &'static str, String)> {
+        if self.view.run.spec.cancel == Some(true) {
+            Some((RunPhase::Canceled, "Canceled", "spec.cancel is true".to_owned()))
+        } else if self.view.unwanted {
+            Some((
+                RunPhase::Canceled,
+                "ParentStopped",
+                "the run that this one is part of does not wait for it".to_owned(),
+            ))
+        } else if self.replaced {
+            Some((RunPhase::Canceled, "Replaced", "a newer run takes its place (spec.concurrency)".to_owned()))
+        } else {
+            None
+        }
     }
 
     fn go_on(&mut self, revision: &str, definition: &Definition) -> End {
         self.params = match parameters::resolve(&definition.parameters, &self.view.run.spec.parameters) {
             Ok(params) => params,
-            Err(problem) => return End::Over(RunPhase::Failed, "InvalidParameters", problem),
+            Err(problem) => return self.close(RunPhase::Failed, "InvalidParameters", problem),
         };
         self.urgency = self.view.run.spec.urgency.unwrap_or(definition.urgency);
         self.status.urgency = Some(self.urgency);
-        self.status.revision = Some(revision.to_owned());
         if self.status.started_at.is_none() {
+            if self.suspended {
+                let message = "spec.suspend is true: the run has not started".to_owned();
+                return End::Open(RunPhase::Pending, "Suspended", message, false);
+            }
+            if let Err(end) = concurrency::admit(self, definition) {
+                return end;
+            }
+            if let Err(problem) = origin::take_over(self, definition) {
+                return self.close(RunPhase::Failed, "InvalidRetryFrom", problem);
+            }
+            self.status.revision = Some(revision.to_owned());
             self.status.started_at = Some(self.now);
             self.decision.notes.push(Note::normal("Started", format!("follows revision {revision}")));
         }
-        for place in 0..definition.steps.len() {
-            step::advance(self, definition, place);
-        }
-        let done = definition.steps.iter().filter(|s| self.is_done(&s.name)).count();
-        self.status.step_summary = Some(format!("{done}/{}", definition.steps.len()));
-        if self.failing {
-            return self.fail(definition);
-        }
-        if done < definition.steps.len() {
-            return End::Open(
-                RunPhase::Running,
-                "Running",
-                format!("{done} of {} steps are done", definition.steps.len()),
-                false,
-            );
-        }
-        match self.outputs(definition) {
-            Ok(outputs) => {
-                self.status.outputs = outputs;
-                End::Over(RunPhase::Succeeded, "Succeeded", format!("all {done} steps are done"))
-            }
-            Err(problem) => End::Over(RunPhase::Failed, "InvalidOutputs", problem),
-        }
+        self.replaced = self.status.ending.is_none() && concurrency::is_replaced(self, definition);
+        self.failing =
+            definition.steps.iter().any(|s| self.get(s).is_some_and(|status| status.phase == StepPhase::Failed));
+        stages::go_on(self, definition)
     }
 
-    /// What is at work goes on to its end; what only waits is given up.
-    fn fail(&mut self, definition: &Definition) -> End {
-        let now = self.now;
-        for place in 0..definition.steps.len() {
-            let step = &definition.steps[place];
-            let at_work = step::works(&step.action);
-            if let Some(status) = self.status.steps.get_mut(&step.name) {
-                let waits = matches!(status.phase, StepPhase::Retrying | StepPhase::Waiting);
-                if waits || (status.phase == StepPhase::Running && !at_work) {
-                    status.phase = StepPhase::Canceled;
-                    status.finished_at = Some(now);
-                    status.wake_at = None;
-                }
-            }
-        }
-        let failed = definition.steps.iter().find_map(|s| {
-            let status = self.status.steps.get(&s.name)?;
-            let unknown = status.phase == StepPhase::Unknown;
-            (unknown || status.phase == StepPhase::Failed).then(|| {
-                let message = status.message.clone().unwrap_or_default();
-                (if unknown { "OutcomeUnknown" } else { "StepFailed" }, format!("step `{}`: {message}", s.name))
-            })
-        });
-        let (reason, message) = failed.unwrap_or(("StepFailed", String::new()));
-        if self.status.steps.values().all(|s| s.phase.is_final()) {
-            End::Over(RunPhase::Failed, reason, message)
-        } else {
-            End::Open(RunPhase::Running, reason, format!("{message}; waiting for the steps at work to end"), false)
-        }
-    }
-
-    fn outputs(&self, definition: &Definition) -> Result<BTreeMap<String, Value>, String> {
+    pub(super) fn outputs(&self, definition: &Definition) -> Result<BTreeMap<String, Value>, String> {
         let mut outputs = BTreeMap::new();
         for (name, expression) in &definition.outputs {
             let value = expression
@@ -196,9 +197,64 @@ impl<'a> Flow<'a> {
         Ok(outputs)
     }
 
+    /// A step's status.
+    pub(super) fn get(&self, step: &StepDefinition) -> Option<&StepStatus> {
+        match step.role {
+            Role::Main | Role::Finally => self.status.steps.get(&step.name),
+            Role::Compensation => self.status.compensations.get(&step.name),
+        }
+    }
+
+    pub(super) fn get_mut(&mut self, step: &StepDefinition) -> Option<&mut StepStatus> {
+        match step.role {
+            Role::Main | Role::Finally => self.status.steps.get_mut(&step.name),
+            Role::Compensation => self.status.compensations.get_mut(&step.name),
+        }
+    }
+
+    pub(super) fn set(&mut self, step: &StepDefinition, status: StepStatus) {
+        match step.role {
+            Role::Main | Role::Finally => self.status.steps.insert(step.name.clone(), status),
+            Role::Compensation => self.status.compensations.insert(step.name.clone(), status),
+        };
+    }
+
     /// Whether a step is over in a way that lets those after it start.
-    pub(super) fn is_done(&self, step: &str) -> bool {
-        self.status.steps.get(step).is_some_and(|s| matches!(s.phase, StepPhase::Succeeded | StepPhase::Skipped))
+    pub(super) fn is_done(&self, step: &StepDefinition) -> bool {
+        self.get(step).is_some_and(|s| matches!(s.phase, StepPhase::Succeeded | StepPhase::Skipped))
+    }
+
+    /// Whether nothing of a step is at work or waits for its turn; one whose outcome is unknown waits for a person only.
+    pub(super) fn is_settled(&self, step: &StepDefinition) -> bool {
+        self.get(step).is_some_and(|s| s.phase.is_final() || s.phase == StepPhase::Unknown)
+    }
+
+    /// Whether the steps are told to stop.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stage == Stage::Main && self.status.ending.is_some()
+    }
+
+    /// Whether an attempt may start now.
+    pub(super) fn may_start(&self) -> bool {
+        !self.view.draining && !self.suspended && self.may_retry()
+    }
+
+    /// Whether another attempt of a step is wanted at all.
+    pub(super) fn may_retry(&self) -> bool {
+        self.stage != Stage::Main || !(self.failing || self.status.ending.is_some())
+    }
+
+    /// The phase of a run that is under way.
+    pub(super) fn live_phase(&self) -> RunPhase {
+        if self.suspended { RunPhase::Suspended } else { RunPhase::Running }
+    }
+
+    pub(super) fn name(&self) -> &'a str {
+        self.view.run.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    pub(super) fn created_at(&self) -> Timestamp {
+        self.view.run.metadata.creation_timestamp.as_ref().map_or(Timestamp::UNIX_EPOCH, |t| t.0)
     }
 
     /// What an expression sees: only what it refers to.
@@ -216,7 +272,10 @@ impl<'a> Flow<'a> {
             variables.insert("steps".to_owned(), Value::Object(steps.collect()));
         }
         if references.variables.contains("run") {
-            let run = json!({ "name": meta.name, "namespace": meta.namespace, "urgency": self.urgency.as_str() });
+            let mut run = json!({ "name": meta.name, "namespace": meta.namespace, "urgency": self.urgency.as_str() });
+            if let (Stage::Compensating | Stage::Finally, Some(ending)) = (self.stage, &self.status.ending) {
+                run["outcome"] = json!(ending.phase);
+            }
             variables.insert("run".to_owned(), run);
         }
         variables
@@ -244,6 +303,11 @@ impl<'a> Flow<'a> {
                 }
             }
             End::Over(phase, reason, message) => {
+                let reason = reason.as_str();
+                if self.present.ending.is_none() {
+                    // it came to its end in one pass: nobody has to know how it was going to
+                    self.status.ending = None;
+                }
                 self.status.phase = Some(phase);
                 self.status.finished_at = Some(self.now);
                 conditions.remove(RECONCILING);
@@ -264,14 +328,25 @@ impl<'a> Flow<'a> {
                     _ => Note::warning("Failed", message),
                 });
                 self.decision.start_pods.clear();
+                self.decision.start_runs.clear();
                 self.decision.start_calls.clear();
                 self.decision.wake_at = None;
             }
         }
+        if let Some((all, message)) = stages::compensated(&self) {
+            let reason = if all { "AllUndone" } else { "NotAllUndone" };
+            conditions.set(COMPENSATED, State::of(all), reason, message);
+        }
         self.status.conditions = conditions.into_list();
         self.status.observed_generation = generation;
-        let wanted: Vec<String> =
-            self.status.steps.values().filter(|s| !s.phase.is_final()).filter_map(|s| s.pod.clone()).collect();
+        let wanted: Vec<String> = self
+            .status
+            .steps
+            .values()
+            .chain(self.status.compensations.values())
+            .filter(|s| matches!(s.phase, StepPhase::Starting | StepPhase::Running))
+            .filter_map(|s| s.pod.clone())
+            .collect();
         self.decision.stop_pods = live_pods(self.view, &wanted);
         self.decision.stop_calls = self.view.in_flight.iter().filter(|a| !self.is_current(a)).cloned().collect();
         self.status.leader_epoch = self.present.leader_epoch;
@@ -283,7 +358,11 @@ impl<'a> Flow<'a> {
     }
 
     fn is_current(&self, attempt: &Attempt) -> bool {
-        self.status.steps.get(&attempt.step).is_some_and(|s| !s.phase.is_final() && s.attempt == Some(attempt.number))
+        let status = match attempt.step.strip_suffix(COMPENSATE) {
+            Some(name) => self.status.compensations.get(name),
+            None => self.status.steps.get(&attempt.step),
+        };
+        status.is_some_and(|s| s.phase.is_at_work() && s.attempt == Some(attempt.number))
     }
 }
 

@@ -8,12 +8,14 @@ use std::{
 };
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::{
     api::{
         WorkflowRun, WorkflowRunStatus,
         medical_service::{EnvVar, ImagePullPolicy, Resources},
         vocabulary::Urgency,
+        workflow_run::RunPhase,
     },
     core::{
         coordination::{definition::Definition, outcome::CallOutcome},
@@ -24,7 +26,7 @@ use crate::{
 /// One attempt of one step.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Attempt {
-    /// The step's name.
+    /// The step's [`id`](super::definition::StepDefinition::id).
     pub step: String,
     /// From 1.
     pub number: u32,
@@ -47,6 +49,16 @@ pub struct View<'a> {
     pub outcomes: BTreeMap<Attempt, CallOutcome>,
     /// Calls under way in this process.
     pub in_flight: Vec<Attempt>,
+    /// Its child runs by name.
+    pub children: BTreeMap<String, ChildView>,
+    /// How many runs it is nested in.
+    pub depth: usize,
+    /// It is a child run, and its parent does not want it any more.
+    pub unwanted: bool,
+    /// Other runs of the same workflow that have not ended.
+    pub rivals: Vec<Rival>,
+    /// The run that `spec.retryFrom` names, as far as it is needed: before the run has started.
+    pub origin: Option<OriginView>,
     /// Lease transitions of this leader.
     pub epoch: i64,
     /// This process is about to hand over: what is at work is brought to its end, nothing new begins.
@@ -112,6 +124,43 @@ impl PodView {
     }
 }
 
+/// What a child run says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChildView {
+    /// Where it is.
+    pub phase: RunPhase,
+    /// Reason of its condition `Succeeded`.
+    pub reason: String,
+    /// Since when it runs.
+    pub since: Option<Timestamp>,
+    /// Its outputs.
+    pub outputs: BTreeMap<String, Value>,
+}
+
+/// Another run of the same workflow that has not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rival {
+    /// Its name.
+    pub name: String,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// The urgency that it asks for; that of the workflow when `None`.
+    pub urgency: Option<Urgency>,
+    /// Its evaluated `concurrency.key`, once it has been looked at.
+    pub key: Option<String>,
+    /// It is under way, or is about to be.
+    pub started: bool,
+}
+
+/// The run that another one takes up.
+#[derive(Clone, Debug)]
+pub enum OriginView {
+    /// There is none of that name.
+    NotFound,
+    /// Here it is, as stored.
+    Found(Box<WorkflowRun>),
+}
+
 /// What is known of a service that a step calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceView {
@@ -141,6 +190,8 @@ pub struct Decision {
     pub status: Option<WorkflowRunStatus>,
     /// Pods that must exist.
     pub start_pods: Vec<StartPod>,
+    /// Child runs that must exist.
+    pub start_runs: Vec<StartRun>,
     /// Pods that must not go on.
     pub stop_pods: Vec<String>,
     /// Calls to start.
@@ -160,6 +211,8 @@ pub struct StartPod {
     pub name: String,
     /// Which attempt.
     pub attempt: Attempt,
+    /// Name of the step: its label.
+    pub step: String,
     /// The run's workflow.
     pub workflow: String,
     /// Decides its `PriorityClass`.
@@ -178,6 +231,21 @@ pub struct StartPod {
     pub resources: Option<Resources>,
     /// The kubelet ends it after this long, should medley be away.
     pub deadline: Duration,
+}
+
+/// A child run for one attempt of a step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StartRun {
+    /// Its name; follows from run, step and attempt.
+    pub name: String,
+    /// Name of the step: its label.
+    pub step: String,
+    /// The workflow that it runs.
+    pub workflow: String,
+    /// Values of that workflow's parameters.
+    pub parameters: BTreeMap<String, Value>,
+    /// The parent's.
+    pub urgency: Urgency,
 }
 
 /// One HTTP request.

@@ -11,7 +11,7 @@ use crate::{
     },
     core::{
         condition::{Conditions, State},
-        coordination::definition::Definition,
+        coordination::{definition::Definition, retention},
         name::{child, digest},
         note::Note,
     },
@@ -57,6 +57,8 @@ pub struct RunView {
     pub finished_at: Option<Timestamp>,
     /// The revision that it follows.
     pub revision: Option<String>,
+    /// It is a child run: it goes with its parent.
+    pub is_child: bool,
 }
 
 /// What is asked for: objects first, then the status.
@@ -66,6 +68,8 @@ pub struct Decision {
     pub store: Option<(String, serde_json::Value)>,
     /// Revisions that nobody follows any more.
     pub drop_revisions: Vec<String>,
+    /// Finished runs that are not kept.
+    pub drop_runs: Vec<String>,
     /// The run that `start: OnApply` makes: its name.
     pub start_run: Option<String>,
     /// The next status, when it differs.
@@ -78,11 +82,12 @@ pub struct Decision {
 
 /// Name of the revision that holds this spec: the same spec gives the same name.
 ///
-/// `start` is left out: it says when runs are made, not what they do.
+/// `start` and `retention` are left out: they say when runs are made and go, not what they do.
 #[must_use]
 pub fn revision(workflow: &Workflow) -> (String, serde_json::Value) {
     let mut spec = workflow.spec.clone();
     spec.start = None;
+    spec.retention = None;
     // serialization of a value that came from JSON cannot fail; an empty object would only give another name
     let data = serde_json::to_value(&spec).unwrap_or_default();
     let name = workflow.metadata.name.as_deref().unwrap_or_default();
@@ -155,12 +160,17 @@ pub fn decide(view: &View<'_>, now: Timestamp) -> Decision {
     summarize(view, &mut next, &mut conditions);
     next.conditions = conditions.into_list();
     decision.drop_revisions = old_revisions(view, next.revision.as_deref());
+    if let Some(bounds) = &workflow.spec.retention {
+        let (old, next_end) = retention::old_runs(bounds, &view.runs, now);
+        decision.drop_runs = old;
+        decision.wake_at = next_end;
+    }
     if next != present {
         let due = view.written_at.and_then(|t| t.checked_add(SUMMARY_EVERY).ok()).unwrap_or(now);
         if urgent || due <= now {
             decision.status = Some(next);
         } else {
-            decision.wake_at = Some(due);
+            decision.wake_at = Some(decision.wake_at.map_or(due, |w| w.min(due)));
         }
     }
     decision
@@ -180,6 +190,8 @@ fn summarize(view: &View<'_>, next: &mut WorkflowStatus, conditions: &mut Condit
                 RunPhase::Failed => (State::False, "Failed"),
                 RunPhase::Canceled => (State::False, "Canceled"),
                 RunPhase::Running => (State::Unknown, "Running"),
+                RunPhase::Suspended => (State::Unknown, "Suspended"),
+                RunPhase::Compensating => (State::Unknown, "Compensating"),
                 RunPhase::Pending => (State::Unknown, "Pending"),
             };
             conditions.set(LAST_RUN, state, reason, format!("run {}", run.name));

@@ -1,0 +1,104 @@
+//! Rules of `MedicalService`.
+
+use serde_json::Value;
+
+use super::{Rule, extension, rule};
+
+/// Rules that see a whole `MedicalService`.
+pub(in crate::api) fn medical_service() -> Vec<Rule> {
+    vec![rule(
+        // The owned Service has the same name, and a Service's name must be a DNS-1035 label.
+        "",
+        "self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+        "metadata.name: must be a DNS label of at most 63 characters that starts with a letter, since the Service in cluster DNS has the same name",
+    )]
+}
+
+/// Rules of a `MedicalService`'s spec.
+pub fn medical_service_spec() -> Value {
+    extension(&[
+        rule(
+            "",
+            "[has(self.workload), has(self.select), has(self.external)].filter(b, b).size() == 1",
+            "exactly one of workload, select and external must be set: it says who runs the service",
+        ),
+        rule(
+            ".urgency",
+            "!has(self.urgency) || has(self.workload)",
+            "urgency is the PriorityClass of the workload's pods: remove it, or set workload",
+        ),
+        rule(
+            // A Service holds each port number once.
+            ".interfaces",
+            "self.interfaces.all(a, self.interfaces.exists_one(b, b.port == a.port))",
+            "each interface must have a port of its own, since a Service holds each port once: change one port (and set targetPort where the pods listen on another)",
+        ),
+        rule(
+            ".interfaces",
+            "!has(self.select) || !self.interfaces.exists(i, has(i.probe))",
+            "probe has no effect with select, where the pods' own readiness probes decide: remove probe",
+        ),
+        rule(
+            ".interfaces",
+            "!has(self.workload) || self.interfaces.filter(i, has(i.probe)).size() <= 1",
+            "a workload's pod has one readiness probe: set probe on one interface only",
+        ),
+        rule(
+            ".interfaces",
+            "!has(self.external) || !self.interfaces.exists(i, has(i.probe) && has(i.probe.level) && i.probe.level == 'Protocol' && !(i.protocol in ['HTTP', 'FHIR']))",
+            "probe.level Protocol of an external service works for the protocols HTTP and FHIR: set level Transport",
+        ),
+        rule(
+            ".interfaces",
+            "!has(self.external) || !self.interfaces.exists(i, has(i.targetPort))",
+            "targetPort is for workload and select, an external service listens on port itself: remove targetPort",
+        ),
+    ])
+}
+
+/// A host outside the cluster.
+pub fn external_endpoint() -> Value {
+    extension(&[
+        rule(
+            ".host",
+            "!isIP(self.host) || !(ip(self.host).isLoopback() || ip(self.host).isUnspecified() || ip(self.host).isLinkLocalUnicast() || ip(self.host).isLinkLocalMulticast())",
+            "must not be a loopback, link-local or unspecified address, since Kubernetes refuses these as endpoints: give the host's address in the network",
+        ),
+        rule(
+            ".host",
+            "isIP(self.host) || (self.host.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$') && !self.host.matches('^[0-9.]+$'))",
+            "must be an IPv4 address such as 192.0.2.7, an IPv6 address such as 2001:db8::7, or a DNS name in lower case; without scheme and port",
+        ),
+    ])
+}
+
+/// One way to talk to a service.
+pub fn interface() -> Value {
+    extension(&[
+        rule(
+            ".http",
+            "!has(self.http) || self.protocol in ['HTTP', 'DICOMweb']",
+            "http is for the protocols HTTP and DICOMweb: remove it or change protocol",
+        ),
+        rule(
+            ".fhir",
+            "!has(self.fhir) || self.protocol == 'FHIR'",
+            "fhir is for the protocol FHIR: remove it or change protocol",
+        ),
+        rule(
+            ".grpc",
+            "!has(self.grpc) || self.protocol == 'GRPC'",
+            "grpc is for the protocol GRPC: remove it or change protocol",
+        ),
+        rule(
+            ".http",
+            "!has(self.http) || !has(self.http.healthPath) || self.protocol != 'DICOMweb'",
+            "healthPath is for the protocol HTTP, DICOMweb is probed on the transport level: remove healthPath",
+        ),
+        rule(
+            ".probe",
+            "!has(self.probe) || !has(self.probe.level) || self.probe.level == 'Transport' || self.protocol in ['HTTP', 'FHIR', 'GRPC']",
+            "level Protocol works for the protocols HTTP, FHIR and GRPC: set level Transport",
+        ),
+    ])
+}

@@ -1,0 +1,142 @@
+//! Rules of `Workflow`.
+
+use serde_json::Value;
+
+use super::{Rule, extension, rule};
+
+/// Rules that see a whole `Workflow`.
+pub(in crate::api) fn workflow() -> Vec<Rule> {
+    vec![rule(
+        "",
+        "self.metadata.name.size() <= 63",
+        "metadata.name: must have at most 63 characters, since runs carry it as a label",
+    )]
+}
+
+/// Rules of a `Workflow`'s spec.
+pub fn workflow_spec() -> Value {
+    extension(&[
+        rule(
+            // Only what stands above may be named, so a cycle cannot be written.
+            ".steps",
+            "[self.steps.transformMapEntry(i, s, {s.name: i})].all(at, self.steps.all(i, s, !has(s.after) || s.after.all(d, d in at && at[d] < i)))",
+            "after may name only steps that stand above the step in the list: correct the name, or move the step down",
+        ),
+        rule(
+            ".finally",
+            "!has(self.finally) || [self.finally.transformMapEntry(i, s, {s.name: i})].all(at, self.finally.all(i, s, !has(s.after) || s.after.all(d, d in at && at[d] < i)))",
+            "after of a step in finally may name only steps of finally that stand above it: all others are over by then",
+        ),
+        rule(
+            ".finally",
+            "!has(self.finally) || [self.steps.map(s, s.name)].all(names, self.finally.all(f, !(f.name in names)))",
+            "a step of finally may not have the name of one of steps: rename it",
+        ),
+        rule(
+            ".finally",
+            "!has(self.finally) || !self.finally.exists(f, has(f.compensate))",
+            "compensate is for steps: what finally does is not undone, remove it",
+        ),
+        rule(
+            ".parameters",
+            "!has(self.start) || !has(self.parameters) || !self.parameters.exists(p, has(p.required) && p.required)",
+            "a run made by start OnApply gives no parameters, so none can be required: give each a default, or remove start",
+        ),
+    ])
+}
+
+/// One parameter of a workflow.
+pub fn parameter() -> Value {
+    extension(&[
+        rule(
+            ".required",
+            "!has(self.required) || !self.required || !has(dyn(self).default)",
+            "a parameter with a default cannot be required: remove one of the two",
+        ),
+        rule(
+            ".default",
+            "!has(dyn(self).default) || !has(dyn(self).enum) || dyn(self).default in dyn(self).enum",
+            "default must be one of the values in enum: change it, or add it there",
+        ),
+    ])
+}
+
+/// One step of a workflow.
+pub fn step() -> Value {
+    extension(&[
+        rule(
+            "",
+            "[has(self.call), has(self.container), has(self.transform), has(self.wait), has(self.workflow)].filter(a, a).size() == 1",
+            "exactly one of call, container, transform, wait and workflow must be set: it says what the step does",
+        ),
+        rule(
+            ".retry",
+            "!has(self.retry) || !(has(self.transform) || has(self.wait))",
+            "retry is for call, container and workflow, since transform and wait give the same result every time: remove it",
+        ),
+        rule(
+            ".timeout",
+            "!has(self.timeout) || !(has(self.transform) || has(self.wait))",
+            "timeout is for call, container and workflow: remove it",
+        ),
+        rule(
+            ".safety",
+            "!has(self.safety) || has(self.call) || has(self.container)",
+            "safety is for call and container: remove it",
+        ),
+        rule(
+            ".interruptible",
+            "!has(self.interruptible) || has(self.container)",
+            "interruptible is for container, since only a pod can be taken away: remove it",
+        ),
+        rule(
+            ".outputs",
+            "!has(self.outputs) || !has(self.wait)",
+            "wait has no result to take outputs from: remove outputs",
+        ),
+    ])
+}
+
+/// What undoes a step.
+pub fn compensation() -> Value {
+    extension(&[
+        rule(
+            "",
+            "[has(self.call), has(self.container), has(self.workflow)].filter(a, a).size() == 1",
+            "exactly one of call, container and workflow must be set: it says what undoes the step",
+        ),
+        rule(
+            ".safety",
+            "!has(self.safety) || has(self.call) || has(self.container)",
+            "safety is for call and container: remove it",
+        ),
+    ])
+}
+
+/// Which finished runs are kept.
+pub fn retention() -> Value {
+    extension(&[rule(
+        "",
+        "has(self.succeeded) || has(self.failed) || has(self.keep)",
+        "at least one of succeeded, failed and keep must be set: it says which finished runs are kept; without retention all are",
+    )])
+}
+
+/// Headers of a call.
+pub fn http_call() -> Value {
+    extension(&[rule(
+        // The list is keyed by name, but names of headers do not differ by case.
+        ".headers",
+        "!has(self.headers) || [self.headers.map(h, h.name.lowerAscii())].all(names, names.all(n, names.indexOf(n) == names.lastIndexOf(n)))",
+        "a header may be given once, and upper and lower case are the same: join the values",
+    )])
+}
+
+/// One header of a call.
+pub fn header() -> Value {
+    extension(&[rule(
+        ".name",
+        "!(self.name.lowerAscii() in ['host', 'content-length', 'transfer-encoding', 'connection', 'idempotency-key', 'upgrade', 'te', 'trailer'])",
+        "this header is set by medley and cannot be given: remove it",
+    )])
+}

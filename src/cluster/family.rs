@@ -1,0 +1,144 @@
+//! How runs belong together: parents and children, and those of which only so many are under way.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::{Resource, ResourceExt};
+
+use crate::{
+    api::{
+        WorkflowRun,
+        status::SUCCEEDED,
+        workflow_run::{RunPhase, StepPhase, StepStatus},
+    },
+    cluster::{
+        cache::key,
+        observe::{Caches, owner_of},
+    },
+    core::{
+        condition,
+        coordination::{
+            MAX_DEPTH,
+            view::{ChildView, Rival},
+        },
+        name::Key,
+    },
+};
+
+impl Caches {
+    /// The child runs that a run's status names and that it owns.
+    #[must_use]
+    pub fn children_of(&self, run: &WorkflowRun) -> BTreeMap<String, ChildView> {
+        let namespace = run.namespace().unwrap_or_default();
+        let owner = owner_of(run);
+        every_step(run)
+            .filter_map(|s| s.run.as_ref())
+            .filter_map(|name| {
+                let child = self.runs.get(&Key::new(&namespace, name)).filter(|c| owner.controls(&c.metadata))?;
+                let status = child.status.clone().unwrap_or_default();
+                let view = ChildView {
+                    phase: status.phase.unwrap_or(RunPhase::Pending),
+                    reason: condition::find(&status.conditions, SUCCEEDED)
+                        .map(|c| c.reason.clone())
+                        .unwrap_or_default(),
+                    since: status.started_at,
+                    outputs: status.outputs,
+                };
+                Some((name.clone(), view))
+            })
+            .collect()
+    }
+
+    /// The run that this one is a child of.
+    fn parent_of(&self, run: &WorkflowRun) -> Option<Arc<WorkflowRun>> {
+        let reference = parent_reference(run)?;
+        let parent = self.runs.get(&Key::new(run.namespace().unwrap_or_default(), &reference.name))?;
+        (parent.uid().as_ref() == Some(&reference.uid)).then_some(parent)
+    }
+
+    /// How many runs a run is nested in; counted no further than matters.
+    #[must_use]
+    pub fn depth_of(&self, run: &WorkflowRun) -> usize {
+        let mut depth = 0;
+        let mut present = self.parent_of(run);
+        while let Some(parent) = present.filter(|_| depth < MAX_DEPTH) {
+            depth += 1;
+            present = self.parent_of(&parent);
+        }
+        depth
+    }
+
+    /// Whether a run is a child whose parent has ended, has told it to stop, or has gone on without it.
+    #[must_use]
+    pub fn is_unwanted(&self, run: &WorkflowRun) -> bool {
+        let Some(parent) = self.parent_of(run) else { return false };
+        !wanted_children(&parent).contains(&run.name_any())
+    }
+
+    /// The other runs of the same workflow that have not ended; `about_to_start` tells the key of
+    /// those whose start is being written.
+    #[must_use]
+    pub fn rivals_of(&self, run: &WorkflowRun, about_to_start: impl Fn(&str) -> Option<String>) -> Vec<Rival> {
+        let others = self.runs.in_namespace(&run.namespace().unwrap_or_default());
+        let live = others.iter().filter(|r| {
+            r.spec.workflow == run.spec.workflow
+                && r.metadata.name != run.metadata.name
+                && !r.status.as_ref().and_then(|s| s.phase).is_some_and(RunPhase::is_final)
+        });
+        live.map(|r| {
+            let status = r.status.as_ref();
+            let about_to_start = about_to_start(r.uid().unwrap_or_default().as_str());
+            Rival {
+                name: r.name_any(),
+                created_at: r.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |t| t.0),
+                urgency: r.spec.urgency,
+                started: status.is_some_and(|s| s.started_at.is_some()) || about_to_start.is_some(),
+                key: status.and_then(|s| s.concurrency_key.clone()).or(about_to_start),
+            }
+        })
+        .collect()
+    }
+
+    /// The runs that have not ended and that count together with this one (`concurrency`).
+    #[must_use]
+    pub fn sharing_place_with(&self, run: &WorkflowRun) -> Vec<Key> {
+        let place = |r: &WorkflowRun| r.status.as_ref().and_then(|s| s.concurrency_key.clone());
+        let all = self.runs.in_namespace(&run.namespace().unwrap_or_default());
+        let same = all.iter().filter(|r| {
+            r.spec.workflow == run.spec.workflow
+                && r.uid() != run.uid()
+                && !r.status.as_ref().and_then(|s| s.phase).is_some_and(RunPhase::is_final)
+                && place(r) == place(run)
+        });
+        same.map(|r| key(r.as_ref())).collect()
+    }
+}
+
+/// The statuses of all steps and of what undoes them.
+pub(super) fn every_step(run: &WorkflowRun) -> impl Iterator<Item = &StepStatus> {
+    run.status.iter().flat_map(|s| s.steps.values().chain(s.compensations.values()))
+}
+
+/// The reference to the run that a run is a child of.
+pub(super) fn parent_reference(run: &WorkflowRun) -> Option<&OwnerReference> {
+    let kind = WorkflowRun::kind(&());
+    run.metadata.owner_references.iter().flatten().find(|r| r.controller == Some(true) && r.kind == kind)
+}
+
+/// Names of the child runs that a run waits for.
+#[must_use]
+pub fn wanted_children(run: &WorkflowRun) -> BTreeSet<String> {
+    if run.status.as_ref().and_then(|s| s.phase).is_some_and(RunPhase::is_final) {
+        return BTreeSet::new();
+    }
+    let wanted = every_step(run).filter(|s| matches!(s.phase, StepPhase::Starting | StepPhase::Running));
+    wanted.filter_map(|s| s.run.clone()).collect()
+}
+
+/// The run that a run is a child of.
+#[must_use]
+pub fn parent_key(run: &WorkflowRun) -> Option<Key> {
+    Some(Key::new(run.namespace()?, &parent_reference(run)?.name))
+}

@@ -1,0 +1,210 @@
+//! A workflow's definition, read once: names resolved to places, expressions compiled, defaults filled in.
+
+mod reader;
+
+use std::time::Duration;
+
+use crate::{
+    api::{
+        call::HttpMethod,
+        medical_service::{ImagePullPolicy, Resources},
+        vocabulary::{Safety, Urgency},
+        workflow::{ConcurrencyPolicy, Parameter, ValueType, WorkflowSpec},
+    },
+    core::{
+        coordination::retry::RetryPolicy,
+        expression::{Expression, Template},
+    },
+};
+
+/// Ends the id of what undoes a step. No step's name holds a dot.
+pub const COMPENSATE: &str = ".compensate";
+
+/// One thing that is wrong with a definition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Path of the field, such as `spec.steps[2].when`.
+    pub field: String,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.field, self.message)
+    }
+}
+
+/// A valid definition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Definition {
+    /// Urgency of runs that name none.
+    pub urgency: Urgency,
+    /// What a run may or must give.
+    pub parameters: Vec<Parameter>,
+    /// The steps; each comes after all that it waits for.
+    pub steps: Vec<StepDefinition>,
+    /// What is done when the steps are over; `after` holds places in this list.
+    pub finally: Vec<StepDefinition>,
+    /// How many runs may be under way together.
+    pub concurrency: Option<ConcurrencyDefinition>,
+    /// The run's outputs.
+    pub outputs: Vec<(String, Expression)>,
+}
+
+/// Bounds the runs that are under way together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConcurrencyDefinition {
+    /// Runs for which it gives the same text count together; all of the workflow when `None`.
+    pub key: Option<Expression>,
+    /// How many may be under way.
+    pub limit: usize,
+    /// What becomes of one too many.
+    pub policy: ConcurrencyPolicy,
+}
+
+/// When a step has its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// One of `steps`.
+    Main,
+    /// Undoes one of `steps`, and bears its name.
+    Compensation,
+    /// One of `finally`.
+    Finally,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepDefinition {
+    /// Its name.
+    pub name: String,
+    /// When it has its turn.
+    pub role: Role,
+    /// Places of the steps that must be done first.
+    pub after: Vec<usize>,
+    /// False skips the step.
+    pub when: Option<Expression>,
+    /// How long one attempt may take.
+    pub timeout: Duration,
+    /// Further attempts.
+    pub retry: RetryPolicy,
+    /// May it be repeated when nobody knows whether it took effect?
+    pub safety: Safety,
+    /// Its outputs.
+    pub outputs: Vec<OutputDefinition>,
+    /// A pod that is taken away is followed by another attempt that costs no retry.
+    pub interruptible: bool,
+    /// What it does.
+    pub action: Action,
+    /// What undoes it.
+    pub compensate: Option<Box<StepDefinition>>,
+}
+
+impl StepDefinition {
+    /// What tells this step's attempts from those of all others of the run: its name, or `<name>.compensate`, which no name
+    /// can be.
+    #[must_use]
+    pub fn id(&self) -> String {
+        match self.role {
+            Role::Main | Role::Finally => self.name.clone(),
+            Role::Compensation => format!("{}{COMPENSATE}", self.name),
+        }
+    }
+}
+
+/// One output of a step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutputDefinition {
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: ValueType,
+    /// Expression over `result`.
+    pub value: Expression,
+}
+
+/// What a step does.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Talks to a service.
+    Call(Box<CallDefinition>),
+    /// Runs a pod.
+    Container(Box<ContainerDefinition>),
+    /// Computes a value.
+    Transform(Expression),
+    /// Lets time pass.
+    Wait(Duration),
+    /// Runs another workflow.
+    Child(Box<ChildDefinition>),
+}
+
+impl Action {
+    /// Whether something is at work elsewhere and has to come to its own end.
+    #[must_use]
+    pub const fn works(&self) -> bool {
+        matches!(self, Self::Call(_) | Self::Container(_) | Self::Child(_))
+    }
+}
+
+/// Another workflow that is run as a step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChildDefinition {
+    /// Name of the `Workflow`.
+    pub workflow: String,
+    /// Its parameters.
+    pub parameters: Vec<(String, Expression)>,
+}
+
+/// An HTTP request to a service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CallDefinition {
+    /// Name of the `MedicalService`.
+    pub service: String,
+    /// Name of its interface; the first that speaks HTTP when `None`.
+    pub interface: Option<String>,
+    /// Method.
+    pub method: HttpMethod,
+    /// Path and query.
+    pub path: Template,
+    /// Header names and values.
+    pub headers: Vec<(String, Template)>,
+    /// Body.
+    pub body: Option<Template>,
+    /// Statuses that are a success; any 2xx when empty.
+    pub expect_status: Vec<u16>,
+}
+
+/// A container run to its end.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContainerDefinition {
+    /// Image.
+    pub image: String,
+    /// When it is pulled.
+    pub image_pull_policy: ImagePullPolicy,
+    /// Entry point.
+    pub command: Vec<Template>,
+    /// Arguments.
+    pub args: Vec<Template>,
+    /// Environment.
+    pub env: Vec<(String, Template)>,
+    /// Requests and limits.
+    pub resources: Option<Resources>,
+}
+
+impl Definition {
+    /// Reads a spec.
+    ///
+    /// # Errors
+    /// All that is wrong, each with its field: the API server's schema has let it through, but an expression does not
+    /// compile, or refers to what is not there.
+    pub fn parse(spec: &WorkflowSpec) -> Result<Self, Vec<Fault>> {
+        reader::read(spec)
+    }
+
+    /// All steps that may call, run pods or child runs: those of `steps` and `finally`, and what undoes them.
+    pub fn every_step(&self) -> impl Iterator<Item = &StepDefinition> {
+        let compensations = self.steps.iter().filter_map(|s| s.compensate.as_deref());
+        self.steps.iter().chain(compensations).chain(&self.finally)
+    }
+}

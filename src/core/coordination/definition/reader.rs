@@ -1,0 +1,355 @@
+//! From a spec to a definition, with all that is wrong named by its field.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use super::{
+    Action, CallDefinition, ChildDefinition, ConcurrencyDefinition, ContainerDefinition, Definition, Fault,
+    OutputDefinition, Role, StepDefinition,
+};
+use crate::{
+    api::{
+        call::{Call, HttpMethod},
+        medical_service::ImagePullPolicy,
+        step::{ChildWorkflow, Compensation, Container, Step},
+        vocabulary::{Safety, Urgency},
+        workflow::{ConcurrencyPolicy, WorkflowSpec},
+    },
+    core::{
+        coordination::{parameters, retry::RetryPolicy},
+        expression::{Expression, ExpressionError, References, Template, TemplateKind},
+    },
+};
+
+/// A call's timeout where the step gives none.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// A container's timeout where the step gives none.
+const CONTAINER_TIMEOUT: Duration = Duration::from_secs(3600);
+/// A child run's timeout where the step gives none.
+const CHILD_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+
+/// Reads a spec.
+pub(super) fn read(spec: &WorkflowSpec) -> Result<Definition, Vec<Fault>> {
+    let mut reader = Reader { spec, faults: Vec::new() };
+    for (i, parameter) in spec.parameters.iter().enumerate() {
+        if let Err(message) = parameters::check_declaration(parameter) {
+            reader.fault(format!("spec.parameters[{i}].default"), message);
+        }
+    }
+    let steps = reader.steps("spec.steps", &spec.steps, Role::Main, &BTreeSet::new());
+    let every_step: BTreeSet<String> = spec.steps.iter().map(|s| s.name.clone()).collect();
+    for (i, step) in spec.finally.iter().enumerate() {
+        if every_step.contains(&step.name) {
+            reader.fault(format!("spec.finally[{i}].name"), format!("`{}` is the name of one of steps", step.name));
+        }
+        if step.compensate.is_some() {
+            reader.fault(format!("spec.finally[{i}].compensate"), "what finally does is not undone: remove it");
+        }
+    }
+    let finally = reader.steps("spec.finally", &spec.finally, Role::Finally, &every_step);
+    let concurrency = spec.concurrency.as_ref().map(|c| ConcurrencyDefinition {
+        key: c.key.as_ref().and_then(|k| reader.expression("spec.concurrency.key", k, &BTreeSet::new(), Scope::Flow)),
+        limit: usize::try_from(c.limit).unwrap_or(usize::MAX),
+        policy: c.policy.unwrap_or(ConcurrencyPolicy::Queue),
+    });
+    let outputs = spec
+        .outputs
+        .iter()
+        .enumerate()
+        .filter_map(|(i, output)| {
+            let field = format!("spec.outputs[{i}].value");
+            let value = reader.expression(&field, &output.value, &every_step, Scope::Flow)?;
+            Some((output.name.clone(), value))
+        })
+        .collect();
+    if reader.faults.is_empty() {
+        Ok(Definition {
+            urgency: spec.urgency.unwrap_or(Urgency::Routine),
+            parameters: spec.parameters.clone(),
+            steps,
+            finally,
+            concurrency,
+            outputs,
+        })
+    } else {
+        Err(reader.faults)
+    }
+}
+
+/// Which variables an expression may use.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// `params`, `steps`, `run`.
+    Flow,
+    /// `result` besides.
+    Result,
+}
+
+/// What an action is, how long an attempt may take, and whether it may be repeated, where the step does not say.
+type Read = (Action, Duration, Safety);
+
+struct Reader<'a> {
+    spec: &'a WorkflowSpec,
+    faults: Vec<Fault>,
+}
+
+impl Reader<'_> {
+    fn fault(&mut self, field: String, message: impl Into<String>) {
+        self.faults.push(Fault { field, message: message.into() });
+    }
+
+    /// A list of steps; those named in `done` are over before the first of them starts.
+    fn steps(&mut self, list: &str, steps: &[Step], role: Role, done: &BTreeSet<String>) -> Vec<StepDefinition> {
+        let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+        // for each step so far, the names of all that are done when it starts
+        let mut known: Vec<BTreeSet<String>> = Vec::new();
+        let mut read = Vec::with_capacity(steps.len());
+        for (i, step) in steps.iter().enumerate() {
+            let mut after = Vec::new();
+            let mut ancestors = done.clone();
+            for name in &step.after {
+                match places.get(name.as_str()) {
+                    Some(&place) => {
+                        after.push(place);
+                        ancestors.extend(known[place].iter().cloned());
+                        ancestors.insert(name.clone());
+                    }
+                    None => self
+                        .fault(format!("{list}[{i}].after"), format!("`{name}` is not a step above `{}`", step.name)),
+                }
+            }
+            if places.insert(&step.name, i).is_some() {
+                self.fault(format!("{list}[{i}].name"), format!("`{}` is the name of an earlier step", step.name));
+            }
+            if let Some(step) = self.step(&format!("{list}[{i}]"), step, role, after, &ancestors) {
+                read.push(step);
+            }
+            known.push(ancestors);
+        }
+        read
+    }
+
+    fn step(
+        &mut self,
+        at: &str,
+        step: &Step,
+        role: Role,
+        after: Vec<usize>,
+        known: &BTreeSet<String>,
+    ) -> Option<StepDefinition> {
+        let when = match &step.when {
+            Some(text) => Some(self.expression(&format!("{at}.when"), text, known, Scope::Flow)?),
+            None => None,
+        };
+        let (action, timeout, safety) = self.action(at, step, known)?;
+        let mut outputs = Vec::new();
+        for (o, output) in step.outputs.iter().enumerate() {
+            let plain = format!("result.{}", output.name);
+            let text = output.value.as_deref().unwrap_or(&plain);
+            let value = self.expression(&format!("{at}.outputs[{o}].value"), text, known, Scope::Result)?;
+            outputs.push(OutputDefinition { name: output.name.clone(), kind: output.type_, value });
+        }
+        let compensate = match &step.compensate {
+            Some(compensation) => {
+                let mut known = known.clone();
+                known.insert(step.name.clone());
+                Some(Box::new(self.compensation(&format!("{at}.compensate"), &step.name, compensation, &known)?))
+            }
+            None => None,
+        };
+        Some(StepDefinition {
+            name: step.name.clone(),
+            role,
+            after,
+            when,
+            timeout: step.timeout.map_or(timeout, crate::api::Span::duration),
+            retry: RetryPolicy::new(step.retry.as_ref(), step.safety.unwrap_or(safety)),
+            safety: step.safety.unwrap_or(safety),
+            outputs,
+            interruptible: step.interruptible == Some(true),
+            action,
+            compensate,
+        })
+    }
+
+    fn compensation(
+        &mut self,
+        at: &str,
+        name: &str,
+        what: &Compensation,
+        known: &BTreeSet<String>,
+    ) -> Option<StepDefinition> {
+        let (action, timeout, safety) = match (&what.call, &what.container, &what.workflow) {
+            (Some(call), None, None) => self.call(at, call, known)?,
+            (None, Some(container), None) => self.container(at, container, known)?,
+            (None, None, Some(child)) => self.child(at, child, known)?,
+            _ => {
+                self.fault(at.to_owned(), "exactly one of call, container and workflow must be set");
+                return None;
+            }
+        };
+        Some(StepDefinition {
+            name: name.to_owned(),
+            role: Role::Compensation,
+            after: Vec::new(),
+            when: None,
+            timeout: what.timeout.map_or(timeout, crate::api::Span::duration),
+            retry: RetryPolicy::new(what.retry.as_ref(), what.safety.unwrap_or(safety)),
+            safety: what.safety.unwrap_or(safety),
+            outputs: Vec::new(),
+            interruptible: false,
+            action,
+            compensate: None,
+        })
+    }
+
+    fn action(&mut self, at: &str, step: &Step, known: &BTreeSet<String>) -> Option<Read> {
+        if let Some(call) = &step.call {
+            self.call(at, call, known)
+        } else if let Some(container) = &step.container {
+            self.container(at, container, known)
+        } else if let Some(child) = &step.workflow {
+            self.child(at, child, known)
+        } else if let Some(transform) = &step.transform {
+            let field = format!("{at}.transform.expression");
+            let expression = self.expression(&field, &transform.expression, known, Scope::Flow)?;
+            Some((Action::Transform(expression), Duration::ZERO, Safety::Idempotent))
+        } else if let Some(wait) = &step.wait {
+            Some((Action::Wait(wait.for_.duration()), Duration::ZERO, Safety::Idempotent))
+        } else {
+            self.fault(at.to_owned(), "exactly one of call, container, transform, wait and workflow must be set");
+            None
+        }
+    }
+
+    fn call(&mut self, at: &str, call: &Call, known: &BTreeSet<String>) -> Option<Read> {
+        let http = &call.http;
+        let method = http.method.unwrap_or(HttpMethod::Get);
+        let none = BTreeSet::new();
+        let path = self.template(&format!("{at}.call.http.path"), &http.path, TemplateKind::Url, &none, known)?;
+        let mut headers = Vec::new();
+        for (h, header) in http.headers.iter().enumerate() {
+            let field = format!("{at}.call.http.headers[{h}].value");
+            let value = self.template(&field, &header.value, TemplateKind::Plain, &none, known)?;
+            headers.push((header.name.clone(), value));
+        }
+        let body = match &http.body {
+            Some(text) => {
+                Some(self.template(&format!("{at}.call.http.body"), text, TemplateKind::Plain, &none, known)?)
+            }
+            None => None,
+        };
+        let safety = if method.is_idempotent() { Safety::Idempotent } else { Safety::AtMostOnce };
+        let call = CallDefinition {
+            service: call.service.clone(),
+            interface: call.interface.clone(),
+            method,
+            path,
+            headers,
+            body,
+            expect_status: http.expect_status.clone(),
+        };
+        Some((Action::Call(Box::new(call)), CALL_TIMEOUT, safety))
+    }
+
+    fn container(&mut self, at: &str, container: &Container, known: &BTreeSet<String>) -> Option<Read> {
+        let declared: BTreeSet<&str> = container.env.iter().map(|v| v.name.as_str()).collect();
+        let words = |reader: &mut Self, field: &str, list: &[String]| -> Option<Vec<Template>> {
+            list.iter()
+                .enumerate()
+                .map(|(w, text)| {
+                    let field = format!("{at}.container.{field}[{w}]");
+                    reader.template(&field, text, TemplateKind::Container, &declared, known)
+                })
+                .collect()
+        };
+        let command = words(self, "command", &container.command)?;
+        let args = words(self, "args", &container.args)?;
+        let values: Vec<String> = container.env.iter().map(|v| v.value.clone()).collect();
+        let env = container.env.iter().map(|v| v.name.clone()).zip(words(self, "env", &values)?).collect();
+        let container = ContainerDefinition {
+            image: container.image.clone(),
+            image_pull_policy: container.image_pull_policy.unwrap_or(ImagePullPolicy::IfNotPresent),
+            command,
+            args,
+            env,
+            resources: container.resources.clone(),
+        };
+        Some((Action::Container(Box::new(container)), CONTAINER_TIMEOUT, Safety::Idempotent))
+    }
+
+    fn child(&mut self, at: &str, child: &ChildWorkflow, known: &BTreeSet<String>) -> Option<Read> {
+        let mut parameters = Vec::with_capacity(child.parameters.len());
+        for (p, argument) in child.parameters.iter().enumerate() {
+            let field = format!("{at}.workflow.parameters[{p}].value");
+            parameters.push((argument.name.clone(), self.expression(&field, &argument.value, known, Scope::Flow)?));
+        }
+        let child = ChildDefinition { workflow: child.name.clone(), parameters };
+        Some((Action::Child(Box::new(child)), CHILD_TIMEOUT, Safety::Idempotent))
+    }
+
+    fn expression(&mut self, field: &str, text: &str, known: &BTreeSet<String>, scope: Scope) -> Option<Expression> {
+        let expression = self.compiled(field, Expression::compile(text))?;
+        self.check(field, expression.references(), known, scope).then_some(expression)
+    }
+
+    fn template(
+        &mut self,
+        field: &str,
+        text: &str,
+        kind: TemplateKind,
+        kubelet: &BTreeSet<&str>,
+        known: &BTreeSet<String>,
+    ) -> Option<Template> {
+        let template = self.compiled(field, Template::compile(text, kind, kubelet))?;
+        self.check(field, &template.references(), known, Scope::Flow).then_some(template)
+    }
+
+    fn compiled<T>(&mut self, field: &str, result: Result<T, ExpressionError>) -> Option<T> {
+        result.map_err(|e| self.fault(field.to_owned(), e.to_string())).ok()
+    }
+
+    fn check(&mut self, field: &str, references: &References, known: &BTreeSet<String>, scope: Scope) -> bool {
+        let before = self.faults.len();
+        let fault = |reader: &mut Self, message: String| reader.fault(field.to_owned(), message);
+        for name in &references.variables {
+            let allowed =
+                matches!(name.as_str(), "params" | "steps" | "run") || (scope == Scope::Result && name == "result");
+            if !allowed {
+                let result = if scope == Scope::Result { ", result" } else { "" };
+                fault(
+                    self,
+                    format!("there is no variable `{name}`; an expression here may use params, steps, run{result}"),
+                );
+            }
+        }
+        if references.computed {
+            fault(
+                self,
+                "use params.<name> and steps.<name> with the name written out, so that what a step needs can be told"
+                    .to_owned(),
+            );
+        }
+        for name in &references.parameters {
+            if !self.spec.parameters.iter().any(|p| p.name == *name) {
+                fault(self, format!("`params.{name}` is not declared in spec.parameters"));
+            }
+        }
+        for name in &references.steps {
+            if !known.contains(name) {
+                let exists = self.spec.steps.iter().any(|s| s.name == *name);
+                fault(
+                    self,
+                    if exists {
+                        format!("`steps.{name}` may not be done yet: add `{name}` to after")
+                    } else {
+                        format!("`steps.{name}` is not a step of this workflow")
+                    },
+                );
+            }
+        }
+        self.faults.len() == before
+    }
+}

@@ -1,0 +1,145 @@
+//! A step that runs a pod: what it looks like, and what its state means for the attempt.
+
+use jiff::SignedDuration;
+
+use crate::{
+    api::{
+        medical_service::EnvVar,
+        vocabulary::ErrorClass,
+        workflow_run::{StepPhase, StepStatus},
+    },
+    core::{
+        coordination::{
+            definition::{ContainerDefinition, StepDefinition},
+            result,
+            run::Flow,
+            step::{fail, fill, later, stopped, succeed},
+            view::{Attempt, PodView, StartPod},
+        },
+        expression::{ExpressionError, Template},
+        name,
+    },
+};
+
+/// A pod that works for more than a second gets a status write that says so. Its start is told in whole seconds, cut off:
+/// only two seconds after that has a second surely passed.
+const WORTH_TELLING: SignedDuration = SignedDuration::from_secs(2);
+
+/// The kubelet's reasons for not starting a container that no waiting mends.
+const NOT_STARTABLE: [&str; 6] = [
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "ErrImageNeverPull",
+    "ImagePullBackOff",
+    "InvalidImageName",
+    "RunContainerError",
+];
+
+pub(super) fn watch(
+    flow: &mut Flow<'_>,
+    step: &StepDefinition,
+    container: &ContainerDefinition,
+    mut status: StepStatus,
+) {
+    let started = status.started_at.unwrap_or(flow.now);
+    let until = later(started, step.timeout);
+    let pod = status.pod.as_ref().and_then(|name| flow.view.pods.get(name)).cloned();
+    match pod {
+        Some(PodView::Succeeded { message, .. }) => match result::of_container(&message, &step.outputs) {
+            Ok(value) => succeed(flow, step, status, value),
+            Err(problem) => fail(flow, step, status, ErrorClass::InvalidResult, true, problem),
+        },
+        // it was told to stop, and whatever it did not finish is not a failure
+        Some(PodView::Failed { .. }) | None if status.phase == StepPhase::Stopping => stopped(flow, step, status),
+        _ if status.phase == StepPhase::Stopping => match status.wake_at {
+            Some(at) if at > flow.now => flow.wake(at),
+            _ => {
+                status.message = Some("its pod was told to stop and has not gone yet".to_owned());
+                stopped(flow, step, status);
+            }
+        },
+        Some(PodView::Failed { exit_code: Some(code), reason, .. })
+            if reason.as_deref() != Some("DeadlineExceeded") =>
+        {
+            let why = reason.filter(|r| r != "Error").map(|r| format!(" ({r})")).unwrap_or_default();
+            fail(
+                flow,
+                step,
+                status,
+                ErrorClass::ContainerFailed,
+                true,
+                format!("the container ended with exit code {code}{why}"),
+            );
+        }
+        Some(PodView::Failed { reason, .. }) => {
+            if reason.as_deref() == Some("DeadlineExceeded") {
+                let message = format!("the container did not end within {:?}", step.timeout);
+                fail(flow, step, status, ErrorClass::Timeout, false, message);
+            } else {
+                let why = reason.map(|r| format!(": {r}")).unwrap_or_default();
+                fail(flow, step, status, ErrorClass::PodLost, false, format!("the pod was taken away{why}"));
+            }
+        }
+        _ if until <= flow.now => {
+            // the pod is no longer the wanted one, and so it is stopped
+            let message = format!("the container did not end within {:?}", step.timeout);
+            fail(flow, step, status, ErrorClass::Timeout, false, message);
+        }
+        Some(PodView::Pending { problem: Some(problem) }) if NOT_STARTABLE.contains(&problem.as_str()) => {
+            let message = format!("the kubelet cannot start the container: {problem}");
+            fail(flow, step, status, ErrorClass::PodNotStarted, true, message);
+        }
+        Some(PodView::Pending { .. }) => flow.wake(until),
+        Some(PodView::Running { since }) => {
+            flow.wake(until);
+            if status.phase == StepPhase::Starting {
+                let told = since.saturating_add(WORTH_TELLING).unwrap_or(flow.now);
+                if told <= flow.now {
+                    status.phase = StepPhase::Running;
+                    flow.set(step, status);
+                } else {
+                    flow.wake(told);
+                }
+            }
+        }
+        None if status.phase == StepPhase::Running => {
+            fail(flow, step, status, ErrorClass::PodLost, false, "the pod was deleted".to_owned());
+        }
+        None => match start(flow, step, container, &status) {
+            Ok(pod) => {
+                flow.wake(until);
+                flow.decision.start_pods.push(pod);
+            }
+            Err(e) => fail(flow, step, status, ErrorClass::Configuration, true, e.to_string()),
+        },
+    }
+}
+
+pub(super) fn start(
+    flow: &Flow<'_>,
+    step: &StepDefinition,
+    container: &ContainerDefinition,
+    status: &StepStatus,
+) -> Result<StartPod, ExpressionError> {
+    let run = flow.view.run.metadata.name.as_deref().unwrap_or_default();
+    let number = status.attempt.unwrap_or(1);
+    let words = |list: &[Template]| list.iter().map(|t| fill(flow, t)).collect::<Result<Vec<_>, _>>();
+    let mut env = Vec::with_capacity(container.env.len());
+    for (name, value) in &container.env {
+        env.push(EnvVar { name: name.clone(), value: fill(flow, value)? });
+    }
+    Ok(StartPod {
+        name: name::pod(run, &step.id(), number),
+        attempt: Attempt { step: step.id(), number },
+        step: step.name.clone(),
+        workflow: flow.view.run.spec.workflow.clone(),
+        urgency: flow.urgency,
+        image: container.image.clone(),
+        image_pull_policy: container.image_pull_policy,
+        command: words(&container.command)?,
+        args: words(&container.args)?,
+        env,
+        resources: container.resources.clone(),
+        deadline: step.timeout,
+    })
+}
