@@ -180,9 +180,13 @@ fn summarize(view: &View<'_>, next: &mut WorkflowStatus, conditions: &mut Condit
     let active = view.runs.iter().filter(|r| !r.phase.is_final()).count();
     next.active = Some(u32::try_from(active).unwrap_or(u32::MAX));
     let last = view.runs.iter().max_by(|a, b| (a.created_at, &a.name).cmp(&(b.created_at, &b.name)));
-    next.last_run =
-        last.map(|r| LastRun { name: r.name.clone(), phase: r.phase, at: r.finished_at.unwrap_or(r.created_at) });
+    // where none is left, the last one known stays told: GitOps tools judge the workflow by it
+    if let Some(r) = last {
+        next.last_run =
+            Some(LastRun { name: r.name.clone(), phase: r.phase, at: r.finished_at.unwrap_or(r.created_at) });
+    }
     match last {
+        None if next.last_run.is_some() => {}
         None => conditions.remove(LAST_RUN),
         Some(run) => {
             let (state, reason) = match run.phase {
