@@ -29,6 +29,7 @@ use crate::{
         dispatcher::Dispatcher,
         prober::{Limits, ProbeIo, Prober},
         reconciler::{self, Context},
+        refusals::Refusals,
         resolver::{LookupIo, Resolver},
         runs::{Runs, tell_others},
         services::Services,
@@ -213,6 +214,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
             runs: Arc::clone(&self.queues.runs),
             starting: Mutex::default(),
             draining: draining.clone(),
+            refusals: Refusals::default(),
         };
         tasks.spawn(reconciler::run(Arc::new(runs), context(&self.queues.runs), term.clone()));
         for (queue, keys) in [

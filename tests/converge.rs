@@ -11,6 +11,8 @@ mod decisions;
 mod families;
 #[path = "converge/faults.rs"]
 mod faults;
+#[path = "converge/refusals.rs"]
+mod refusals;
 #[path = "converge/services.rs"]
 mod services;
 #[path = "converge/stage.rs"]
@@ -23,5 +25,7 @@ mod steering;
 mod steps;
 #[path = "converge/undisturbed.rs"]
 mod undisturbed;
+#[path = "converge/unseen.rs"]
+mod unseen;
 #[path = "converge/world.rs"]
 mod world;

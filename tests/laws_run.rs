@@ -124,6 +124,7 @@ impl World {
             origin: None,
             epoch,
             draining: false,
+            refused: None,
         };
         decide(&view, self.now)
     }

@@ -70,6 +70,7 @@ impl World {
             slices: self.slices.iter().collect(),
             lookups: &self.lookups,
             health: &self.health,
+            refused: None,
         };
         decide(&view, at(now))
     }

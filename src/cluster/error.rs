@@ -2,6 +2,8 @@
 
 use kube::core::Status;
 
+use crate::core::refusal::{Cause, Refusal};
+
 /// A failed call.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -25,6 +27,8 @@ pub enum Error {
         verb: &'static str,
         /// The kind of object.
         kind: String,
+        /// The resource, with its group: `deployments.apps`.
+        resource: String,
         /// What came.
         source: Box<kube::Error>,
     },
@@ -103,6 +107,18 @@ impl Error {
         }
     }
 
+    /// What the object that the call was for says, when only a change by somebody else helps.
+    #[must_use]
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::NameTaken { kind, name } => Some(Refusal::name_taken(kind, name)),
+            Self::Api { verb, resource, .. } if self.class() == Class::User => {
+                Some(Refusal::of_write(verb, resource, &cause(self.status()?)))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether an object of this name exists already.
     #[must_use]
     pub fn is_already_exists(&self) -> bool {
@@ -118,4 +134,58 @@ impl Error {
 
 fn has_cause(status: &Status, cause: &str) -> bool {
     status.details.iter().flat_map(|d| &d.causes).any(|c| c.reason == cause)
+}
+
+/// Nothing in the answer but its text tells why it is forbidden (the words of Kubernetes' RBAC authorizer and of its
+/// admission plugins); the text itself may hold values and goes no further.
+fn cause(status: &Status) -> Cause {
+    let says = |words: &str| status.message.contains(words);
+    if status.is_invalid() {
+        let fields = status.details.iter().flat_map(|d| &d.causes).map(|c| c.field.clone());
+        Cause::Invalid(fields.filter(|f| !f.is_empty() && f != "<nil>").collect())
+    } else if says(" cannot ") && says(" resource ") {
+        Cause::Permission
+    } else if says("exceeded quota") {
+        Cause::Quota
+    } else if says("violates PodSecurity") {
+        Cause::PodSecurity
+    } else {
+        Cause::Policy
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn refused(status: serde_json::Value) -> String {
+        let source = Box::new(kube::Error::Api(serde_json::from_value(status).unwrap()));
+        let error = Error::Api { verb: "create", kind: "Pod".to_owned(), resource: "pods".to_owned(), source };
+        error.refusal().unwrap().message().to_owned()
+    }
+
+    #[test]
+    fn a_refusal_tells_permission_quota_and_fields_apart_and_repeats_no_value() {
+        let forbidden =
+            |message: &str| json!({"status": "Failure", "code": 403, "reason": "Forbidden", "message": message});
+        let rbac = "pods is forbidden: User \"system:serviceaccount:m:m\" cannot create resource \"pods\" in API group \"\" in the namespace \"n\"";
+        assert!(refused(forbidden(rbac)).ends_with("grant the operator's ServiceAccount this verb in this namespace"));
+        let quota = "pods \"p\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1";
+        assert!(refused(forbidden(quota)).contains("the quota of the namespace is used up"));
+        let invalid = json!({"status": "Failure", "code": 422, "reason": "Invalid", "message": "env: Invalid value: \"secret\"",
+            "details": {"causes": [{"reason": "FieldValueInvalid", "message": "Invalid value: \"secret\"", "field": "spec.containers[0].env[0].name"}]}});
+        let text = refused(invalid);
+        assert!(text.contains("spec.containers[0].env[0].name") && !text.contains("secret"), "{text}");
+    }
+
+    #[test]
+    fn what_passes_by_itself_is_no_refusal() {
+        let status = json!({"status": "Failure", "code": 500, "reason": "InternalError", "message": "m"});
+        let source = Box::new(kube::Error::Api(serde_json::from_value(status).unwrap()));
+        let error = Error::Api { verb: "create", kind: "Pod".to_owned(), resource: "pods".to_owned(), source };
+        assert_eq!(error.refusal(), None);
+        assert_eq!(Error::NotLeader.refusal(), None);
+    }
 }

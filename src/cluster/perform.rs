@@ -17,8 +17,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     cluster::{
-        cache::Cache,
-        error::Error,
+        cache::{self, Cache},
+        error::{Class, Error},
         leader::{Leadership, Term},
     },
     core::name::{Key, digest},
@@ -88,7 +88,9 @@ impl Writer {
         let begun = tokio::time::Instant::now();
         let result = match tokio::time::timeout(CALL_TIMEOUT, future).await {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(source)) => Err(Error::Api { verb, kind: kind.clone(), source: Box::new(source) }),
+            Ok(Err(source)) => {
+                Err(Error::Api { verb, kind: kind.clone(), resource: resource::<K>(), source: Box::new(source) })
+            }
             Err(_) => Err(Error::Timeout { verb, kind: kind.clone(), seconds: CALL_TIMEOUT.as_secs() }),
         };
         let outcome = result.as_ref().err().map_or("ok", Error::reason);
@@ -105,11 +107,38 @@ impl Writer {
     ///
     /// # Errors
     /// As every call.
-    pub async fn replace_status<K: Writable>(&self, object: &K) -> Result<K, Error> {
+    async fn replace_status<K: Writable>(&self, object: &K) -> Result<K, Error> {
         let api = self.api::<K>(&object.namespace().unwrap_or_default());
         let name = object.name_any();
         let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
         self.call::<K, _>("update", api.replace_status(&name, &params, object)).await
+    }
+
+    /// Writes an object's status and puts the answer into its cache. After a conflict the cache holds what is stored now, for
+    /// the next decision.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn report<K: Writable + Send + Sync + 'static>(
+        &self,
+        object: &K,
+        cache: &Cache<K>,
+        prune: fn(&mut K),
+    ) -> Result<(), Error> {
+        match self.replace_status(object).await {
+            Ok(mut written) => {
+                written.managed_fields_mut().clear();
+                prune(&mut written);
+                cache.wrote(written);
+                Ok(())
+            }
+            Err(error) => {
+                if error.class() == Class::Conflict {
+                    self.refresh(&cache::key(object), cache, prune).await?;
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Creates an object of a deterministic name, or finds the one that an earlier attempt made.
@@ -147,6 +176,7 @@ impl Writer {
         let wish = serde_json::to_vec(object).map_err(|e| Error::Api {
             verb: "patch",
             kind: K::kind(&()).into_owned(),
+            resource: resource::<K>(),
             source: Box::new(kube::Error::SerdeError(e)),
         })?;
         let hash = digest([wish.as_slice()]);
@@ -208,7 +238,7 @@ impl Writer {
     ///
     /// # Errors
     /// As every call.
-    pub async fn refresh<K: Writable + Send + Sync + 'static>(
+    async fn refresh<K: Writable + Send + Sync + 'static>(
         &self,
         key: &Key,
         cache: &Cache<K>,
@@ -224,6 +254,12 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// The resource as `kubectl` and RBAC name it.
+fn resource<K: Writable>() -> String {
+    let (plural, group) = (K::plural(&()), K::group(&()));
+    if group.is_empty() { plural.into_owned() } else { format!("{plural}.{group}") }
 }
 
 fn mark<K: Resource>(object: &K) -> String {

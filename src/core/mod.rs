@@ -9,3 +9,4 @@ pub mod expression;
 pub mod monitoring;
 pub mod name;
 pub mod note;
+pub mod refusal;

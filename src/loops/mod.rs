@@ -4,6 +4,7 @@ pub mod dispatcher;
 pub mod dns;
 pub mod prober;
 pub mod reconciler;
+pub mod refusals;
 pub mod resolver;
 pub mod runs;
 pub mod services;

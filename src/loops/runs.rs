@@ -13,7 +13,7 @@ use crate::{
     api::{WorkflowRun, WorkflowRunStatus, workflow_run::RunPhase},
     cluster::{
         clock::Clock,
-        error::{Class, Error},
+        error::Error,
         family::{parent_key, wanted_children},
         notes::Notes,
         observe::{Caches, owner_of, prune_run},
@@ -27,7 +27,11 @@ use crate::{
         },
         name::Key,
     },
-    loops::{dispatcher::Dispatcher, reconciler::Reconcile},
+    loops::{
+        dispatcher::Dispatcher,
+        reconciler::Reconcile,
+        refusals::{Refusals, set_aside},
+    },
     medical::http::CallIo,
     render,
 };
@@ -52,13 +56,18 @@ pub struct Runs<I> {
     pub starting: Mutex<HashMap<String, String>>,
     /// Cancelled when this process is about to hand over.
     pub draining: CancellationToken,
+    /// What the API server refused, for the next status.
+    pub refusals: Refusals,
 }
 
 impl<I: CallIo> Reconcile for Runs<I> {
     const KIND: &'static str = "WorkflowRun";
 
     async fn reconcile(&self, key: &Key) -> Result<Option<Timestamp>, Error> {
-        let Some(run) = self.caches.runs.get(key) else { return Ok(None) };
+        let Some(run) = self.caches.runs.get(key) else {
+            self.refusals.forget(key);
+            return Ok(None);
+        };
         let term = self.writer.term()?;
         let uid = run.uid().unwrap_or_default();
         let (in_flight, outcomes) = self.dispatcher.known(&uid);
@@ -66,6 +75,8 @@ impl<I: CallIo> Reconcile for Runs<I> {
         let definition = self.caches.definition(&run, origin.as_ref());
         let (pods, stopping) = self.caches.pods_of(&run);
         let services = self.caches.services_of(&key.namespace, &definition);
+        let conditions = run.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
+        let refused_before = self.refusals.of(key, conditions);
         let limited =
             matches!(&definition, DefinitionView::Found { definition, .. } if definition.concurrency.is_some());
         let mut view = View {
@@ -83,6 +94,7 @@ impl<I: CallIo> Reconcile for Runs<I> {
             origin,
             epoch: term.epoch,
             draining: self.draining.is_cancelled(),
+            refused: refused_before.as_ref(),
         };
         let decision = if limited {
             // of two runs that are looked at together, the second sees what was decided about the first
@@ -104,17 +116,24 @@ impl<I: CallIo> Reconcile for Runs<I> {
         }
         self.dispatcher.settled(&uid, view.outcomes.keys());
         let owner = owner_of(&run);
+        // told as soon as the status holds what they tell
+        self.notes.tell(&about, decision.notes);
+        let mut refused = None;
         for wish in &decision.start_pods {
-            let pod = self.writer.create(&render::pod::pod(&owner, wish), &owner).await?;
-            self.caches.pods.wrote(pod);
+            let made = self.writer.create(&render::pod::pod(&owner, wish), &owner).await;
+            if let Some(pod) = set_aside(made, &mut refused)? {
+                self.caches.pods.wrote(pod);
+            }
         }
         for wish in &decision.start_runs {
-            let child = self.writer.create(&render::child_run::child_run(&owner, wish), &owner).await?;
-            self.caches.runs.wrote(child);
+            let made = self.writer.create(&render::child_run::child_run(&owner, wish), &owner).await;
+            if let Some(child) = set_aside(made, &mut refused)? {
+                self.caches.runs.wrote(child);
+            }
         }
         for name in &decision.stop_pods {
             if let Some(pod) = self.caches.pods.get(&Key::new(&key.namespace, name)) {
-                self.writer.delete(pod.as_ref()).await?;
+                set_aside(self.writer.delete(pod.as_ref()).await, &mut refused)?;
             }
         }
         for attempt in &decision.stop_calls {
@@ -125,8 +144,12 @@ impl<I: CallIo> Reconcile for Runs<I> {
             self.writer.term()?;
             self.dispatcher.start(key, &uid, call);
         }
-        self.notes.tell(&about, decision.notes);
-        Ok(decision.wake_at)
+        let news = self.refusals.note(key, refused_before.as_ref(), refused.as_ref());
+        match refused {
+            Some(error) => Err(error),
+            None if news => Ok(Some(self.clock.now())),
+            None => Ok(decision.wake_at),
+        }
     }
 }
 
@@ -143,17 +166,7 @@ impl<I: CallIo> Runs<I> {
     async fn write_status(&self, key: &Key, run: &WorkflowRun, status: WorkflowRunStatus) -> Result<(), Error> {
         let mut next = run.clone();
         next.status = Some(status);
-        let mut written = match self.writer.replace_status(&next).await {
-            Ok(written) => written,
-            Err(error) if error.class() == Class::Conflict => {
-                self.writer.refresh(key, &self.caches.runs, prune_run).await?;
-                return Err(error);
-            }
-            Err(error) => return Err(error),
-        };
-        written.managed_fields_mut().clear();
-        prune_run(&mut written);
-        self.caches.runs.wrote(written);
+        self.writer.report(&next, &self.caches.runs, prune_run).await?;
         // the watch event of an own write finds the cache as it is already, and so tells of no change
         if phase(Some(run)) != phase(Some(&next)) {
             self.workflows.add(Key::new(&key.namespace, &run.spec.workflow), false);

@@ -10,22 +10,24 @@ use crate::{
     cluster::{
         cache::Cache,
         clock::Clock,
-        error::{Class, Error},
+        error::Error,
         notes::Notes,
         observe::{Caches, owner_of_service, prune_nothing},
         perform::{Writable, Writer},
     },
     core::{
         discovery::{
-            decision::{OwnedKind, Wanted},
+            decision::{OwnedKind, ServiceDecision, Wanted},
             service::decide,
             view::ServiceView,
         },
         name::Key,
+        refusal::Refusal,
     },
     loops::{
         prober::{ProbeIo, Prober},
         reconciler::Reconcile,
+        refusals::set_aside,
         resolver::{LookupIo, Resolver},
     },
     render::Owner,
@@ -66,65 +68,76 @@ impl<P: ProbeIo, L: LookupIo> Reconcile for Services<P, L> {
         let mut taken = self.look_again(key, &self.caches.deployments, &owner).await?;
         taken |= self.look_again(key, &self.caches.core_services, &owner).await?;
         taken |= self.look_again(key, &self.caches.budgets, &owner).await?;
-        let slices = self.caches.slices_of(&key.namespace, &key.name);
-        let deployment = self.caches.deployments.get(key);
-        let core_service = self.caches.core_services.get(key);
-        let budget = self.caches.budgets.get(key);
-        let (lookups, health) = (self.resolver.lookups(key), self.prober.health(key));
-        let decision = decide(
-            &ServiceView {
-                service: &service,
-                cluster_domain: &self.cluster_domain,
-                deployment: deployment.as_deref(),
-                core_service: core_service.as_deref(),
-                budget: budget.as_deref(),
-                slices: slices.iter().map(AsRef::as_ref).collect(),
-                lookups: &lookups,
-                health: &health,
-            },
-            self.clock.now(),
-        );
-        self.resolver.set_hosts(key, decision.hosts);
-        self.prober.set_targets(key, decision.probes);
-        for wanted in &decision.wanted {
-            match wanted {
-                Wanted::Deployment(o) => self.apply(o.as_ref(), &self.caches.deployments, &owner).await?,
-                Wanted::Service(o) => self.apply(o.as_ref(), &self.caches.core_services, &owner).await?,
-                Wanted::EndpointSlice(o) => self.apply(o.as_ref(), &self.caches.slices, &owner).await?,
-                Wanted::PodDisruptionBudget(o) => self.apply(o.as_ref(), &self.caches.budgets, &owner).await?,
-            }
-        }
-        for (kind, name) in &decision.unwanted {
-            let key = Key::new(&key.namespace, name);
-            match kind {
-                OwnedKind::Deployment => self.remove(&key, &self.caches.deployments).await?,
-                OwnedKind::Service => self.remove(&key, &self.caches.core_services).await?,
-                OwnedKind::EndpointSlice => self.remove(&key, &self.caches.slices).await?,
-                OwnedKind::PodDisruptionBudget => self.remove(&key, &self.caches.budgets).await?,
-            }
+        let mut decision = self.decide(key, &service, None);
+        self.resolver.set_hosts(key, std::mem::take(&mut decision.hosts));
+        self.prober.set_targets(key, std::mem::take(&mut decision.probes));
+        let refused = self.bring_about(key, &owner, &decision).await?;
+        if let Some(error) = &refused {
+            // the status reports what has become of the objects; one that is in the way is in its cache now
+            let refusal = error.refusal().filter(|_| !matches!(error, Error::NameTaken { .. }));
+            let ServiceDecision { status, notes, .. } = self.decide(key, &service, refusal.as_ref());
+            (decision.status, decision.notes) = (status, notes);
         }
         let about = service.object_ref(&());
         if let Some(status) = decision.status {
             let mut next = MedicalService::clone(&service);
             next.status = Some(status);
-            match self.writer.replace_status(&next).await {
-                Ok(mut written) => {
-                    written.managed_fields_mut().clear();
-                    self.caches.services.wrote(written);
-                }
-                Err(error) if error.class() == Class::Conflict => {
-                    self.writer.refresh(key, &self.caches.services, prune_nothing).await?;
-                    return Err(error);
-                }
-                Err(error) => return Err(error),
-            }
+            self.writer.report(&next, &self.caches.services, prune_nothing).await?;
         }
         self.notes.tell(&about, decision.notes);
-        Ok(taken.then(|| self.clock.now().saturating_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX)))
+        let look_again = || self.clock.now().saturating_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
+        refused.map_or_else(|| Ok(taken.then(look_again)), Err)
+    }
+}
+
+impl<P: ProbeIo, L: LookupIo> Services<P, L> {
+    fn decide(&self, key: &Key, service: &MedicalService, refused: Option<&Refusal>) -> ServiceDecision {
+        let slices = self.caches.slices_of(&key.namespace, &key.name);
+        let deployment = self.caches.deployments.get(key);
+        let core_service = self.caches.core_services.get(key);
+        let budget = self.caches.budgets.get(key);
+        let (lookups, health) = (self.resolver.lookups(key), self.prober.health(key));
+        let view = ServiceView {
+            service,
+            cluster_domain: &self.cluster_domain,
+            deployment: deployment.as_deref(),
+            core_service: core_service.as_deref(),
+            budget: budget.as_deref(),
+            slices: slices.iter().map(AsRef::as_ref).collect(),
+            lookups: &lookups,
+            health: &health,
+            refused,
+        };
+        decide(&view, self.clock.now())
     }
 }
 
 impl<P, L> Services<P, L> {
+    /// All objects; what is refused does not keep the others from being as they should. The first refusal.
+    async fn bring_about(&self, key: &Key, owner: &Owner, decision: &ServiceDecision) -> Result<Option<Error>, Error> {
+        let mut refused = None;
+        for wanted in &decision.wanted {
+            let applied = match wanted {
+                Wanted::Deployment(o) => self.apply(o.as_ref(), &self.caches.deployments, owner).await,
+                Wanted::Service(o) => self.apply(o.as_ref(), &self.caches.core_services, owner).await,
+                Wanted::EndpointSlice(o) => self.apply(o.as_ref(), &self.caches.slices, owner).await,
+                Wanted::PodDisruptionBudget(o) => self.apply(o.as_ref(), &self.caches.budgets, owner).await,
+            };
+            set_aside(applied, &mut refused)?;
+        }
+        for (kind, name) in &decision.unwanted {
+            let key = Key::new(&key.namespace, name);
+            let removed = match kind {
+                OwnedKind::Deployment => self.remove(&key, &self.caches.deployments).await,
+                OwnedKind::Service => self.remove(&key, &self.caches.core_services).await,
+                OwnedKind::EndpointSlice => self.remove(&key, &self.caches.slices).await,
+                OwnedKind::PodDisruptionBudget => self.remove(&key, &self.caches.budgets).await,
+            };
+            set_aside(removed, &mut refused)?;
+        }
+        Ok(refused)
+    }
+
     async fn apply<K: Writable + Send + Sync + 'static>(
         &self,
         object: &K,

@@ -6,23 +6,23 @@ use std::{
 };
 
 use jiff::Timestamp;
-use kube::{Resource, ResourceExt};
+use kube::Resource;
 
 use crate::{
     api::{Workflow, WorkflowRun, WorkflowRunSpec},
     cluster::{
         clock::Clock,
-        error::{Class, Error},
+        error::Error,
         notes::Notes,
         observe::{Caches, owner_of_workflow, prune_nothing},
         perform::Writer,
     },
     core::{
-        coordination::workflow::{View, decide},
+        coordination::workflow::{Decision, View, decide},
         name::Key,
     },
-    loops::reconciler::Reconcile,
-    render::{self, WORKFLOW_LABEL},
+    loops::{reconciler::Reconcile, refusals::set_aside},
+    render::{self, Owner, WORKFLOW_LABEL},
 };
 
 /// What is needed to look after workflows.
@@ -54,19 +54,49 @@ impl Reconcile for Workflows {
             revisions: self.caches.revisions_of(&workflow),
             runs: self.caches.runs_of(&key.namespace, &key.name),
             written_at: self.written(|w| w.get(key).copied()),
+            refused: None,
         };
-        let decision = decide(&view, self.clock.now());
+        let mut decision = decide(&view, self.clock.now());
+        let mut refused = None;
+        set_aside(self.bring_about(key, &workflow, &owner, &decision).await, &mut refused)?;
+        let refusal = refused.as_ref().and_then(Error::refusal);
+        if refusal.is_some() {
+            // the status reports what has become of the objects
+            decision = decide(&View { refused: refusal.as_ref(), ..view }, self.clock.now());
+        }
+        let about = workflow.object_ref(&());
+        if let Some(status) = decision.status {
+            let mut next = Workflow::clone(&workflow);
+            next.status = Some(status);
+            self.writer.report(&next, &self.caches.workflows, prune_nothing).await?;
+            let now = self.clock.now();
+            self.written(|w| w.insert(key.clone(), now));
+        }
+        self.notes.tell(&about, decision.notes);
+        refused.map_or(Ok(decision.wake_at), Err)
+    }
+}
+
+impl Workflows {
+    /// Objects, each after the one that it needs: a refusal ends it.
+    async fn bring_about(
+        &self,
+        key: &Key,
+        workflow: &Workflow,
+        owner: &Owner,
+        decision: &Decision,
+    ) -> Result<(), Error> {
         if let Some((name, spec)) = &decision.store {
             let generation = workflow.metadata.generation.unwrap_or(0);
-            let revision = render::revision::revision(&owner, name, generation, spec);
-            let stored = self.writer.create(&revision, &owner).await?;
+            let revision = render::revision::revision(owner, name, generation, spec);
+            let stored = self.writer.create(&revision, owner).await?;
             self.caches.revisions.wrote(stored);
         }
         if let Some(name) = &decision.start_run {
             let spec = WorkflowRunSpec { workflow: key.name.clone(), ..WorkflowRunSpec::default() };
             let run =
                 WorkflowRun { metadata: owner.metadata(name, &[(WORKFLOW_LABEL, &key.name)]), spec, status: None };
-            let made = self.writer.create(&run, &owner).await?;
+            let made = self.writer.create(&run, owner).await?;
             self.caches.runs.wrote(made);
         }
         for name in &decision.drop_revisions {
@@ -79,30 +109,9 @@ impl Reconcile for Workflows {
                 self.writer.delete(run.as_ref()).await?;
             }
         }
-        let about = workflow.object_ref(&());
-        if let Some(status) = decision.status {
-            let mut next = Workflow::clone(&workflow);
-            next.status = Some(status);
-            match self.writer.replace_status(&next).await {
-                Ok(mut written) => {
-                    written.managed_fields_mut().clear();
-                    self.caches.workflows.wrote(written);
-                }
-                Err(error) if error.class() == Class::Conflict => {
-                    self.writer.refresh(key, &self.caches.workflows, prune_nothing).await?;
-                    return Err(error);
-                }
-                Err(error) => return Err(error),
-            }
-            let now = self.clock.now();
-            self.written(|w| w.insert(key.clone(), now));
-        }
-        self.notes.tell(&about, decision.notes);
-        Ok(decision.wake_at)
+        Ok(())
     }
-}
 
-impl Workflows {
     fn written<T>(&self, f: impl FnOnce(&mut HashMap<Key, Timestamp>) -> T) -> T {
         f(&mut self.written.lock().unwrap_or_else(PoisonError::into_inner))
     }

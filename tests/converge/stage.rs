@@ -13,7 +13,10 @@ use k8s_openapi::{
 use kube::{
     Api, Resource,
     api::{Patch, PatchParams, PostParams},
-    runtime::watcher::{self, Event, watcher},
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event, watcher},
+    },
 };
 use medley::{
     api::{MedicalService, Workflow, WorkflowRun, schema::crds, workflow_run::RunPhase},
@@ -154,10 +157,23 @@ impl Stage {
             .await;
     }
 
+    /// A service of two pods that medley runs.
+    pub(crate) async fn workload(&self, name: &str) {
+        let interface = json!({"name": "http", "port": 8080, "protocol": "HTTP"});
+        let spec = json!({"workload": {"image": "localhost/viewer:1", "replicas": 2}, "interfaces": [interface]});
+        self.create::<MedicalService>(name, spec).await;
+    }
+
     /// A workflow of these steps.
     pub(crate) async fn workflow(&self, name: &str, steps: impl IntoIterator<Item = Value>) {
         let steps: Vec<Value> = steps.into_iter().collect();
         self.create::<Workflow>(name, json!({ "steps": steps })).await;
+    }
+
+    /// A workflow of these steps that makes a run of itself.
+    pub(crate) async fn workflow_on_apply(&self, name: &str, steps: impl IntoIterator<Item = Value>) {
+        let steps: Vec<Value> = steps.into_iter().collect();
+        self.create::<Workflow>(name, json!({ "steps": steps, "start": "OnApply" })).await;
     }
 
     /// A run of a workflow.
@@ -312,7 +328,8 @@ impl Stage {
 /// Writes down every version of every run.
 async fn record(server: ApiServer, history: Arc<Mutex<Vec<WorkflowRun>>>) {
     let api = Api::<WorkflowRun>::all(server.client_as("observer"));
-    let mut stream = watcher(api, watcher::Config::default()).boxed();
+    // with a backoff: where lists fail, virtual time has to pass between two of them
+    let mut stream = watcher(api, watcher::Config::default()).default_backoff().boxed();
     while let Some(event) = stream.next().await {
         if let Ok(Event::Apply(run) | Event::InitApply(run)) = event {
             history.lock().unwrap().push(run);

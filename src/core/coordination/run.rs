@@ -292,6 +292,13 @@ impl<'a> Flow<'a> {
         match end {
             End::Open(phase, reason, message, stalled) => {
                 self.status.phase = Some(phase);
+                let (reason, message, stalled) = match self.view.refused {
+                    Some(refused) if !stalled => {
+                        self.decision.notes.extend(refused.note(&self.present.conditions));
+                        (refused.reason(), refused.message().to_owned(), true)
+                    }
+                    _ => (reason, message, stalled),
+                };
                 conditions.set(SUCCEEDED, State::Unknown, reason, message.clone());
                 conditions.set(READY, State::False, reason, "the run has not ended");
                 if stalled {

@@ -20,6 +20,7 @@ use crate::{
     core::{
         coordination::{definition::Definition, outcome::CallOutcome},
         note::Note,
+        refusal::Refusal,
     },
 };
 
@@ -63,6 +64,8 @@ pub struct View<'a> {
     pub epoch: i64,
     /// This process is about to hand over: what is at work is brought to its end, nothing new begins.
     pub draining: bool,
+    /// What the API server refused to write for it the last time.
+    pub refused: Option<&'a Refusal>,
 }
 
 /// Where a run's definition is.

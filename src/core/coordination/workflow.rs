@@ -14,6 +14,7 @@ use crate::{
         coordination::{definition::Definition, retention},
         name::{child, digest},
         note::Note,
+        refusal::Refusal,
     },
 };
 
@@ -33,6 +34,8 @@ pub struct View<'a> {
     pub runs: Vec<RunView>,
     /// When its status was last written by this process.
     pub written_at: Option<Timestamp>,
+    /// What the API server refused to write for it.
+    pub refused: Option<&'a Refusal>,
 }
 
 /// One stored revision.
@@ -154,6 +157,13 @@ pub fn decide(view: &View<'_>, now: Timestamp) -> Decision {
             conditions.set(READY, State::False, "InvalidWorkflow", message.clone());
             conditions.set(STALLED, State::True, "InvalidWorkflow", message);
         }
+    }
+    if let Some(refused) = view.refused {
+        conditions.set(READY, State::False, refused.reason(), refused.message());
+        conditions.set(STALLED, State::True, refused.reason(), refused.message());
+        decision.notes.extend(refused.note(&present.conditions));
+        // it may be the run that was refused: its generation has not been started
+        next.started_generation = present.started_generation;
     }
     conditions.remove(RECONCILING);
     let urgent = next != present || !conditions.same_as(&present.conditions);

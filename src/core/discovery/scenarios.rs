@@ -86,6 +86,7 @@ impl Story {
             slices: self.slices.iter().collect(),
             lookups: &self.lookups,
             health: &self.health,
+            refused: None,
         };
         decide(&view, Timestamp::from_second(self.now).unwrap())
     }

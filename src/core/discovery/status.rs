@@ -18,6 +18,7 @@ use crate::{
     core::{
         condition::{self, Conditions, State},
         note::Note,
+        refusal::Refusal,
     },
 };
 
@@ -108,6 +109,9 @@ fn verdict(view: &ServiceView<'_>, findings: &Findings) -> Verdict {
         let message = format!("the {} of the deleted MedicalService of this name is still being removed", o.kind);
         return not(false, "FormerObjects", message);
     }
+    if let Some(refused) = view.refused {
+        return not(true, refused.reason(), refused.message().to_owned());
+    }
     if !findings.programmed {
         return not(false, "Programming", "the Service is being made".to_owned());
     }
@@ -174,6 +178,10 @@ pub(super) fn notes(old: Option<&MedicalServiceStatus>, new: &MedicalServiceStat
             }
             ("False", "NameTaken") if was.is_none_or(|(_, reason)| reason != "NameTaken") => {
                 notes.push(Note::warning("NameTaken", ready.message.clone()));
+            }
+            ("False", "WriteRefused") => {
+                let present = old.map(|s| s.conditions.as_slice()).unwrap_or_default();
+                notes.extend(Refusal::stored(&new.conditions).and_then(|refused| refused.note(present)));
             }
             _ => {}
         }

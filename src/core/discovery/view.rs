@@ -10,7 +10,7 @@ use k8s_openapi::{
 use super::{lookup::Lookup, target::Endpoint};
 use crate::{
     api::MedicalService,
-    core::monitoring::health::Health,
+    core::{monitoring::health::Health, refusal::Refusal},
     render::{Owner, endpoint_slice},
 };
 
@@ -37,6 +37,8 @@ pub struct ServiceView<'a> {
     pub lookups: &'a BTreeMap<String, Lookup>,
     /// What is known of the probed endpoints.
     pub health: &'a BTreeMap<Endpoint, Health>,
+    /// What the API server refused to write for it.
+    pub refused: Option<&'a Refusal>,
 }
 
 impl ServiceView<'_> {

@@ -1,0 +1,74 @@
+//! Is what was deleted while no watch looked noticed by the next list?
+
+use std::time::Duration;
+
+use harness::simulated::WatchFault;
+use medley::{api::workflow_run::RunPhase, telemetry::ServiceCall};
+use serde_json::json;
+use tokio::time::sleep;
+
+use super::{
+    stage::{NAMESPACE, Stage},
+    steps::{call, container},
+    undisturbed::prepared,
+    world::{answer, hangs},
+};
+
+/// Deletes an object so that no watch of the operator ever tells of it.
+async fn delete_unseen(stage: &Stage, kind: &'static str, name: &'static str) {
+    stage.server.set_watch_faults(move |event| {
+        let hit = event.user == "op-1" && event.kind == kind && event.event == "DELETED";
+        if hit { WatchFault::Drop } else { WatchFault::Deliver }
+    });
+    stage.server.delete(kind, NAMESPACE, name, 0).unwrap();
+    sleep(Duration::from_secs(5)).await;
+    // the history is forgotten: the next watch cannot tell either, and a list has to
+    stage.server.compact();
+    stage.server.clear_watch_faults();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_was_deleted_unseen_is_forgotten() {
+    let stage = prepared(vec![call("slow").timeout("1h").step()]).await;
+    stage.world.replies("/slow", [answer(200, json!({})).after(Duration::from_secs(600))]);
+    stage.run("r1", "ct").await;
+    let operator = stage.start("op-1");
+    let active = |s: &Stage| s.server.object("Workflow", NAMESPACE, "ct").unwrap()["status"]["active"].clone();
+    let at_work = |s: &Stage| s.world.asked("/slow") == 1 && active(s) == json!(1);
+    stage.until("the call is under way", Duration::from_secs(60), at_work).await;
+
+    delete_unseen(&stage, "WorkflowRun", "r1").await;
+    assert_eq!(active(&stage), json!(1), "nobody has told the operator");
+    stage.server.reset_watches("WorkflowRun");
+    // counts are written every 10 s at most
+    stage.until("the workflow counts it no more", Duration::from_secs(15), |s| active(s) == json!(0)).await;
+    assert!(stage.server.object("Workflow", NAMESPACE, "ct").unwrap()["status"]["lastRun"].is_null());
+
+    // its call was dropped: nothing comes of it, also not for another run of the same name
+    stage.world.replies("/slow", [answer(200, json!({})), answer(200, json!({}))]);
+    sleep(Duration::from_secs(1200)).await;
+    let answered = || operator.metrics.calls.get_or_create(&ServiceCall { outcome: "answered" }).get();
+    assert_eq!(answered(), 0, "nobody waits for the answer");
+    stage.run("r1", "ct").await;
+    assert_eq!(stage.ended("r1").await, RunPhase::Succeeded);
+    assert_eq!((stage.world.asked("/slow"), answered()), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_was_deleted_unseen_is_lost() {
+    let stage = prepared(vec![container("tool").timeout("2h").step()]).await;
+    stage.world.fates("tool", [hangs()]);
+    stage.run("r1", "ct").await;
+    stage.start("op-1");
+    let running = |s: &Stage| s.step("r1", "tool")["phase"] == "Running";
+    stage.until("the pod runs", Duration::from_secs(60), running).await;
+
+    delete_unseen(&stage, "Pod", "r1-tool-1").await;
+    assert!(running(&stage), "nobody has told the operator");
+    stage.server.reset_watches("Pod");
+    stage.until("the run ends", Duration::from_secs(15), |s| s.phase("r1") == Some(RunPhase::Failed)).await;
+    assert_eq!(stage.step("r1", "tool")["reason"], "PodLost");
+    stage.rest().await;
+    assert_eq!(stage.pods_created(), ["r1-tool-1"], "it is not made again behind the status's back");
+    stage.assert_monotone();
+}
