@@ -5,7 +5,8 @@ FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
 COPY src src
-# Not built here, but cargo wants every member of the workspace to be there.
+# Not built here, but cargo wants every target of Cargo.toml and every member of the workspace to be there.
+COPY benches benches
 COPY tests/harness tests/harness
 RUN cargo rustc --locked --release --package medley --bin medley -- -C target-feature=+crt-static -C strip=symbols \
  && ! readelf --wide --program-headers target/release/medley | grep INTERP
