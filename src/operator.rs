@@ -24,7 +24,7 @@ use crate::{
         queue::Queue,
         watch::{Watch, watch},
     },
-    core::name::Key,
+    core::{discovery::guard::AddressGuard, name::Key},
     loops::{
         dispatcher::Dispatcher,
         prober::{Limits, ProbeIo, Prober},
@@ -52,6 +52,8 @@ pub struct Settings {
     pub cluster_domain: String,
     /// How many objects of each kind are looked at together.
     pub workers: usize,
+    /// Which addresses services may have.
+    pub guard: Arc<AddressGuard>,
     /// How the lease is held.
     pub lease: LeaseSettings,
 }
@@ -193,6 +195,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
             resolver: Arc::clone(&self.resolver),
             clock: self.clock,
             notes: notes.clone(),
+            guard: Arc::clone(&self.settings.guard),
             cluster_domain: self.settings.cluster_domain.clone(),
         };
         tasks.spawn(reconciler::run(Arc::new(services), context(&self.queues.services), term.clone()));
@@ -213,6 +216,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
             workflows: Arc::clone(&self.queues.workflows),
             runs: Arc::clone(&self.queues.runs),
             starting: Mutex::default(),
+            guard: Arc::clone(&self.settings.guard),
             draining: draining.clone(),
             refusals: Refusals::default(),
         };

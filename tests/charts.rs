@@ -94,6 +94,8 @@ fn a_wrong_value_is_refused_by_name() {
         (r#"{"namespaces": ["Radiology"]}"#, "/namespaces/0"),
         (r#"{"namespaces": ["a", "a"]}"#, "/namespaces"),
         (r#"{"clusterWide": "yes"}"#, "/clusterWide"),
+        (r#"{"calls": {"allowedRanges": ["10.0.0.1"]}}"#, "/calls/allowedRanges/0"),
+        (r#"{"calls": {"deniedRanges": "10.0.0.0/8"}}"#, "/calls/deniedRanges"),
         (r#"{"leaderElection": {"leaseDuration": 15}}"#, "/leaderElection/leaseDuration"),
         (r#"{"leaderElection": {"retryPeriod": "1m"}}"#, "/leaderElection/retryPeriod"),
         (r#"{"log": {"format": "xml"}}"#, "/log/format"),

@@ -13,6 +13,10 @@ mod families;
 mod faults;
 #[path = "converge/refusals.rs"]
 mod refusals;
+#[path = "converge/fhir.rs"]
+mod fhir;
+#[path = "converge/guard.rs"]
+mod guard;
 #[path = "converge/services.rs"]
 mod services;
 #[path = "converge/stage.rs"]

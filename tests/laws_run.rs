@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use medley::{
     api::{
         WorkflowRun, WorkflowRunSpec, WorkflowRunStatus, WorkflowSpec,
-        vocabulary::ErrorClass,
+        vocabulary::{ErrorClass, Protocol},
         workflow_run::{Resolution, ResolvedAs, RunPhase, StepPhase},
     },
     core::coordination::{
@@ -104,8 +104,10 @@ impl World {
         let interface = InterfaceView {
             name: "http".to_owned(),
             port: 80,
+            protocol: Protocol::Http,
             base_path: String::new(),
             endpoints: vec!["10.0.0.1:80".parse().unwrap(), "10.0.0.2:80".parse().unwrap()],
+            refused: None,
         };
         let archive =
             ServiceView { dns_name: "archive.radiology.svc.cluster.local".to_owned(), interfaces: vec![interface] };

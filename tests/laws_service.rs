@@ -16,6 +16,7 @@ use medley::{
     core::{
         discovery::{
             decision::{OwnedKind, ServiceDecision, Wanted},
+            guard::AddressGuard,
             lookup::{Lookup, LookupFailure},
             service::decide,
             target::Endpoint,
@@ -71,6 +72,7 @@ impl World {
             lookups: &self.lookups,
             health: &self.health,
             refused: None,
+            guard: &AddressGuard::default(),
         };
         decide(&view, at(now))
     }

@@ -3,20 +3,25 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{rules, schema};
+use super::{fhir::FhirCall, rules, schema};
 
-/// A request to a `MedicalService` of the same namespace.
+/// A request to a `MedicalService` of the same namespace: HTTP, or an interaction of FHIR's REST API.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = rules::call()))]
 pub struct Call {
     /// Name of the `MedicalService`.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"), extend("x-kubernetes-validations" = rules::dns_label()))]
     pub service: String,
-    /// Name of its interface; the first that speaks HTTP when not set.
+    /// Name of its interface. When not set: the first that speaks HTTP, and for fhir the first of the protocol FHIR.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 15), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"), extend("x-kubernetes-validations" = rules::dns_label()))]
     pub interface: Option<String>,
-    /// The request.
-    pub http: HttpCall,
+    /// An HTTP request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpCall>,
+    /// An interaction with a FHIR server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fhir: Option<FhirCall>,
 }
 
 /// An HTTP request. Redirects are not followed; the answer may have up to 256 KiB.

@@ -371,6 +371,8 @@ pub enum EndpointReason {
     NotProbed,
     /// The host name has no address.
     DnsFailed,
+    /// The address is one that medley must not reach, such as a loopback one.
+    AddressRefused,
     /// Nothing listens.
     TcpRefused,
     /// No connection within the timeout.

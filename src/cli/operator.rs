@@ -1,8 +1,11 @@
 //! `medley operator`: runs the operator until SIGTERM or SIGINT.
 
-use std::net::SocketAddr;
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -14,6 +17,7 @@ use crate::{
         leader::{self, Settings as LeaseSettings},
         perform::CALL_TIMEOUT,
     },
+    core::discovery::guard::{AddressGuard, Range},
     loops::{dns, prober},
     medical::http,
     operator::{Operator, Settings, World},
@@ -51,6 +55,16 @@ pub struct Args {
     /// Objects of each kind that are looked at together.
     #[arg(long, env = "MEDLEY_WORKERS", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: u16,
+    /// Ranges of addresses that calls and probes may go to although medley refuses them by itself, such as 127.0.0.0/8; separated
+    /// by commas. Of all ranges that hold an address the one with the longest prefix decides.
+    #[arg(long, env = "MEDLEY_ALLOWED_RANGES", value_delimiter = ',')]
+    allowed_ranges: Vec<String>,
+    /// Ranges of addresses that calls and probes must not go to, such as 10.0.0.0/8; separated by commas.
+    #[arg(long, env = "MEDLEY_DENIED_RANGES", value_delimiter = ',')]
+    denied_ranges: Vec<String>,
+    /// Address of the API server as pods reach it, which services must not have; Kubernetes sets the variable.
+    #[arg(long, env = "KUBERNETES_SERVICE_HOST", hide = true)]
+    api_server_host: Option<String>,
     /// Where /live, /ready and /metrics are served.
     #[arg(long, env = "MEDLEY_LISTEN", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
@@ -84,6 +98,7 @@ impl Args {
             namespaces: self.namespaces.iter().filter(|n| !n.is_empty()).cloned().collect(),
             cluster_domain: self.cluster_domain.clone(),
             workers: usize::from(self.workers),
+            guard: Arc::new(self.guard()?),
             lease: LeaseSettings {
                 namespace: self.lease_namespace.clone(),
                 name: self.lease_name.clone(),
@@ -93,6 +108,22 @@ impl Args {
                 retry_period: retry,
             },
         })
+    }
+}
+
+impl Args {
+    fn guard(&self) -> anyhow::Result<AddressGuard> {
+        let ranges = |flag: &str, texts: &[String]| -> anyhow::Result<Vec<Range>> {
+            let texts = texts.iter().map(|t| t.trim()).filter(|t| !t.is_empty());
+            texts.map(|t| t.parse().map_err(|e| anyhow!("{flag}: {e}"))).collect()
+        };
+        // where it is a name, no address can be told by it
+        let api_server: Option<IpAddr> = self.api_server_host.as_deref().and_then(|h| h.parse().ok());
+        Ok(AddressGuard::new(
+            ranges("--allowed-ranges", &self.allowed_ranges)?,
+            ranges("--denied-ranges", &self.denied_ranges)?,
+            api_server.into_iter().collect(),
+        ))
     }
 }
 
@@ -115,10 +146,11 @@ async fn start(listen: SocketAddr, settings: Settings) -> anyhow::Result<()> {
     config.default_retry = false;
     let client = kube::Client::try_from(config).context("cannot make a client for the API server")?;
     let metrics = Metrics::default();
+    let guard = Arc::clone(&settings.guard);
     let world = World {
         client,
-        calls: http::Network::new().context("cannot make an HTTP client")?,
-        probes: prober::Network,
+        calls: http::Network::new(Arc::clone(&guard)).context("cannot make an HTTP client")?,
+        probes: prober::Network { guard },
         lookups: dns::NameServers::from_system().context("cannot read the system's DNS settings")?,
         clock: Clock::System,
     };

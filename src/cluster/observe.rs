@@ -16,7 +16,10 @@ use k8s_openapi::api::{
 use kube::ResourceExt;
 
 use crate::{
-    api::{MedicalService, Workflow, WorkflowRun, WorkflowSpec, status::STALLED, workflow_run::RunPhase},
+    api::{
+        MedicalService, Workflow, WorkflowRun, WorkflowSpec, medical_service::EndpointReason, status::STALLED,
+        workflow_run::RunPhase,
+    },
     cluster::{
         cache::Cache,
         family::{every_step, parent_reference},
@@ -29,6 +32,7 @@ use crate::{
             view::{DefinitionView, InterfaceView, OriginView, PodView, ServiceView},
             workflow::{RevisionView, RunView},
         },
+        discovery::guard::AddressGuard,
         name::Key,
     },
     render::{self, SERVICE_LABEL, WORKFLOW_LABEL},
@@ -173,16 +177,21 @@ impl Caches {
 
     /// The services that a definition's calls go to.
     #[must_use]
-    pub fn services_of(&self, namespace: &str, definition: &DefinitionView) -> BTreeMap<String, ServiceView> {
+    pub fn services_of(
+        &self,
+        namespace: &str,
+        definition: &DefinitionView,
+        guard: &AddressGuard,
+    ) -> BTreeMap<String, ServiceView> {
         let DefinitionView::Found { definition, .. } = definition else { return BTreeMap::new() };
         let names: BTreeSet<&str> = definition
             .every_step()
             .filter_map(|s| if let Action::Call(call) = &s.action { Some(call.service.as_str()) } else { None })
             .collect();
-        names.into_iter().filter_map(|name| Some((name.to_owned(), self.service(namespace, name)?))).collect()
+        names.into_iter().filter_map(|name| Some((name.to_owned(), self.service(namespace, name, guard)?))).collect()
     }
 
-    fn service(&self, namespace: &str, name: &str) -> Option<ServiceView> {
+    fn service(&self, namespace: &str, name: &str, guard: &AddressGuard) -> Option<ServiceView> {
         let service = self.services.get(&Key::new(namespace, name))?;
         let slices = self.slices_of(namespace, name);
         let interfaces = service
@@ -190,16 +199,24 @@ impl Caches {
             .interfaces
             .iter()
             .filter(|i| i.protocol.speaks_http())
-            .map(|i| InterfaceView {
+            .map(|i| {
+                let ready = ready_endpoints(&slices, &i.name);
+                let refused =
+                    ready.iter().find_map(|e| guard.refuse(e.ip())).or_else(|| refused_host(&service, &i.name, guard));
+                (i, ready.into_iter().filter(|e| guard.refusal(e.ip()).is_none()).collect(), refused)
+            })
+            .map(|(i, endpoints, refused)| InterfaceView {
                 name: i.name.clone(),
                 port: i.port,
+                protocol: i.protocol,
                 base_path: i
                     .http
                     .as_ref()
                     .and_then(|h| h.base_path.clone())
                     .or_else(|| i.fhir.as_ref().and_then(|f| f.base_path.clone()))
                     .unwrap_or_default(),
-                endpoints: ready_endpoints(&slices, &i.name),
+                endpoints,
+                refused,
             })
             .collect();
         // its status knows the cluster's domain; it is written before any endpoint of it is ready
@@ -340,6 +357,18 @@ pub fn pod_view(pod: &Pod) -> PodView {
 
 fn started(pod: &Pod) -> Timestamp {
     pod.status.as_ref().and_then(|s| s.start_time.as_ref()).map_or(Timestamp::UNIX_EPOCH, |t| t.0)
+}
+
+/// Why a registered host of this interface is neither probed nor published: that its address may not be reached.
+fn refused_host(service: &MedicalService, interface: &str, guard: &AddressGuard) -> Option<String> {
+    let endpoints = service.status.iter().flat_map(|s| &s.endpoints);
+    endpoints
+        .filter(|e| e.reason == EndpointReason::AddressRefused)
+        .filter(|e| e.interface.as_deref().is_none_or(|i| i == interface))
+        .find_map(|e| match e.address.parse() {
+            Ok(address) => guard.refuse(address),
+            Err(_) => Some(format!("medley does not connect to the addresses of {}", e.address)),
+        })
 }
 
 /// Endpoints that are ready, of the port of this name, in order.

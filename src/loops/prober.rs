@@ -18,9 +18,13 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    api::medical_service::EndpointReason,
     cluster::clock::Clock,
     core::{
-        discovery::target::{Endpoint, ProbeTarget, Probing},
+        discovery::{
+            guard::AddressGuard,
+            target::{Endpoint, ProbeTarget, Probing},
+        },
         monitoring::health::{Health, ProbeOutcome},
         name::{self, Key},
     },
@@ -34,11 +38,17 @@ pub trait ProbeIo: Send + Sync + 'static {
 }
 
 /// Probes over the network.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Network;
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// Which addresses may be probed.
+    pub guard: Arc<AddressGuard>,
+}
 
 impl ProbeIo for Network {
     async fn probe(&self, target: &ProbeTarget) -> ProbeOutcome {
+        if self.guard.refusal(target.endpoint.address).is_some() {
+            return ProbeOutcome::Failed(EndpointReason::AddressRefused);
+        }
         medical::probe::probe(target).await
     }
 }

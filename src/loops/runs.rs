@@ -25,6 +25,7 @@ use crate::{
             self,
             view::{DefinitionView, OriginView, View},
         },
+        discovery::guard::AddressGuard,
         name::Key,
     },
     loops::{
@@ -54,6 +55,8 @@ pub struct Runs<I> {
     pub runs: Arc<Queue>,
     /// UID and concurrency key of runs whose start was decided and is not known to be written: they count as started.
     pub starting: Mutex<HashMap<String, String>>,
+    /// Which addresses may be called.
+    pub guard: Arc<AddressGuard>,
     /// Cancelled when this process is about to hand over.
     pub draining: CancellationToken,
     /// What the API server refused, for the next status.
@@ -74,7 +77,7 @@ impl<I: CallIo> Reconcile for Runs<I> {
         let origin = self.origin(&run).await?;
         let definition = self.caches.definition(&run, origin.as_ref());
         let (pods, stopping) = self.caches.pods_of(&run);
-        let services = self.caches.services_of(&key.namespace, &definition);
+        let services = self.caches.services_of(&key.namespace, &definition, &self.guard);
         let conditions = run.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
         let refused_before = self.refusals.of(key, conditions);
         let limited =

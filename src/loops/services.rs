@@ -18,6 +18,7 @@ use crate::{
     core::{
         discovery::{
             decision::{OwnedKind, ServiceDecision, Wanted},
+            guard::AddressGuard,
             service::decide,
             view::ServiceView,
         },
@@ -50,6 +51,8 @@ pub struct Services<P, L> {
     pub clock: Clock,
     /// Who tells people.
     pub notes: Notes,
+    /// Which addresses may be probed and published.
+    pub guard: Arc<AddressGuard>,
     /// The cluster's DNS domain.
     pub cluster_domain: String,
 }

@@ -1,6 +1,7 @@
-//! HTTP requests of workflow steps: bounded in time and size, no redirects, no proxy from the environment.
+//! HTTP requests of workflow steps: bounded in time and size, no redirects, no proxy from the environment, and only to addresses
+//! that the guard permits.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use reqwest::{Client, Method, Url, header, redirect};
@@ -8,9 +9,12 @@ use serde_json::Value;
 
 use crate::{
     api::vocabulary::ErrorClass,
-    core::coordination::{
-        outcome::{Answer, CallResult},
-        view::StartCall,
+    core::{
+        coordination::{
+            outcome::{Answer, CallResult},
+            view::StartCall,
+        },
+        discovery::guard::AddressGuard,
     },
 };
 
@@ -27,29 +31,36 @@ pub trait CallIo: Send + Sync + 'static {
 
 /// The network.
 #[derive(Clone, Debug)]
-pub struct Network(Client);
+pub struct Network {
+    client: Client,
+    guard: Arc<AddressGuard>,
+}
 
 impl Network {
-    /// A client with a pool of connections.
+    /// A client with a pool of connections, which the guard keeps from some addresses.
     ///
     /// # Errors
     /// When the TLS library cannot be set up.
-    pub fn new() -> reqwest::Result<Self> {
-        Client::builder()
+    pub fn new(guard: Arc<AddressGuard>) -> reqwest::Result<Self> {
+        let client = Client::builder()
             .redirect(redirect::Policy::none())
             .no_proxy()
             .connect_timeout(CONNECT)
             .pool_idle_timeout(Duration::from_secs(30))
             .tcp_nodelay(true)
             .user_agent(concat!("medley/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map(Self)
+            .build()?;
+        Ok(Self { client, guard })
     }
 }
 
 impl CallIo for Network {
     async fn call(&self, call: &StartCall) -> CallResult {
-        match tokio::time::timeout(call.timeout, send(&self.0, call)).await {
+        // a call goes to an address, never to a name: what is checked here is what is connected to
+        if let Some(refused) = self.guard.refuse(call.endpoint.ip()) {
+            return failed(ErrorClass::Configuration, false, refused);
+        }
+        match tokio::time::timeout(call.timeout, send(&self.client, call)).await {
             Ok(result) => result,
             Err(_) => failed(ErrorClass::Timeout, true, format!("no whole answer within {:?}", call.timeout)),
         }
@@ -108,7 +119,12 @@ async fn send(client: &Client, call: &StartCall) -> CallResult {
         }
     }
     let is_json = headers.iter().any(|(n, v)| n == "content-type" && v.to_ascii_lowercase().contains("json"));
-    let text = String::from_utf8_lossy(&body).into_owned();
-    let body = if is_json { serde_json::from_str(&text).unwrap_or(Value::String(text)) } else { Value::String(text) };
+    // nested more than 128 levels deep, or not UTF-8, it is no JSON that anybody here could use
+    let json = if is_json { serde_json::from_slice(&body).ok() } else { None };
+    let body = json.unwrap_or_else(|| Value::String(String::from_utf8_lossy(&body).into_owned()));
     CallResult::Answered(Answer { status, headers, body })
 }
+
+#[cfg(test)]
+#[path = "http_tests.rs"]
+mod tests;

@@ -28,6 +28,7 @@ pub(crate) fn another(path: &str, default: &Value) -> Value {
         "networkPolicy.scrapeFrom" | "networkPolicy.dns.to" | "networkPolicy.apiServer.to" => {
             json!([{"podSelector": {}}])
         }
+        "calls.allowedRanges" | "calls.deniedRanges" => json!(["10.8.0.0/16"]),
         "networkPolicy.calls" => json!([]),
         "tolerations" => json!([{"operator": "Exists"}]),
         "affinity" => json!({"podAntiAffinity": {}}),

@@ -105,6 +105,7 @@ impl Stage {
             namespaces: Vec::new(),
             cluster_domain: "cluster.local".to_owned(),
             workers: 4,
+            guard: Arc::default(),
             lease: leader::Settings {
                 namespace: "medley".to_owned(),
                 name: "medley".to_owned(),
@@ -132,7 +133,7 @@ impl Stage {
         Api::namespaced(self.server.client_as("somebody"), NAMESPACE)
     }
 
-    async fn create<K>(&self, name: &str, spec: Value)
+    pub(crate) async fn create<K>(&self, name: &str, spec: Value)
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
             + Serialize

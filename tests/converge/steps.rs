@@ -17,6 +17,11 @@ pub(crate) fn post(name: &str) -> Step {
     step
 }
 
+/// A request to the FHIR service `ehr`.
+pub(crate) fn fhir(name: &str, interaction: Value) -> Step {
+    Step(json!({"name": name, "call": {"service": "ehr", "fhir": interaction}}))
+}
+
 /// A pod.
 pub(crate) fn container(name: &str) -> Step {
     Step(json!({"name": name, "container": {"image": "localhost/tool:1"}}))

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -44,6 +44,9 @@ pub(crate) struct Request {
     pub(crate) key: String,
     pub(crate) path: String,
     pub(crate) by: String,
+    pub(crate) to: SocketAddr,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Option<String>,
 }
 
 /// What a service answers, and after how long.
@@ -56,6 +59,13 @@ pub(crate) struct Reply {
 /// An answer with this status and body.
 pub(crate) fn answer(status: u16, body: Value) -> Reply {
     Reply { after: Duration::from_millis(50), what: CallResult::Answered(Answer { status, headers: Vec::new(), body }) }
+}
+
+/// An answer of a FHIR server.
+pub(crate) fn fhir(status: u16, resource: Value) -> Reply {
+    let headers = vec![("content-type".to_owned(), "application/fhir+json".to_owned())];
+    let what = CallResult::Answered(Answer { status, headers, body: resource });
+    Reply { after: Duration::from_millis(50), what }
 }
 
 /// The connection is refused: the request surely had no effect.
@@ -290,8 +300,14 @@ impl CallIo for Network {
         let reply = {
             let mut state = self.world.lock();
             let nth = state.requests.iter().filter(|r| r.path == call.path).count();
-            let request =
-                Request { key: call.idempotency_key.clone(), path: call.path.clone(), by: self.operator.clone() };
+            let request = Request {
+                key: call.idempotency_key.clone(),
+                path: call.path.clone(),
+                by: self.operator.clone(),
+                to: call.endpoint,
+                headers: call.headers.clone(),
+                body: call.body.clone(),
+            };
             state.requests.push(request);
             state.replies.get(&call.path).and_then(|r| r.get(nth).or(r.last())).cloned()
         };

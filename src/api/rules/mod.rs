@@ -6,12 +6,14 @@
 //! Two forms need a word: `[x].all(name, …)` gives `x` a name (there is no `cel.bind` in these rules), and `dyn(object).field`
 //! reaches a field that may hold any JSON value, which the server hides from the type checker but does compare.
 
+mod fhir;
 mod run;
 mod service;
 mod workflow;
 
 use serde_json::{Value, json};
 
+pub use fhir::*;
 pub use run::*;
 pub use service::*;
 pub use workflow::*;

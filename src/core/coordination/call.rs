@@ -13,16 +13,16 @@ use crate::{
             step::{fail, fill, later, succeed},
             view::{Attempt, StartCall},
         },
-        expression::ExpressionError,
         name::chance,
     },
 };
 
 pub(super) fn start(flow: &mut Flow<'_>, step: &StepDefinition, call: &CallDefinition, mut status: StepStatus) {
     let number = status.attempt.unwrap_or(1);
-    let (endpoint, interface, dns_name) = match endpoint(flow, step, call, number, status.target.as_ref()) {
+    let target = match endpoint(flow, step, call, number, status.target.as_ref()) {
         Ok(found) => found,
-        Err(missing) => {
+        Err(Missing::Refused(why)) => return fail(flow, step, status, ErrorClass::Configuration, true, why),
+        Err(Missing::NotYet(missing)) => {
             let since = status.started_at.unwrap_or(flow.now);
             let until = later(since, step.timeout);
             if until <= flow.now {
@@ -36,40 +36,52 @@ pub(super) fn start(flow: &mut Flow<'_>, step: &StepDefinition, call: &CallDefin
             return;
         }
     };
-    let request = (|| -> Result<StartCall, ExpressionError> {
-        let base = interface.1.trim_end_matches('/');
-        let path = format!("{base}{}", fill(flow, &call.path)?);
-        let mut headers = Vec::with_capacity(call.headers.len());
-        for (name, value) in &call.headers {
-            headers.push((name.clone(), fill(flow, value)?));
-        }
-        let body = call.body.as_ref().map(|b| fill(flow, b)).transpose()?;
+    let Target { endpoint, probability, port, base, dns_name } = target;
+    let request = call.request.request(&|template| fill(flow, template)).map(|request| {
+        let path = format!("{}{}", base.trim_end_matches('/'), request.path);
         let uid = flow.view.run.metadata.uid.as_deref().unwrap_or_default();
-        Ok(StartCall {
+        StartCall {
             attempt: Attempt { step: step.id(), number },
-            endpoint: endpoint.0,
-            host: if interface.0 == 80 { dns_name } else { format!("{dns_name}:{}", interface.0) },
-            method: call.method.as_str(),
-            path,
-            headers,
-            body,
+            endpoint,
+            host: if port == 80 { dns_name } else { format!("{dns_name}:{port}") },
+            method: request.method,
+            path: if path.is_empty() { "/".to_owned() } else { path },
+            headers: request.headers,
+            body: request.body,
             idempotency_key: format!("{uid}-{}-{}", step.id(), status.known_failures.unwrap_or(0)),
             timeout: step.timeout,
-        })
-    })();
+        }
+    });
     match request {
         Ok(request) => {
             status.phase = StepPhase::Starting;
             status.message = None;
-            status.target = Some(CallTarget { endpoint: endpoint.0.to_string(), probability: endpoint.1 });
+            status.target = Some(CallTarget { endpoint: endpoint.to_string(), probability });
             flow.set(step, status);
             flow.decision.start_calls.push(request);
         }
-        Err(e) => fail(flow, step, status, ErrorClass::Configuration, true, e.to_string()),
+        Err(problem) => fail(flow, step, status, ErrorClass::Configuration, true, problem),
     }
 }
 
-type Target = ((std::net::SocketAddr, u8), (u16, String), String);
+/// Where a request goes.
+struct Target {
+    endpoint: std::net::SocketAddr,
+    /// In percent.
+    probability: u8,
+    /// Port of the Service.
+    port: u16,
+    base: String,
+    dns_name: String,
+}
+
+/// Why there is no endpoint.
+enum Missing {
+    /// It may come.
+    NotYet(String),
+    /// It is there, and medley must not reach it: waiting does not help.
+    Refused(String),
+}
 
 /// The endpoint for an attempt: each that is ready with the same probability, and the same one again while it stays ready.
 fn endpoint(
@@ -78,40 +90,50 @@ fn endpoint(
     call: &CallDefinition,
     number: u32,
     present: Option<&CallTarget>,
-) -> Result<Target, String> {
+) -> Result<Target, Missing> {
+    let name = &call.service;
     let service = flow
         .view
         .services
-        .get(&call.service)
-        .ok_or_else(|| format!("there is no MedicalService `{}` in this namespace", call.service))?;
+        .get(name)
+        .ok_or_else(|| Missing::NotYet(format!("there is no MedicalService `{name}` in this namespace")))?;
+    let mut fitting = service.interfaces.iter().filter(|i| call.request.fits(i.protocol));
     let interface = match &call.interface {
-        Some(name) => service.interfaces.iter().find(|i| i.name == *name),
-        None => service.interfaces.first(),
-    }
-    .ok_or_else(|| format!("MedicalService `{}` has no such interface that speaks HTTP", call.service))?;
+        Some(name) => fitting.find(|i| i.name == *name),
+        None => fitting.next(),
+    };
+    let interface = interface.ok_or_else(|| {
+        let language = call.request.language();
+        Missing::NotYet(format!("MedicalService `{name}` has no such interface that speaks {language}"))
+    })?;
     let all = &interface.endpoints;
     if all.is_empty() {
-        return Err(format!("MedicalService `{}` has no endpoint that is ready", call.service));
+        return Err(match &interface.refused {
+            Some(why) => Missing::Refused(format!("MedicalService `{name}`: {why}")),
+            None => Missing::NotYet(format!("MedicalService `{name}` has no endpoint that is ready")),
+        });
     }
     let same = present.and_then(|t| all.iter().find(|e| e.to_string() == t.endpoint));
     let uid = flow.view.run.metadata.uid.as_deref().unwrap_or_default();
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let index = (chance(&[uid, &step.id(), &number.to_string()]) * all.len() as f64) as usize;
-    let chosen = *same.unwrap_or(&all[index.min(all.len() - 1)]);
-    let probability = u8::try_from(100 / all.len()).unwrap_or(0);
-    Ok(((chosen, probability), (interface.port, interface.base_path.clone()), service.dns_name.clone()))
+    Ok(Target {
+        endpoint: *same.unwrap_or(&all[index.min(all.len() - 1)]),
+        probability: u8::try_from(100 / all.len()).unwrap_or(0),
+        port: interface.port,
+        base: interface.base_path.clone(),
+        dns_name: service.dns_name.clone(),
+    })
 }
 
 pub(super) fn watch(flow: &mut Flow<'_>, step: &StepDefinition, call: &CallDefinition, status: StepStatus) {
     let this = Attempt { step: step.id(), number: status.attempt.unwrap_or(1) };
     if let Some(outcome) = flow.view.outcomes.get(&this) {
         match outcome.what.clone() {
-            CallResult::Answered(answer) if answer.is_expected(&call.expect_status) => {
-                succeed(flow, step, status, answer.to_value());
-            }
-            CallResult::Answered(answer) => {
-                fail(flow, step, status, answer.class(), true, format!("the service answered HTTP {}", answer.status));
-            }
+            CallResult::Answered(answer) => match call.request.settle(&answer) {
+                Ok(result) => succeed(flow, step, status, result),
+                Err(failure) => fail(flow, step, status, failure.class, failure.known, failure.message),
+            },
             CallResult::Failed { class, sent, message } => fail(flow, step, status, class, !sent, message),
         }
     } else if flow.view.in_flight.contains(&this) {

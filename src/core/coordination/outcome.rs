@@ -30,6 +30,17 @@ pub enum CallResult {
     },
 }
 
+/// Why a call that was answered has failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The kind of failure.
+    pub class: ErrorClass,
+    /// Whether it is known that the request had no effect, or which one.
+    pub known: bool,
+    /// For people: fields, statuses and codes, never what else the service sent.
+    pub message: String,
+}
+
 /// An HTTP response.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
@@ -58,11 +69,23 @@ impl Answer {
         }
     }
 
-    /// What expressions see as `result`.
+    /// The failure that an unexpected status is. The service has answered, so it is known what came of the request.
     #[must_use]
-    pub fn to_value(&self) -> Value {
+    pub fn failure(&self) -> Failure {
+        Failure { class: self.class(), known: true, message: format!("the service answered HTTP {}", self.status) }
+    }
+
+    /// The first value of a header.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+
+    /// What expressions see as `result`: `status`, `headers`, and the body under this name.
+    #[must_use]
+    pub fn to_value(&self, body: &str) -> Value {
         let headers: Map<String, Value> =
             self.headers.iter().map(|(k, v)| (k.clone(), Value::String(v.clone()))).collect();
-        serde_json::json!({ "status": self.status, "headers": headers, "body": self.body })
+        serde_json::json!({ "status": self.status, "headers": headers, body: self.body })
     }
 }

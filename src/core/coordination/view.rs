@@ -14,7 +14,7 @@ use crate::{
     api::{
         WorkflowRun, WorkflowRunStatus,
         medical_service::{EnvVar, ImagePullPolicy, Resources},
-        vocabulary::Urgency,
+        vocabulary::{Protocol, Urgency},
         workflow_run::RunPhase,
     },
     core::{
@@ -169,7 +169,7 @@ pub enum OriginView {
 pub struct ServiceView {
     /// Its name in cluster DNS: the request's Host.
     pub dns_name: String,
-    /// Its interfaces that speak HTTP, in the spec's order.
+    /// Its interfaces that speak HTTP or a protocol over it, in the spec's order.
     pub interfaces: Vec<InterfaceView>,
 }
 
@@ -180,10 +180,14 @@ pub struct InterfaceView {
     pub name: String,
     /// Port of the Service: part of the request's Host.
     pub port: u16,
+    /// What it speaks.
+    pub protocol: Protocol,
     /// Put before every path; empty when there is none.
     pub base_path: String,
-    /// Endpoints that are ready, in order.
+    /// Endpoints that are ready and may be reached, in order.
     pub endpoints: Vec<SocketAddr>,
+    /// Why an endpoint that is ready may not be reached; the first of these.
+    pub refused: Option<String>,
 }
 
 /// What is asked for.

@@ -57,7 +57,8 @@ struct Source {
 struct Blind<'a> {
     host: &'a str,
     zone: Option<&'a str>,
-    failed: bool,
+    /// Why; `None` while it has not been looked up.
+    failed: Option<LookupFailure>,
 }
 
 /// Works out everything about the hosts of `external`.
@@ -100,7 +101,7 @@ pub(super) fn outlook(
             for address in past.of_host(host) {
                 add(&mut known, address, Some(host), zone);
             }
-            blind.push(Blind { host, zone, failed: lookup.is_some() });
+            blind.push(Blind { host, zone, failed: lookup.map(|l| l.failed.unwrap_or(LookupFailure::NotFound)) });
         }
         if let Some(failure) = failure {
             outlook.remarks.push(remark(host, failure, known.values().any(|s| s.host.as_deref() == Some(host))));
@@ -146,7 +147,7 @@ impl Outlook {
         }
     }
 
-    /// Each known address with each interface.
+    /// Each known address with each interface. One that medley must not reach is told of, and neither probed nor published.
     fn endpoints(
         &mut self,
         view: &ServiceView<'_>,
@@ -161,6 +162,10 @@ impl Outlook {
         for (&address, source) in known {
             for interface in &interfaces {
                 let endpoint = Endpoint { address, port: interface.port, interface: interface.name.clone() };
+                if view.guard.refusal(address).is_some() {
+                    self.endpoints.push(past.refused(&endpoint, source, now));
+                    continue;
+                }
                 let seed = past.seed(&endpoint, now);
                 let health = view.health.get(&endpoint).copied().unwrap_or(seed);
                 let slice = slices.entry((&interface.name, Family::of(address))).or_insert_with(|| SliceWish {
@@ -267,6 +272,21 @@ impl<'a> Past<'a> {
         }
     }
 
+    /// The entry of an address that medley must not reach.
+    fn refused(&self, endpoint: &Endpoint, source: &Source, now: Timestamp) -> EndpointStatus {
+        let address = endpoint.address.to_string();
+        let told = self.told.get(&(address.as_str(), Some(endpoint.interface.as_str())));
+        EndpointStatus {
+            interface: Some(endpoint.interface.clone()),
+            host: source.host.clone(),
+            zone: source.zone.clone(),
+            ready: false,
+            reason: EndpointReason::AddressRefused,
+            since: told.filter(|e| !e.ready).map_or(now, |e| e.since),
+            address,
+        }
+    }
+
     /// The entry of a host that has no address.
     fn placeholder(&self, blind: &Blind<'_>, now: Timestamp) -> EndpointStatus {
         let told = self.told.get(&(blind.host, None));
@@ -278,7 +298,11 @@ impl<'a> Past<'a> {
             host: Some(blind.host.to_owned()),
             zone: blind.zone.map(str::to_owned),
             ready: false,
-            reason: if blind.failed { EndpointReason::DnsFailed } else { before },
+            reason: match blind.failed {
+                Some(LookupFailure::UnusableAddress) => EndpointReason::AddressRefused,
+                Some(_) => EndpointReason::DnsFailed,
+                None => before,
+            },
             since: told.map_or(now, |e| e.since),
         }
     }

@@ -9,6 +9,7 @@ pub mod address;
 pub mod decision;
 pub mod defaults;
 mod external;
+pub mod guard;
 pub mod lookup;
 mod pods;
 mod rollout;

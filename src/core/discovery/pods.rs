@@ -25,13 +25,16 @@ pub(super) fn endpoints(view: &ServiceView<'_>, owner: &Owner, now: Timestamp) -
         // no word means ready (Kubernetes API)
         let ready = conditions.and_then(|c| c.ready) != Some(false);
         let terminating = conditions.and_then(|c| c.terminating) == Some(true);
-        let reason = match (ready, terminating) {
+        let pod_reason = match (ready, terminating) {
             (true, _) => EndpointReason::Healthy,
             (false, true) => EndpointReason::Terminating,
             (false, false) => EndpointReason::PodNotReady,
         };
         for address in endpoint.addresses.iter().filter_map(|a| a.parse().ok()) {
-            let seen = Seen { ready, reason, zone: endpoint.zone.clone() };
+            // whoever may write a slice could name any address
+            let refused = view.guard.refusal(address).is_some();
+            let reason = if refused { EndpointReason::AddressRefused } else { pod_reason };
+            let seen = Seen { ready: ready && !refused, reason, zone: endpoint.zone.clone() };
             // while a pod moves from one slice to another it may be in both: ready wins, then the lower reason, so that the
             // order of the slices does not matter
             let better = pods

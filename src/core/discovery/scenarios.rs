@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::{
     decision::{OwnedKind, ServiceDecision, Wanted},
+    guard::AddressGuard,
     lookup::{Lookup, LookupFailure},
     service::decide,
     target::{Endpoint, ProbeKind},
@@ -39,6 +40,7 @@ struct Story {
     slices: Vec<EndpointSlice>,
     lookups: BTreeMap<String, Lookup>,
     health: BTreeMap<Endpoint, Health>,
+    guard: AddressGuard,
     now: i64,
 }
 
@@ -58,6 +60,7 @@ fn story(spec: serde_json::Value) -> Story {
         slices: Vec::new(),
         lookups: BTreeMap::new(),
         health: BTreeMap::new(),
+        guard: AddressGuard::default(),
         now: 0,
     }
 }
@@ -87,6 +90,7 @@ impl Story {
             lookups: &self.lookups,
             health: &self.health,
             refused: None,
+            guard: &self.guard,
         };
         decide(&view, Timestamp::from_second(self.now).unwrap())
     }
@@ -496,6 +500,45 @@ fn a_host_that_no_endpoint_can_have_is_named_and_the_others_go_on() {
     assert_eq!((story.says("Ready"), story.says("Stalled")), ("False InvalidSpec".into(), "True InvalidSpec".into()));
     assert!(story.condition("Ready").unwrap().message.contains("host 127.0.0.1 must not be"));
     assert_eq!(story.published(), ["192.0.2.1"]);
+}
+
+#[test]
+fn an_address_that_medley_must_not_reach_is_told_of_and_neither_probed_nor_published() {
+    let mut story = story(external(&["fd00:ec2::254", "metadata.example", "192.0.2.1"]));
+    story.resolved("metadata.example", &["10.96.0.1", "198.51.100.1"], None);
+    story.guard = AddressGuard::new(Vec::new(), Vec::new(), vec!["10.96.0.1".parse().unwrap()]);
+    for address in ["192.0.2.1", "198.51.100.1"] {
+        story.probed(address, ProbeOutcome::Answered, 1);
+    }
+    let decision = story.pass();
+    let probed: Vec<_> = decision.probes.iter().map(|p| p.target.endpoint.address.to_string()).collect();
+    assert_eq!(probed, ["192.0.2.1", "198.51.100.1"]);
+    assert_eq!(story.published(), probed);
+    let refused = story.status().endpoints.iter().filter(|e| e.reason == EndpointReason::AddressRefused);
+    assert_eq!(refused.map(|e| e.address.as_str()).collect::<Vec<_>>(), ["10.96.0.1", "fd00:ec2::254"]);
+    assert!(story.condition("Reachable").unwrap().message.contains("2 AddressRefused"));
+    assert!(story.pass().status.is_none(), "it is told once");
+    // an administrator denies what was published
+    story.guard = AddressGuard::new(Vec::new(), vec!["192.0.2.0/24".parse().unwrap()], Vec::new());
+    story.pass();
+    assert_eq!(story.published(), ["198.51.100.1"]);
+    // and a name that leads nowhere else is no failure of DNS
+    story.apply(external(&["local.example"]));
+    story.resolved("local.example", &[], Some(LookupFailure::UnusableAddress));
+    story.pass();
+    assert_eq!(story.says("Reachable"), "False AddressRefused");
+}
+
+#[test]
+fn a_slice_that_names_what_medley_must_not_reach_is_seen_through() {
+    let mut story = story(json!({ "select": { "matchLabels": { "app": "orthanc" } }, "interfaces": [web()] }));
+    story.pod_slice(&[("10.0.0.1", Some(true), None), ("169.254.169.254", Some(true), None)]);
+    story.pass();
+    let seen: Vec<_> = story.status().endpoints.iter().map(|e| (e.address.as_str(), e.ready, e.reason)).collect();
+    assert_eq!(
+        seen,
+        [("10.0.0.1", true, EndpointReason::Healthy), ("169.254.169.254", false, EndpointReason::AddressRefused)]
+    );
 }
 
 #[test]

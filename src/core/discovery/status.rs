@@ -227,6 +227,7 @@ const fn word(reason: EndpointReason) -> &'static str {
         EndpointReason::Healthy => "Healthy",
         EndpointReason::NotProbed => "NotProbed",
         EndpointReason::DnsFailed => "DnsFailed",
+        EndpointReason::AddressRefused => "AddressRefused",
         EndpointReason::TcpRefused => "TcpRefused",
         EndpointReason::TcpTimeout => "TcpTimeout",
         EndpointReason::TcpFailed => "TcpFailed",
@@ -243,6 +244,9 @@ const fn advice(reason: EndpointReason) -> &'static str {
     match reason {
         EndpointReason::Healthy | EndpointReason::NotProbed => "wait for the first probes to end",
         EndpointReason::DnsFailed => "check the host name and the cluster's name servers",
+        EndpointReason::AddressRefused => {
+            "medley does not connect to such addresses; register another one, or have an administrator allow the range"
+        }
         EndpointReason::TcpRefused => "nothing listens on the port; check that the process runs and the port is right",
         EndpointReason::TcpTimeout => "no connection within the timeout; check firewalls and the host",
         EndpointReason::TcpFailed => {

@@ -7,7 +7,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::{lookup::Lookup, target::Endpoint};
+use super::{guard::AddressGuard, lookup::Lookup, target::Endpoint};
 use crate::{
     api::MedicalService,
     core::{monitoring::health::Health, refusal::Refusal},
@@ -39,6 +39,8 @@ pub struct ServiceView<'a> {
     pub health: &'a BTreeMap<Endpoint, Health>,
     /// What the API server refused to write for it.
     pub refused: Option<&'a Refusal>,
+    /// Which addresses may be probed and published.
+    pub guard: &'a AddressGuard,
 }
 
 impl ServiceView<'_> {

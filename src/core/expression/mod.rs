@@ -2,6 +2,7 @@
 
 mod collect;
 mod cost;
+mod json;
 mod references;
 mod template;
 mod value;
@@ -76,6 +77,11 @@ pub enum ExpressionError {
     /// A path would leave its place.
     #[error("the path has a segment `.` or `..`, which would lead somewhere else: give values that are names")]
     DotSegment,
+    /// A template of a JSON text is not JSON, whatever its values are.
+    #[error(
+        "the text is not JSON with a value at each `$( … )` ({0}): give a whole JSON text, with values in strings or where a value stands"
+    )]
+    NotJson(String),
     /// A template's `$(` has no matching `)`.
     #[error("the text has a `$(` without its `)`; write `$$(` for a literal `$(`")]
     Unclosed,

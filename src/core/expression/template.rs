@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{Expression, ExpressionError, References, Variables, value};
+use super::{Expression, ExpressionError, References, Variables, json, value};
 
 /// Where the text goes: it decides how a value is put in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +13,12 @@ pub enum TemplateKind {
     Plain,
     /// Into a URL's path and query: values are percent-encoded (RFC 3986 §2.1).
     Url,
+    /// Into a JSON text (RFC 8259): escaped inside a string, a whole JSON value elsewhere, refused in a field's name. The
+    /// text's structure is checked when it is compiled, and no value changes it.
+    Json,
+    /// Into the value of a FHIR search parameter: `\`, `,`, `$` and `|` are escaped (FHIR R4 search, "Escaping Search
+    /// Parameters"), so that a value is one value; a list is a list of alternatives. Percent-encoding comes afterwards.
+    Search,
     /// Into `command`, `args` or `env` of a container: `$(NAME)` of a declared variable stays the kubelet's, and a value
     /// can never become one.
     Container,
@@ -29,6 +35,8 @@ pub struct Template {
 enum Part {
     Text(String),
     Value(Expression),
+    /// A value inside a string of a JSON text.
+    Quoted(Expression),
 }
 
 impl Template {
@@ -70,7 +78,35 @@ impl Template {
         if !plain.is_empty() {
             parts.push(Part::Text(plain));
         }
-        Ok(Self { kind, parts })
+        let mut template = Self { kind, parts };
+        if kind == TemplateKind::Json {
+            template.place_in_json()?;
+        }
+        Ok(template)
+    }
+
+    /// Finds out which values stand inside strings, and whether the whole is JSON.
+    fn place_in_json(&mut self) -> Result<(), ExpressionError> {
+        let (mut cursor, mut inside) = (json::Cursor::default(), Vec::new());
+        for part in &mut self.parts {
+            match part {
+                Part::Text(text) => cursor.pass(text),
+                Part::Value(expression) if cursor.is_inside() => {
+                    *part = Part::Quoted(expression.clone());
+                    inside.push(true);
+                }
+                Part::Value(_) | Part::Quoted(_) => inside.push(false),
+            }
+        }
+        // each gap between two values, before the first and after the last is one piece
+        let mut pieces = vec![""];
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => *pieces.last_mut().unwrap_or(&mut "") = text,
+                Part::Value(_) | Part::Quoted(_) => pieces.push(""),
+            }
+        }
+        json::check(&pieces, &inside).map_err(ExpressionError::NotJson)
     }
 
     /// What all its expressions refer to.
@@ -78,7 +114,7 @@ impl Template {
     pub fn references(&self) -> References {
         let mut all = References::default();
         for part in &self.parts {
-            if let Part::Value(expression) = part {
+            if let Part::Value(expression) | Part::Quoted(expression) = part {
                 all.merge(expression.references());
             }
         }
@@ -94,24 +130,14 @@ impl Template {
         for part in &self.parts {
             match part {
                 Part::Text(plain) => text.push_str(plain),
-                Part::Value(expression) => {
-                    let inside = match expression.evaluate(variables)? {
-                        Value::String(s) => s,
-                        Value::Null => {
-                            return Err(ExpressionError::Type {
-                                expression: expression.source().to_owned(),
-                                got: value::kind(&Value::Null),
-                                want: "a value",
-                            });
-                        }
-                        other => other.to_string(),
-                    };
-                    match self.kind {
-                        TemplateKind::Plain => text.push_str(&inside),
-                        TemplateKind::Url => percent_encode(&inside, &mut text),
-                        TemplateKind::Container => text.push_str(&inside.replace("$(", "$$(")),
-                    }
-                }
+                Part::Quoted(expression) => json::escape(&self::text(expression, variables)?, &mut text),
+                Part::Value(expression) => match self.kind {
+                    TemplateKind::Plain => text.push_str(&self::text(expression, variables)?),
+                    TemplateKind::Url => percent_encode(&self::text(expression, variables)?, &mut text),
+                    TemplateKind::Json => text.push_str(&present(expression, variables)?.to_string()),
+                    TemplateKind::Search => search_value(expression, variables, &mut text)?,
+                    TemplateKind::Container => text.push_str(&self::text(expression, variables)?.replace("$(", "$$(")),
+                },
             }
         }
         if self.kind == TemplateKind::Url && has_dot_segment(&text) {
@@ -119,6 +145,53 @@ impl Template {
         }
         Ok(text)
     }
+}
+
+/// An expression's value, which may not be null.
+fn present(expression: &Expression, variables: &Variables) -> Result<Value, ExpressionError> {
+    match expression.evaluate(variables)? {
+        Value::Null => Err(wrong(expression, &Value::Null, "a value")),
+        value => Ok(value),
+    }
+}
+
+/// An expression's value as text.
+fn text(expression: &Expression, variables: &Variables) -> Result<String, ExpressionError> {
+    Ok(plain(present(expression, variables)?))
+}
+
+fn plain(value: Value) -> String {
+    match value {
+        Value::String(s) => s,
+        other => other.to_string(),
+    }
+}
+
+fn wrong(expression: &Expression, got: &Value, want: &'static str) -> ExpressionError {
+    ExpressionError::Type { expression: expression.source().to_owned(), got: value::kind(got), want }
+}
+
+/// Writes a value, or the alternatives of a list, into a search parameter.
+fn search_value(expression: &Expression, variables: &Variables, out: &mut String) -> Result<(), ExpressionError> {
+    let alternatives = match present(expression, variables)? {
+        Value::Array(items) => items,
+        one => vec![one],
+    };
+    for (i, one) in alternatives.into_iter().enumerate() {
+        if matches!(one, Value::Null | Value::Array(_) | Value::Object(_)) {
+            return Err(wrong(expression, &one, "a text, a number, true or false, or a list of these"));
+        }
+        if i > 0 {
+            out.push(',');
+        }
+        for c in plain(one).chars() {
+            if matches!(c, '\\' | ',' | '$' | '|') {
+                out.push('\\');
+            }
+            out.push(c);
+        }
+    }
+    Ok(())
 }
 
 /// Whether a path has a segment `.` or `..`, encoded or not: clients and servers resolve it, and the request would go
@@ -196,6 +269,28 @@ mod tests {
         }
         let fixed = Template::compile("/a/%2E./b", TemplateKind::Url, &BTreeSet::new()).unwrap();
         assert_eq!(fixed.render(&Variables::new()), Err(ExpressionError::DotSegment));
+    }
+
+    #[test]
+    fn a_value_in_json_is_a_value() {
+        let text = r#"{"id": "x-$( params.id )", "n": $( params.n ), "o": $( params.o ), "all": "$( params.o )"}"#;
+        let json: Value = serde_json::from_str(&render(text, TemplateKind::Json)).unwrap();
+        assert_eq!(json, json!({"id": "x-a/b ?ä", "n": 3, "o": {"x": [1]}, "all": "{\"x\":[1]}"}));
+        assert_eq!(render("$( params.o )", TemplateKind::Json), r#"{"x":[1]}"#);
+        for text in [r#"{"a": $( params.n ),}"#, r#"{"$( params.id )": 1}"#, r#"{"a": "\$( params.id )"}"#, "{"] {
+            let refused = Template::compile(text, TemplateKind::Json, &BTreeSet::new());
+            assert!(matches!(refused, Err(ExpressionError::NotJson(_))), "{text}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_search_value_is_one_value_and_a_list_is_alternatives() {
+        let vars = Variables::from([("params".to_owned(), json!({"odd": r"a,b|c$d\e", "list": ["x", 2, "y,z"]}))]);
+        let render =
+            |text| Template::compile(text, TemplateKind::Search, &BTreeSet::new()).and_then(|t| t.render(&vars));
+        assert_eq!(render("http://loinc.org|$( params.odd )"), Ok(r"http://loinc.org|a\,b\|c\$d\\e".to_owned()));
+        assert_eq!(render("$( params.list )"), Ok(r"x,2,y\,z".to_owned()));
+        assert!(matches!(render("$( params )"), Err(ExpressionError::Type { .. })));
     }
 
     #[test]

@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use crate::{
     api::{
-        call::HttpMethod,
         medical_service::{ImagePullPolicy, Resources},
         vocabulary::{Safety, Urgency},
         workflow::{ConcurrencyPolicy, Parameter, ValueType, WorkflowSpec},
     },
     core::{
-        coordination::retry::RetryPolicy,
+        coordination::{request::RequestDefinition, retry::RetryPolicy},
         expression::{Expression, Template},
     },
 };
@@ -156,23 +155,15 @@ pub struct ChildDefinition {
     pub parameters: Vec<(String, Expression)>,
 }
 
-/// An HTTP request to a service.
+/// A request to a service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CallDefinition {
     /// Name of the `MedicalService`.
     pub service: String,
-    /// Name of its interface; the first that speaks HTTP when `None`.
+    /// Name of its interface; the first that fits the request when `None`.
     pub interface: Option<String>,
-    /// Method.
-    pub method: HttpMethod,
-    /// Path and query.
-    pub path: Template,
-    /// Header names and values.
-    pub headers: Vec<(String, Template)>,
-    /// Body.
-    pub body: Option<Template>,
-    /// Statuses that are a success; any 2xx when empty.
-    pub expect_status: Vec<u16>,
+    /// What is sent.
+    pub request: RequestDefinition,
 }
 
 /// A container run to its end.

@@ -11,14 +11,18 @@ use super::{
 };
 use crate::{
     api::{
-        call::{Call, HttpMethod},
+        call::Call,
         medical_service::ImagePullPolicy,
         step::{ChildWorkflow, Compensation, Container, Step},
         vocabulary::{Safety, Urgency},
         workflow::{ConcurrencyPolicy, WorkflowSpec},
     },
     core::{
-        coordination::{parameters, retry::RetryPolicy},
+        coordination::{
+            parameters,
+            request::{RequestDefinition, Texts},
+            retry::RetryPolicy,
+        },
         expression::{Expression, ExpressionError, References, Template, TemplateKind},
     },
 };
@@ -89,6 +93,24 @@ enum Scope {
 
 /// What an action is, how long an attempt may take, and whether it may be repeated, where the step does not say.
 type Read = (Action, Duration, Safety);
+
+/// The texts of one step.
+struct StepTexts<'r, 's, 'k> {
+    reader: &'r mut Reader<'s>,
+    /// Path of the step.
+    at: &'k str,
+    known: &'k BTreeSet<String>,
+}
+
+impl Texts for StepTexts<'_, '_, '_> {
+    fn template(&mut self, field: &str, text: &str, kind: TemplateKind) -> Option<Template> {
+        self.reader.template(&format!("{}.{field}", self.at), text, kind, &BTreeSet::new(), self.known)
+    }
+
+    fn fault(&mut self, field: &str, message: &str) {
+        self.reader.fault(format!("{}.{field}", self.at), message);
+    }
+}
 
 struct Reader<'a> {
     spec: &'a WorkflowSpec,
@@ -225,32 +247,9 @@ impl Reader<'_> {
     }
 
     fn call(&mut self, at: &str, call: &Call, known: &BTreeSet<String>) -> Option<Read> {
-        let http = &call.http;
-        let method = http.method.unwrap_or(HttpMethod::Get);
-        let none = BTreeSet::new();
-        let path = self.template(&format!("{at}.call.http.path"), &http.path, TemplateKind::Url, &none, known)?;
-        let mut headers = Vec::new();
-        for (h, header) in http.headers.iter().enumerate() {
-            let field = format!("{at}.call.http.headers[{h}].value");
-            let value = self.template(&field, &header.value, TemplateKind::Plain, &none, known)?;
-            headers.push((header.name.clone(), value));
-        }
-        let body = match &http.body {
-            Some(text) => {
-                Some(self.template(&format!("{at}.call.http.body"), text, TemplateKind::Plain, &none, known)?)
-            }
-            None => None,
-        };
-        let safety = if method.is_idempotent() { Safety::Idempotent } else { Safety::AtMostOnce };
-        let call = CallDefinition {
-            service: call.service.clone(),
-            interface: call.interface.clone(),
-            method,
-            path,
-            headers,
-            body,
-            expect_status: http.expect_status.clone(),
-        };
+        let request = RequestDefinition::read(call, &mut StepTexts { reader: self, at, known })?;
+        let safety = request.safety();
+        let call = CallDefinition { service: call.service.clone(), interface: call.interface.clone(), request };
         Some((Action::Call(Box::new(call)), CALL_TIMEOUT, safety))
     }
 

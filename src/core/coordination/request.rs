@@ -1,0 +1,147 @@
+//! What a call sends: read once from the definition, filled in for each attempt; and what its answer means.
+
+use serde_json::Value;
+
+use super::{
+    fhir::FhirDefinition,
+    outcome::{Answer, Failure},
+};
+use crate::{
+    api::{
+        call::{Call, HttpCall, HttpMethod},
+        vocabulary::{Protocol, Safety},
+    },
+    core::expression::{ExpressionError, Template, TemplateKind},
+};
+
+/// Where the texts of a call are compiled, and what is wrong with them is noted. Fields are named from the step on, such as
+/// `call.http.path`.
+pub(super) trait Texts {
+    /// A compiled template; `None` when it is wrong, which has been noted then.
+    fn template(&mut self, field: &str, text: &str, kind: TemplateKind) -> Option<Template>;
+    /// Notes what is wrong.
+    fn fault(&mut self, field: &str, message: &str);
+}
+
+/// What is sent.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RequestDefinition {
+    /// An HTTP request.
+    Http(HttpDefinition),
+    /// An interaction with a FHIR server.
+    Fhir(FhirDefinition),
+}
+
+/// An HTTP request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpDefinition {
+    /// Method.
+    pub method: HttpMethod,
+    /// Path and query.
+    pub path: Template,
+    /// Header names and values.
+    pub headers: Vec<(String, Template)>,
+    /// Body.
+    pub body: Option<Template>,
+    /// Statuses that are a success; any 2xx when empty.
+    pub expect_status: Vec<u16>,
+}
+
+/// A request whose values are filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    pub method: &'static str,
+    /// Path and query below the interface's base path.
+    pub path: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Option<String>,
+}
+
+impl RequestDefinition {
+    /// Reads what a call sends; `None` when something is wrong with it, which has been noted then.
+    pub(super) fn read(call: &Call, texts: &mut impl Texts) -> Option<Self> {
+        match (&call.http, &call.fhir) {
+            (Some(http), None) => HttpDefinition::read(http, texts).map(Self::Http),
+            (None, Some(fhir)) => FhirDefinition::read(fhir, texts).map(Self::Fhir),
+            _ => {
+                texts.fault("call", "exactly one of http and fhir must be set");
+                None
+            }
+        }
+    }
+
+    /// Whether it may be repeated, where the step does not say.
+    pub(super) fn safety(&self) -> Safety {
+        let idempotent = match self {
+            Self::Http(http) => http.method.is_idempotent(),
+            Self::Fhir(fhir) => fhir.is_idempotent(),
+        };
+        if idempotent { Safety::Idempotent } else { Safety::AtMostOnce }
+    }
+
+    /// Whether it can be sent to an interface of this protocol.
+    pub(super) const fn fits(&self, protocol: Protocol) -> bool {
+        match self {
+            Self::Http(_) => protocol.speaks_http(),
+            Self::Fhir(_) => matches!(protocol, Protocol::Fhir),
+        }
+    }
+
+    /// The word for what an interface must speak.
+    pub(super) const fn language(&self) -> &'static str {
+        match self {
+            Self::Http(_) => "HTTP",
+            Self::Fhir(_) => "FHIR",
+        }
+    }
+
+    /// The request with its values; what is wrong with them, by field and never by value.
+    pub(super) fn request(
+        &self,
+        fill: &dyn Fn(&Template) -> Result<String, ExpressionError>,
+    ) -> Result<Request, String> {
+        match self {
+            Self::Http(http) => http.request(fill).map_err(|e| e.to_string()),
+            Self::Fhir(fhir) => fhir.request(fill),
+        }
+    }
+
+    /// What expressions see as `result`, or why the answer is a failure.
+    pub(super) fn settle(&self, answer: &Answer) -> Result<Value, Failure> {
+        match self {
+            Self::Http(http) if answer.is_expected(&http.expect_status) => Ok(answer.to_value("body")),
+            Self::Http(_) => Err(answer.failure()),
+            Self::Fhir(fhir) => fhir.settle(answer),
+        }
+    }
+}
+
+impl HttpDefinition {
+    fn read(http: &HttpCall, texts: &mut impl Texts) -> Option<Self> {
+        let path = texts.template("call.http.path", &http.path, TemplateKind::Url)?;
+        let mut headers = Vec::new();
+        for (h, header) in http.headers.iter().enumerate() {
+            let field = format!("call.http.headers[{h}].value");
+            headers.push((header.name.clone(), texts.template(&field, &header.value, TemplateKind::Plain)?));
+        }
+        let body = match &http.body {
+            Some(text) => Some(texts.template("call.http.body", text, TemplateKind::Plain)?),
+            None => None,
+        };
+        let method = http.method.unwrap_or(HttpMethod::Get);
+        Some(Self { method, path, headers, body, expect_status: http.expect_status.clone() })
+    }
+
+    fn request(&self, fill: &dyn Fn(&Template) -> Result<String, ExpressionError>) -> Result<Request, ExpressionError> {
+        let mut headers = Vec::with_capacity(self.headers.len());
+        for (name, value) in &self.headers {
+            headers.push((name.clone(), fill(value)?));
+        }
+        Ok(Request {
+            method: self.method.as_str(),
+            path: fill(&self.path)?,
+            headers,
+            body: self.body.as_ref().map(fill).transpose()?,
+        })
+    }
+}
