@@ -14,6 +14,8 @@ FAKE_TESTS := schema conformance_real cluster cluster_fake cluster_lifecycle
 # Of these, what any cluster can answer.
 CURRENT_TESTS := schema conformance_real
 NODE_TESTS := charts_node cluster_node node
+# A FHIR server of PyPI, kept as long as its list of versions stays the same.
+FHIR_PEER := $(MEDLEY_CACHE)/peers/fhir-$(shell sha256sum tests/peers/fhir/requirements.txt | cut -c1-16)
 PICK = $(foreach t,$(1),--test $(t))
 
 .PHONY: help
@@ -25,7 +27,7 @@ build: ## Build everything that the tests use
 	cargo build --locked --workspace --all-targets
 
 .PHONY: test
-test: lint programs test-fast test-example test-cluster test-node ## All tests; sets up all they need (root and Linux for the real node)
+test: lint programs test-fast test-peers test-example test-cluster test-node ## All tests; sets up all they need (root and Linux for the real node)
 	@echo 'make test: all tiers passed'
 
 .PHONY: lint
@@ -41,6 +43,16 @@ programs: ## Build the local cluster's programs (once per machine)
 .PHONY: test-fast
 test-fast: programs ## Tests without a cluster: units, laws, simulator, schema drift, charts
 	MEDLEY_CLUSTER_BIN=$$($(CLUSTER_BIN) build) cargo test --locked --workspace
+
+.PHONY: test-peers
+test-peers: $(FHIR_PEER)/done ## Tests against real servers of medical protocols (python3 with venv; from PyPI, once)
+	MEDLEY_FHIR_PYTHON=$(FHIR_PEER)/bin/python cargo test --locked --test fhir_peer -- --ignored
+
+$(FHIR_PEER)/done: tests/peers/fhir/requirements.txt
+	rm -rf $(FHIR_PEER)
+	python3 -m venv $(FHIR_PEER)
+	$(FHIR_PEER)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/peers/fhir/requirements.txt
+	touch $@
 
 .PHONY: test-example
 test-example: ## Tests of the example's own program

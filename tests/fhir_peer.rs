@@ -1,0 +1,191 @@
+//! Does a real FHIR server (`tests/peers/fhir/server.py`) understand what steps send, and do they understand its answers? The
+//! decision about a run and the client of calls are the shipped ones; between them stands no API server.
+
+#![allow(clippy::unwrap_used)] // helpers of tests: a failure is a failed test
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use medley::{
+    api::{
+        WorkflowRun, WorkflowRunSpec,
+        vocabulary::{ErrorClass, Protocol},
+        workflow_run::{RunPhase, StepPhase},
+    },
+    core::{
+        coordination::{
+            Definition, decide,
+            outcome::CallOutcome,
+            view::{DefinitionView, InterfaceView, ServiceView, View},
+        },
+        discovery::guard::AddressGuard,
+    },
+    medical::http::{CallIo, Network},
+};
+use serde_json::{Value, json};
+
+/// The server; ended with the test.
+struct Peer {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Peer {
+    fn start() -> Self {
+        let python = std::env::var("MEDLEY_FHIR_PYTHON").expect("MEDLEY_FHIR_PYTHON: run `make test-peers`");
+        let mut child = Command::new(python)
+            .args(["-W", "ignore", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/fhir/server.py")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        // ends when the server has its port, or with the server
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let port: u16 = line.trim().parse().expect("the server says its port");
+        Self { child, address: SocketAddr::from(([127, 0, 0, 1], port)) }
+    }
+
+    /// Runs these steps in order, to the end.
+    async fn run(&self, steps: &[(&str, Value, Value)]) -> WorkflowRun {
+        let loopback = AddressGuard::new(vec!["127.0.0.0/8".parse().unwrap()], Vec::new(), Vec::new());
+        let network = Network::new(Arc::new(loopback)).unwrap();
+        let mut before: Vec<&str> = Vec::new();
+        let mut list = Vec::new();
+        for (name, interaction, outputs) in steps {
+            list.push(json!({"name": name, "after": before, "outputs": outputs, "call": {"service": "ehr", "fhir": interaction}}));
+            before = vec![name];
+        }
+        let definition = Definition::parse(&serde_json::from_value(json!({ "steps": list })).unwrap()).unwrap();
+        let definition = DefinitionView::Found { revision: "r".to_owned(), definition: Arc::new(definition) };
+        let interface = InterfaceView {
+            name: "fhir".to_owned(),
+            port: 80,
+            protocol: Protocol::Fhir,
+            base_path: String::new(),
+            endpoints: vec![self.address],
+            refused: None,
+        };
+        let ehr = ServiceView { dns_name: "ehr.radiology.svc".to_owned(), interfaces: vec![interface] };
+        let spec = WorkflowRunSpec { workflow: "w".to_owned(), ..WorkflowRunSpec::default() };
+        let mut run = WorkflowRun::new("r1", spec);
+        run.metadata.namespace = Some("radiology".to_owned());
+        run.metadata.uid = Some("u1".to_owned());
+        let mut outcomes = BTreeMap::new();
+        for _ in 0..50 {
+            let view = View {
+                run: &run,
+                definition: definition.clone(),
+                pods: BTreeMap::new(),
+                stopping: BTreeSet::new(),
+                services: BTreeMap::from([("ehr".to_owned(), ehr.clone())]),
+                outcomes: std::mem::take(&mut outcomes),
+                in_flight: Vec::new(),
+                children: BTreeMap::new(),
+                depth: 0,
+                unwanted: false,
+                rivals: Vec::new(),
+                origin: None,
+                epoch: 1,
+                draining: false,
+            };
+            let decision = decide(&view, Timestamp::now());
+            for call in &decision.start_calls {
+                let what = network.call(call).await;
+                outcomes.insert(call.attempt.clone(), CallOutcome { at: Timestamp::now(), what });
+            }
+            run.status = decision.status.or(run.status);
+            if run.status.as_ref().and_then(|s| s.phase).is_some_and(RunPhase::is_final) {
+                return run;
+            }
+        }
+        panic!("the run does not end: {:#?}", run.status);
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn output(run: &WorkflowRun, step: &str, name: &str) -> Value {
+    run.status.as_ref().unwrap().steps[step].outputs[name].clone()
+}
+
+/// A task whose text a careless client would have torn its JSON with.
+const TASK: &str = r#"{"resourceType": "Task", "status": "ready", "intent": "order",
+    "identifier": [{"system": "urn:medley:test", "value": "a"}], "description": "$( "say \"hi\" \\ {" + run.name + "}" )"}"#;
+
+#[tokio::test]
+#[ignore = "needs a FHIR server from PyPI: make test-peers"]
+async fn a_task_is_created_once_found_read_and_replaced() {
+    let peer = Peer::start();
+    let create =
+        json!({"create": {"resource": TASK, "ifNoneExist": [{"name": "identifier", "value": "urn:medley:test|a"}]}});
+    let id = json!([{"name": "id", "type": "String", "value": "result.resource.id"}]);
+    let version = json!([{"name": "version", "type": "String", "value": "result.resource.meta.versionId"}]);
+    let run = peer
+        .run(&[
+            ("create", create.clone(), id.clone()),
+            ("again", create, id),
+            (
+                "search",
+                json!({"search": {"type": "Task", "parameters": [{"name": "identifier", "value": "urn:medley:test|a"}]}}),
+                json!([{"name": "total", "type": "Integer", "value": "result.resource.total"}]),
+            ),
+            (
+                "read",
+                json!({"read": {"type": "Task", "id": "$( steps.create.outputs.id )"}}),
+                json!([{"name": "version", "type": "String", "value": "result.resource.meta.versionId"},
+                    {"name": "text", "type": "String", "value": "result.resource.description"}]),
+            ),
+            (
+                "update",
+                json!({"update": {"type": "Task", "id": "$( steps.create.outputs.id )", "resource": TASK,
+                    "ifMatch": "$( steps.read.outputs.version )"}}),
+                version,
+            ),
+        ])
+        .await;
+    assert_eq!(run.status.as_ref().unwrap().phase, Some(RunPhase::Succeeded), "{:#?}", run.status);
+    assert_eq!(
+        output(&run, "create", "id"),
+        output(&run, "again", "id"),
+        "the second create found the first one's task"
+    );
+    assert_eq!(output(&run, "search", "total"), json!(1));
+    assert_eq!(output(&run, "read", "text"), json!("say \"hi\" \\ {r1}"));
+    assert_eq!((output(&run, "read", "version"), output(&run, "update", "version")), (json!("1"), json!("2")));
+}
+
+#[tokio::test]
+#[ignore = "needs a FHIR server from PyPI: make test-peers"]
+async fn what_the_server_refuses_is_told_by_its_codes() {
+    let peer = Peer::start();
+    let task = |extra: &str| format!("{{\"resourceType\": \"Task\", \"intent\": \"order\"{extra}}}");
+    let update =
+        json!({"update": {"type": "Task", "id": "t9", "resource": task(", \"status\": \"ready\""), "ifMatch": "7"}});
+    for (interaction, words) in [
+        (json!({"read": {"type": "Task", "id": "none"}}), "HTTP 404 (error not-found)"),
+        (json!({"create": {"resource": task(", \"status\": [7]")}}), "HTTP 400 (error "),
+        (update, "another version of the resource than ifMatch says"),
+    ] {
+        let run = peer.run(&[("a", interaction.clone(), json!([]))]).await;
+        let step = &run.status.as_ref().unwrap().steps["a"];
+        assert_eq!(
+            (step.phase, step.reason),
+            (StepPhase::Failed, Some(ErrorClass::Rejected)),
+            "{interaction}: {step:?}"
+        );
+        let message = step.message.as_deref().unwrap();
+        assert!(message.contains(words), "{message}");
+    }
+}
