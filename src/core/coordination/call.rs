@@ -21,16 +21,15 @@ pub(super) fn start(flow: &mut Flow<'_>, step: &StepDefinition, call: &CallDefin
     let number = status.attempt.unwrap_or(1);
     let target = match endpoint(flow, step, call, number, status.target.as_ref()) {
         Ok(found) => found,
-        Err(Missing::Refused(why)) => return fail(flow, step, status, ErrorClass::Configuration, true, why),
-        Err(Missing::NotYet(missing)) => {
+        Err(Missing { class, why }) => {
             let since = status.started_at.unwrap_or(flow.now);
             let until = later(since, step.timeout);
             if until <= flow.now {
-                fail(flow, step, status, ErrorClass::Connection, true, format!("{missing}, for {:?}", step.timeout));
+                fail(flow, step, status, class, true, format!("{why}, for {:?}", step.timeout));
             } else {
                 flow.wake(until);
                 status.phase = StepPhase::Waiting;
-                status.message = Some(missing);
+                status.message = Some(why);
                 flow.set(step, status);
             }
             return;
@@ -75,12 +74,16 @@ struct Target {
     dns_name: String,
 }
 
-/// Why there is no endpoint.
-enum Missing {
-    /// It may come.
-    NotYet(String),
-    /// It is there, and medley must not reach it: waiting does not help.
-    Refused(String),
+/// Why there is no endpoint yet.
+struct Missing {
+    /// The kind of failure, should it stay so.
+    class: ErrorClass,
+    why: String,
+}
+
+/// Nobody is there.
+const fn absent(why: String) -> Missing {
+    Missing { class: ErrorClass::Connection, why }
 }
 
 /// The endpoint for an attempt: each that is ready with the same probability, and the same one again while it stays ready.
@@ -96,7 +99,7 @@ fn endpoint(
         .view
         .services
         .get(name)
-        .ok_or_else(|| Missing::NotYet(format!("there is no MedicalService `{name}` in this namespace")))?;
+        .ok_or_else(|| absent(format!("there is no MedicalService `{name}` in this namespace")))?;
     let mut fitting = service.interfaces.iter().filter(|i| call.request.fits(i.protocol));
     let interface = match &call.interface {
         Some(name) => fitting.find(|i| i.name == *name),
@@ -104,13 +107,14 @@ fn endpoint(
     };
     let interface = interface.ok_or_else(|| {
         let language = call.request.language();
-        Missing::NotYet(format!("MedicalService `{name}` has no such interface that speaks {language}"))
+        absent(format!("MedicalService `{name}` has no such interface that speaks {language}"))
     })?;
     let all = &interface.endpoints;
     if all.is_empty() {
         return Err(match &interface.refused {
-            Some(why) => Missing::Refused(format!("MedicalService `{name}`: {why}")),
-            None => Missing::NotYet(format!("MedicalService `{name}` has no endpoint that is ready")),
+            // another endpoint may come: whoever forges one must not be able to end what waits for the true ones
+            Some(why) => Missing { class: ErrorClass::Configuration, why: format!("MedicalService `{name}`: {why}") },
+            None => absent(format!("MedicalService `{name}` has no endpoint that is ready")),
         });
     }
     let same = present.and_then(|t| all.iter().find(|e| e.to_string() == t.endpoint));
