@@ -11,12 +11,12 @@ mod decisions;
 mod families;
 #[path = "converge/faults.rs"]
 mod faults;
-#[path = "converge/refusals.rs"]
-mod refusals;
 #[path = "converge/fhir.rs"]
 mod fhir;
 #[path = "converge/guard.rs"]
 mod guard;
+#[path = "converge/refusals.rs"]
+mod refusals;
 #[path = "converge/services.rs"]
 mod services;
 #[path = "converge/stage.rs"]

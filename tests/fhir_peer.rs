@@ -94,6 +94,7 @@ impl Peer {
                 origin: None,
                 epoch: 1,
                 draining: false,
+                refused: None,
             };
             let decision = decide(&view, Timestamp::now());
             for call in &decision.start_calls {

@@ -109,6 +109,7 @@ impl<P: ProbeIo, L: LookupIo> Services<P, L> {
             slices: slices.iter().map(AsRef::as_ref).collect(),
             lookups: &lookups,
             health: &health,
+            guard: &self.guard,
             refused,
         };
         decide(&view, self.clock.now())
