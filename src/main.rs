@@ -13,7 +13,7 @@ struct Cli {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Run the operator.
-    Operator(medley::cli::operator::Args),
+    Operator(Box<medley::cli::operator::Args>),
     /// Write the custom resource definitions as YAML.
     Crds(medley::cli::crds::Args),
 }

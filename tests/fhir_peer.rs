@@ -1,7 +1,7 @@
 //! Does a real FHIR server (`tests/peers/fhir/server.py`) understand what steps send, and do they understand its answers? The
 //! decision about a run and the client of calls are the shipped ones; between them stands no API server.
 
-#![allow(clippy::unwrap_used)] // helpers of tests: a failure is a failed test
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
