@@ -32,6 +32,7 @@ use crate::{
         refusals::Refusals,
         resolver::{LookupIo, Resolver},
         runs::{Runs, tell_others},
+        samples::Samples,
         services::Services,
         workflows::Workflows,
     },
@@ -199,11 +200,13 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
             cluster_domain: self.settings.cluster_domain.clone(),
         };
         tasks.spawn(reconciler::run(Arc::new(services), context(&self.queues.services), term.clone()));
+        let samples = Arc::new(Samples::new(self.metrics.clone()));
         let workflows = Workflows {
             caches: self.caches.clone(),
             writer: writer.clone(),
             clock: self.clock,
             notes: notes.clone(),
+            samples: Arc::clone(&samples),
             written: Mutex::new(HashMap::new()),
         };
         tasks.spawn(reconciler::run(Arc::new(workflows), context(&self.queues.workflows), term.clone()));
@@ -217,6 +220,9 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
             runs: Arc::clone(&self.queues.runs),
             starting: Mutex::default(),
             guard: Arc::clone(&self.settings.guard),
+            samples,
+            outlooks: Mutex::default(),
+            metrics: self.metrics.clone(),
             draining: draining.clone(),
             refusals: Refusals::default(),
         };

@@ -75,6 +75,12 @@ pub struct Metrics {
     pub calls: Family<ServiceCall, Counter<u64, AtomicU64>>,
     /// Events that were dropped because too many waited.
     pub notes_dropped: Counter<u64, AtomicU64>,
+    /// Times that a run came to be at risk of missing its deadline.
+    pub deadline_risks: Counter<u64, AtomicU64>,
+    /// Runs that were stopped at their deadline.
+    pub deadline_misses: Counter<u64, AtomicU64>,
+    /// Finished runs that their workflow did not learn from, because too many waited.
+    pub samples_dropped: Counter<u64, AtomicU64>,
 }
 
 impl Default for Metrics {
@@ -91,6 +97,9 @@ impl Default for Metrics {
         let cached = Family::default();
         let calls = Family::default();
         let notes_dropped = Counter::default();
+        let deadline_risks = Counter::default();
+        let deadline_misses = Counter::default();
+        let samples_dropped = Counter::default();
         registry.register("leader", "1 while this process leads", leader.clone());
         registry.register("api_calls", "Calls to the Kubernetes API server", api_calls.clone());
         registry.register("api_call_seconds", "Duration of calls to the Kubernetes API server", api_seconds.clone());
@@ -101,6 +110,17 @@ impl Default for Metrics {
         registry.register("cached_objects", "Objects in the caches", cached.clone());
         registry.register("service_calls", "Calls of workflow steps to services", calls.clone());
         registry.register("events_dropped", "Kubernetes events dropped because too many waited", notes_dropped.clone());
+        registry.register(
+            "deadline_risks",
+            "Times that a run came to be at risk of missing its deadline",
+            deadline_risks.clone(),
+        );
+        registry.register("deadline_misses", "Runs that were stopped at their deadline", deadline_misses.clone());
+        registry.register(
+            "flow_samples_dropped",
+            "Finished runs that their workflow did not learn from because too many waited",
+            samples_dropped.clone(),
+        );
         Self {
             registry: Arc::new(registry),
             leader,
@@ -113,6 +133,9 @@ impl Default for Metrics {
             cached,
             calls,
             notes_dropped,
+            deadline_risks,
+            deadline_misses,
+            samples_dropped,
         }
     }
 }

@@ -5,6 +5,8 @@
 
 #[path = "converge/crashes.rs"]
 mod crashes;
+#[path = "converge/deadlines.rs"]
+mod deadlines;
 #[path = "converge/decisions.rs"]
 mod decisions;
 #[path = "converge/families.rs"]

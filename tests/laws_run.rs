@@ -120,6 +120,8 @@ impl World {
             outcomes: self.outcomes.clone(),
             in_flight: self.in_flight.clone(),
             children: BTreeMap::new(),
+            model: None,
+            outlook: None,
             depth: 0,
             unwanted: false,
             rivals: Vec::new(),

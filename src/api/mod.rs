@@ -7,6 +7,7 @@
 
 pub mod call;
 pub mod fhir;
+pub mod flow;
 pub mod medical_service;
 pub mod rules;
 pub mod schema;

@@ -31,6 +31,10 @@ pub struct Step {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = rules::positive_span()))]
     pub timeout: Option<Span>,
+    /// `timeout` as percent of the run's deadline; needs the workflow's `deadline`.
+    #[serde(default, rename = "deadlineShare", skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub deadline_share: Option<u8>,
     /// Further attempts after a failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,

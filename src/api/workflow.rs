@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{rules, schema, span::Span, step::Step, vocabulary::Urgency, workflow_run::RunPhase};
+use super::{flow::FlowSummary, rules, schema, span::Span, step::Step, vocabulary::Urgency, workflow_run::RunPhase};
 
 /// Shown by `kubectl explain mwf`.
 pub const DESCRIPTION: &str = "Defines a workflow over services and pods. It runs when a WorkflowRun names it, or once for each new generation with start: OnApply.";
@@ -45,6 +45,10 @@ pub struct WorkflowSpec {
     /// Urgency of runs that name none; routine when not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub urgency: Option<Urgency>,
+    /// How soon after its creation a run must have ended; a run's own wins. A run that has not ended by then fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = rules::deadline()))]
+    pub deadline: Option<Span>,
     /// `OnApply`: one run for each new generation of this object. When not set, runs are made by whoever needs one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start: Option<Start>,
@@ -199,6 +203,9 @@ pub struct WorkflowStatus {
     /// The run that was made last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_run: Option<LastRun>,
+    /// What finished runs have shown; predictions are made from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flow: Option<FlowSummary>,
 }
 
 /// One run, in short.

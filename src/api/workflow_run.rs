@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::{
     rules, schema,
+    span::Span,
     vocabulary::{ErrorClass, Urgency},
 };
 
@@ -50,6 +51,10 @@ pub struct WorkflowRunSpec {
     /// How soon the result is needed; the workflow's own when not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub urgency: Option<Urgency>,
+    /// How soon after its creation the run must have ended; the workflow's own when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = rules::deadline()))]
+    pub deadline: Option<Span>,
     /// Stops the run: no step starts any more, pods are removed, calls are dropped, child runs are cancelled; then what was
     /// done is compensated, and the steps of `finally` run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -142,6 +147,17 @@ pub struct WorkflowRunStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::moment")]
     pub finished_at: Option<Timestamp>,
+    /// When it must have ended, and whether it will.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Deadline>,
+    /// When it will end, as likely before as after; of a run with a deadline, while enough earlier runs are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::moment")]
+    pub eta: Option<Timestamp>,
+    /// Steps that have not ended and decide, more often than not, when the run does; the next 32 at most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), inner(length(max = 63)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub critical_path: Vec<String>,
     /// `<done>/<all>` steps, for the eye.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
@@ -165,6 +181,31 @@ pub struct WorkflowRunStatus {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::value_map")]
     pub outputs: BTreeMap<String, Value>,
+}
+
+/// A run's deadline. What is predicted holds if no step fails for good; it is brought up to date when a step begins or ends.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Deadline {
+    /// When the run's steps must have ended.
+    #[schemars(schema_with = "schema::moment")]
+    pub at: Timestamp,
+    /// When they will end, as likely before as after.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::moment")]
+    pub predicted: Option<Timestamp>,
+    /// They will end before this with a chance of 5 %.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::moment")]
+    pub earliest: Option<Timestamp>,
+    /// They will end after this with a chance of 5 %.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::moment")]
+    pub latest: Option<Timestamp>,
+    /// Whether it will likely miss the deadline: from a chance of 30 % on, until the chance is below 15 %. Not set while
+    /// there are too few earlier runs to tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_risk: Option<bool>,
 }
 
 /// How a run will end.

@@ -5,6 +5,7 @@ pub mod clock;
 pub mod error;
 pub mod family;
 pub mod leader;
+pub mod models;
 pub mod notes;
 pub mod observe;
 pub mod perform;

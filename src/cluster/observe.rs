@@ -23,12 +23,15 @@ use crate::{
     cluster::{
         cache::Cache,
         family::{every_step, parent_reference},
+        models::Models,
     },
     core::{
         condition,
         coordination::{
             Definition,
             definition::Action,
+            forecast::Model,
+            risk,
             view::{DefinitionView, InterfaceView, OriginView, PodView, ServiceView},
             workflow::{RevisionView, RunView},
         },
@@ -60,6 +63,7 @@ pub struct Caches {
     /// Disruption budgets of services.
     pub budgets: Arc<Cache<PodDisruptionBudget>>,
     definitions: Arc<Mutex<HashMap<Key, Parsed>>>,
+    models: Arc<Models>,
 }
 
 /// A parsed definition: UID of its revision, and what came of parsing.
@@ -153,6 +157,23 @@ impl Caches {
         }
         definitions.insert(key.clone(), (uid, parsed.clone()));
         Some(parsed)
+    }
+
+    /// The definition that a workflow's flow summary is about, where the revision is still there.
+    #[must_use]
+    pub fn learned(&self, workflow: &Workflow) -> Option<Arc<Definition>> {
+        let flow = workflow.status.as_ref()?.flow.as_ref()?;
+        self.parsed(&Key::new(workflow.namespace()?, &flow.revision))?.ok()
+    }
+
+    /// What a run's workflow has learned of the revision that the run follows, where the run has a deadline.
+    #[must_use]
+    pub fn model_of(&self, run: &WorkflowRun, definition: &DefinitionView) -> Option<Arc<Model>> {
+        let DefinitionView::Found { revision, definition } = definition else { return None };
+        risk::span(run, Some(definition))?;
+        let key = Key::new(run.namespace()?, &run.spec.workflow);
+        let workflow = self.workflows.get(&key)?;
+        self.models.of(&key, &workflow, revision, definition)
     }
 
     /// The pods that a run owns, by name, and which of them are being deleted. Only pods that its status names are asked

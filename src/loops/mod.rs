@@ -7,5 +7,6 @@ pub mod reconciler;
 pub mod refusals;
 pub mod resolver;
 pub mod runs;
+pub mod samples;
 pub mod services;
 pub mod workflows;

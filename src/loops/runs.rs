@@ -23,6 +23,8 @@ use crate::{
     core::{
         coordination::{
             self,
+            forecast::{self, Sample},
+            risk::Outlook,
             view::{DefinitionView, OriginView, View},
         },
         discovery::guard::AddressGuard,
@@ -32,9 +34,11 @@ use crate::{
         dispatcher::Dispatcher,
         reconciler::Reconcile,
         refusals::{Refusals, set_aside},
+        samples::Samples,
     },
     medical::http::CallIo,
     render,
+    telemetry::Metrics,
 };
 
 /// What is needed to drive runs.
@@ -57,6 +61,12 @@ pub struct Runs<I> {
     pub starting: Mutex<HashMap<String, String>>,
     /// Which addresses may be called.
     pub guard: Arc<AddressGuard>,
+    /// What runs that have ended have shown, on its way to their workflows.
+    pub samples: Arc<Samples>,
+    /// The forecasts that runs at work were last decided with.
+    pub outlooks: Mutex<HashMap<Key, Outlook>>,
+    /// Counters.
+    pub metrics: Metrics,
     /// Cancelled when this process is about to hand over.
     pub draining: CancellationToken,
     /// What the API server refused, for the next status.
@@ -69,6 +79,7 @@ impl<I: CallIo> Reconcile for Runs<I> {
     async fn reconcile(&self, key: &Key) -> Result<Option<Timestamp>, Error> {
         let Some(run) = self.caches.runs.get(key) else {
             self.refusals.forget(key);
+            self.outlooks(|o| o.remove(key));
             return Ok(None);
         };
         let term = self.writer.term()?;
@@ -84,6 +95,8 @@ impl<I: CallIo> Reconcile for Runs<I> {
             matches!(&definition, DefinitionView::Found { definition, .. } if definition.concurrency.is_some());
         let mut view = View {
             run: &run,
+            model: self.caches.model_of(&run, &definition),
+            outlook: self.outlooks(|o| o.get(key).cloned()),
             definition,
             pods,
             stopping,
@@ -113,9 +126,19 @@ impl<I: CallIo> Reconcile for Runs<I> {
         } else {
             coordination::decide(&view, self.clock.now())
         };
+        self.outlooks(|o| match decision.outlook {
+            Some(outlook) => o.insert(key.clone(), outlook),
+            None => o.remove(key),
+        });
         let about = run.object_ref(&());
         if let Some(status) = decision.status {
+            let sample = sample_of(&view, &status);
             self.write_status(key, &run, status).await?;
+            if let Some(sample) = sample {
+                let workflow = Key::new(&key.namespace, &run.spec.workflow);
+                self.samples.add(workflow.clone(), sample);
+                self.workflows.add(workflow, false);
+            }
         }
         self.dispatcher.settled(&uid, view.outcomes.keys());
         let owner = owner_of(&run);
@@ -170,6 +193,7 @@ impl<I: CallIo> Runs<I> {
         let mut next = run.clone();
         next.status = Some(status);
         self.writer.report(&next, &self.caches.runs, prune_run).await?;
+        self.count(run, &next);
         // the watch event of an own write finds the cache as it is already, and so tells of no change
         if phase(Some(run)) != phase(Some(&next)) {
             self.workflows.add(Key::new(&key.namespace, &run.spec.workflow), false);
@@ -177,6 +201,30 @@ impl<I: CallIo> Runs<I> {
         tell_others(&self.caches, &self.runs, Some(run), Some(&next));
         Ok(())
     }
+}
+
+impl<I> Runs<I> {
+    fn outlooks<T>(&self, f: impl FnOnce(&mut HashMap<Key, Outlook>) -> T) -> T {
+        f(&mut self.outlooks.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Counts what a status write has told about a deadline.
+    fn count(&self, before: &WorkflowRun, after: &WorkflowRun) {
+        let at_risk = |r: &WorkflowRun| r.status.as_ref().and_then(|s| s.deadline.as_ref()?.at_risk) == Some(true);
+        if at_risk(after) && !at_risk(before) {
+            self.metrics.deadline_risks.inc();
+        }
+        if phase(Some(after)).is_some_and(RunPhase::is_final) && after.status.as_ref().is_some_and(forecast::is_overdue)
+        {
+            self.metrics.deadline_misses.inc();
+        }
+    }
+}
+
+/// What this status, if it is a run's last, has to teach.
+fn sample_of(view: &View<'_>, status: &WorkflowRunStatus) -> Option<Sample> {
+    let DefinitionView::Found { definition, .. } = &view.definition else { return None };
+    if status.phase.is_some_and(RunPhase::is_final) { forecast::sample(definition, status) } else { None }
 }
 
 fn phase(run: Option<&WorkflowRun>) -> Option<RunPhase> {

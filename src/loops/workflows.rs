@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use jiff::Timestamp;
@@ -18,10 +18,13 @@ use crate::{
         perform::Writer,
     },
     core::{
-        coordination::workflow::{Decision, View, decide},
+        coordination::{
+            forecast::history::News,
+            workflow::{Decision, View, decide},
+        },
         name::Key,
     },
-    loops::{reconciler::Reconcile, refusals::set_aside},
+    loops::{reconciler::Reconcile, refusals::set_aside, samples::Samples},
     render::{self, Owner, WORKFLOW_LABEL},
 };
 
@@ -35,6 +38,8 @@ pub struct Workflows {
     pub clock: Clock,
     /// Who tells people.
     pub notes: Notes,
+    /// What runs that have ended have shown.
+    pub samples: Arc<Samples>,
     /// When each workflow's status was last written by this process.
     pub written: Mutex<HashMap<Key, Timestamp>>,
 }
@@ -45,16 +50,20 @@ impl Reconcile for Workflows {
     async fn reconcile(&self, key: &Key) -> Result<Option<Timestamp>, Error> {
         let Some(workflow) = self.caches.workflows.get(key) else {
             self.written(|w| w.remove(key));
+            self.samples.forget(key);
             return Ok(None);
         };
-        self.writer.term()?;
+        let term = self.writer.term()?;
         let owner = owner_of_workflow(&workflow);
+        let samples = self.samples.of(key);
         let view = View {
             workflow: &workflow,
             revisions: self.caches.revisions_of(&workflow),
             runs: self.caches.runs_of(&key.namespace, &key.name),
             written_at: self.written(|w| w.get(key).copied()),
             refused: None,
+            learned: self.caches.learned(&workflow),
+            news: News { epoch: term.epoch, samples: &samples },
         };
         let mut decision = decide(&view, self.clock.now());
         let mut refused = None;
@@ -71,6 +80,10 @@ impl Reconcile for Workflows {
             self.writer.report(&next, &self.caches.workflows, prune_nothing).await?;
             let now = self.clock.now();
             self.written(|w| w.insert(key.clone(), now));
+        }
+        // either the status holds them now, or nothing of them belongs into it
+        if let Some((number, _)) = samples.last().filter(|_| !decision.held) {
+            self.samples.counted(key, *number);
         }
         self.notes.tell(&about, decision.notes);
         refused.map_or(Ok(decision.wake_at), Err)

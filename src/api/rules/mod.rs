@@ -114,6 +114,11 @@ pub fn positive_span() -> Value {
     extension(&[SPAN, rule("", "self.matches('[1-9]')", "must be longer than zero, or no attempt could ever succeed")])
 }
 
+/// How soon a run must have ended.
+pub fn deadline() -> Value {
+    extension(&[SPAN, rule("", "self.matches('[1-9]')", "must be longer than zero, or no run could ever succeed")])
+}
+
 /// A span that the kubelet's probes can hold.
 pub fn probe_span() -> Value {
     extension(&[rule(

@@ -35,6 +35,11 @@ pub(in crate::api) fn workflow_run() -> Vec<Rule> {
             "is immutable: create a new WorkflowRun",
         ),
         rule(
+            ".spec.deadline",
+            "has(self.spec.deadline) == has(oldSelf.spec.deadline) && (!has(self.spec.deadline) || self.spec.deadline == oldSelf.spec.deadline)",
+            "is immutable: create a new WorkflowRun",
+        ),
+        rule(
             ".spec.cancel",
             "!has(oldSelf.spec.cancel) || !oldSelf.spec.cancel || (has(self.spec.cancel) && self.spec.cancel)",
             "a cancelled run stays cancelled: create a new WorkflowRun",

@@ -38,6 +38,16 @@ pub fn workflow_spec() -> Value {
             "compensate is for steps: what finally does is not undone, remove it",
         ),
         rule(
+            ".steps",
+            "has(self.deadline) || !self.steps.exists(s, has(s.deadlineShare))",
+            "deadlineShare is a part of spec.deadline: set it, or give the step a timeout instead",
+        ),
+        rule(
+            ".finally",
+            "!has(self.finally) || !self.finally.exists(s, has(s.deadlineShare))",
+            "what is done at the end has no part in the deadline: give the step a timeout instead",
+        ),
+        rule(
             ".parameters",
             "!has(self.start) || !has(self.parameters) || !self.parameters.exists(p, has(p.required) && p.required)",
             "a run made by start OnApply gives no parameters, so none can be required: give each a default, or remove start",
@@ -78,6 +88,16 @@ pub fn step() -> Value {
             ".timeout",
             "!has(self.timeout) || !(has(self.transform) || has(self.wait))",
             "timeout is for call, container and workflow: remove it",
+        ),
+        rule(
+            ".deadlineShare",
+            "!has(self.deadlineShare) || !(has(self.transform) || has(self.wait))",
+            "deadlineShare is for call, container and workflow: remove it",
+        ),
+        rule(
+            ".deadlineShare",
+            "!has(self.deadlineShare) || !has(self.timeout)",
+            "deadlineShare and timeout both say how long an attempt may take: remove one of the two",
         ),
         rule(
             ".safety",

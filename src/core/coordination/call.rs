@@ -23,9 +23,9 @@ pub(super) fn start(flow: &mut Flow<'_>, step: &StepDefinition, call: &CallDefin
         Ok(found) => found,
         Err(Missing { class, why }) => {
             let since = status.started_at.unwrap_or(flow.now);
-            let until = later(since, step.timeout);
+            let until = later(since, flow.timeout(step));
             if until <= flow.now {
-                fail(flow, step, status, class, true, format!("{why}, for {:?}", step.timeout));
+                fail(flow, step, status, class, true, format!("{why}, for {:?}", flow.timeout(step)));
             } else {
                 flow.wake(until);
                 status.phase = StepPhase::Waiting;
@@ -48,7 +48,7 @@ pub(super) fn start(flow: &mut Flow<'_>, step: &StepDefinition, call: &CallDefin
             headers: request.headers,
             body: request.body,
             idempotency_key: format!("{uid}-{}-{}", step.id(), status.known_failures.unwrap_or(0)),
-            timeout: step.timeout,
+            timeout: flow.timeout(step),
         }
     });
     match request {

@@ -34,7 +34,7 @@ pub(super) fn begin(flow: &mut Flow<'_>, step: &StepDefinition, child: &ChildDef
     }
     match start(flow, step, child, &status) {
         Ok(run) => {
-            flow.wake(later(status.started_at.unwrap_or(flow.now), step.timeout));
+            flow.wake(later(status.started_at.unwrap_or(flow.now), flow.timeout(step)));
             status.phase = StepPhase::Starting;
             status.run = Some(run.name.clone());
             flow.set(step, status);
@@ -66,10 +66,10 @@ fn start(
 
 pub(super) fn watch(flow: &mut Flow<'_>, step: &StepDefinition, child: &ChildDefinition, mut status: StepStatus) {
     let name = status.run.clone().unwrap_or_default();
-    let until = later(status.started_at.unwrap_or(flow.now), step.timeout);
+    let until = later(status.started_at.unwrap_or(flow.now), flow.timeout(step));
     // a child that has run out of time is told to stop like one whose parent is cancelled, and is then a failure
     let timed_out = status.phase == StepPhase::Stopping && status.reason == Some(ErrorClass::Timeout);
-    let overdue = format!("the child run did not end within {:?}", step.timeout);
+    let overdue = format!("the child run did not end within {:?}", flow.timeout(step));
     match flow.view.children.get(&name).cloned() {
         Some(child) if child.phase == RunPhase::Succeeded => {
             succeed(flow, step, status, Value::Object(child.outputs.into_iter().collect()));

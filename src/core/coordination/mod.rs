@@ -3,8 +3,10 @@
 mod call;
 mod child;
 mod concurrency;
+mod deadline;
 pub mod definition;
 pub mod fhir;
+pub mod forecast;
 mod origin;
 pub mod outcome;
 pub mod parameters;
@@ -14,6 +16,7 @@ mod resolution;
 pub mod result;
 pub mod retention;
 pub mod retry;
+pub mod risk;
 pub mod run;
 mod stages;
 mod step;

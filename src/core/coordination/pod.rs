@@ -42,7 +42,7 @@ pub(super) fn watch(
     mut status: StepStatus,
 ) {
     let started = status.started_at.unwrap_or(flow.now);
-    let until = later(started, step.timeout);
+    let until = later(started, flow.timeout(step));
     let pod = status.pod.as_ref().and_then(|name| flow.view.pods.get(name)).cloned();
     match pod {
         Some(PodView::Succeeded { message, .. }) => match result::of_container(&message, &step.outputs) {
@@ -73,7 +73,7 @@ pub(super) fn watch(
         }
         Some(PodView::Failed { reason, .. }) => {
             if reason.as_deref() == Some("DeadlineExceeded") {
-                let message = format!("the container did not end within {:?}", step.timeout);
+                let message = format!("the container did not end within {:?}", flow.timeout(step));
                 fail(flow, step, status, ErrorClass::Timeout, false, message);
             } else {
                 let why = reason.map(|r| format!(": {r}")).unwrap_or_default();
@@ -82,7 +82,7 @@ pub(super) fn watch(
         }
         _ if until <= flow.now => {
             // the pod is no longer the wanted one, and so it is stopped
-            let message = format!("the container did not end within {:?}", step.timeout);
+            let message = format!("the container did not end within {:?}", flow.timeout(step));
             fail(flow, step, status, ErrorClass::Timeout, false, message);
         }
         Some(PodView::Pending { problem: Some(problem) }) if NOT_STARTABLE.contains(&problem.as_str()) => {
@@ -140,6 +140,6 @@ pub(super) fn start(
         args: words(&container.args)?,
         env,
         resources: container.resources.clone(),
-        deadline: step.timeout,
+        deadline: flow.timeout(step),
     })
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     api::{
-        WorkflowRunStatus,
+        Span, WorkflowRunStatus,
         status::{COMPENSATED, READY, RECONCILING, STALLED, SUCCEEDED},
         vocabulary::Urgency,
         workflow_run::{RunPhase, StepPhase, StepStatus},
@@ -19,7 +19,7 @@ use crate::{
     core::{
         condition::{Conditions, State},
         coordination::{
-            concurrency,
+            concurrency, deadline,
             definition::{COMPENSATE, Definition, Role, StepDefinition},
             origin, parameters, stages,
             view::{Attempt, Decision, DefinitionView, View},
@@ -60,6 +60,7 @@ pub fn decide(view: &View<'_>, now: Timestamp) -> Decision {
             "the ControllerRevision that this run follows was deleted".to_owned(),
         ),
     };
+    flow.keep_deadline(&end);
     flow.finish(end)
 }
 
@@ -99,8 +100,10 @@ pub(super) struct Flow<'a> {
     pub(super) taken_over: bool,
     /// The status must be written even where nothing else in it changes: to fence off the former leader.
     pub(super) fence: bool,
+    /// The run's deadline, and when it passes.
+    pub(super) deadline: Option<(Span, Timestamp)>,
     replaced: bool,
-    present: WorkflowRunStatus,
+    pub(super) present: WorkflowRunStatus,
 }
 
 impl<'a> Flow<'a> {
@@ -117,6 +120,7 @@ impl<'a> Flow<'a> {
             stage: Stage::Main,
             failing: false,
             suspended: view.run.spec.suspend == Some(true),
+            deadline: deadline::of(view),
             replaced: false,
             present,
         }
@@ -139,7 +143,12 @@ impl<'a> Flow<'a> {
     }
 
     /// Whether the run is to stop before its steps are over, and how it ends then.
-    pub(super) fn stop_wanted(&self) -> Option<(RunPhase, &'static str, String)> {
+    fn stop_wanted(&self) -> Option<(RunPhase, &'static str, String)> {
+        self.stop_asked().or_else(|| self.overdue())
+    }
+
+    /// Whether somebody wants the run to stop, and how it ends then.
+    pub(super) fn stop_asked(&self) -> Option<(RunPhase, &'static str, String)> {
         if self.view.run.spec.cancel == Some(true) {
             Some((RunPhase::Canceled, "Canceled", "spec.cancel is true".to_owned()))
         } else if self.view.unwanted {
@@ -241,7 +250,7 @@ impl<'a> Flow<'a> {
 
     /// Whether another attempt of a step is wanted at all.
     pub(super) fn may_retry(&self) -> bool {
-        self.stage != Stage::Main || !(self.failing || self.status.ending.is_some())
+        self.stage != Stage::Main || !(self.failing || self.status.ending.is_some() || self.overdue().is_some())
     }
 
     /// The phase of a run that is under way.
@@ -346,6 +355,8 @@ impl<'a> Flow<'a> {
         }
         self.status.conditions = conditions.into_list();
         self.status.observed_generation = generation;
+        self.status.leader_epoch = self.present.leader_epoch;
+        self.look_ahead();
         let wanted: Vec<String> = self
             .status
             .steps
@@ -356,7 +367,6 @@ impl<'a> Flow<'a> {
             .collect();
         self.decision.stop_pods = live_pods(self.view, &wanted);
         self.decision.stop_calls = self.view.in_flight.iter().filter(|a| !self.is_current(a)).cloned().collect();
-        self.status.leader_epoch = self.present.leader_epoch;
         if self.status != self.present || self.fence {
             self.status.leader_epoch = Some(self.view.epoch);
             self.decision.status = Some(self.status);

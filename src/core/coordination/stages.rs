@@ -18,7 +18,7 @@ use crate::{
 /// Takes a run that has started as far as it goes now.
 pub(super) fn go_on(flow: &mut Flow<'_>, definition: &Definition) -> End {
     if flow.status.ending.is_none()
-        && let Some((phase, reason, message)) = flow.stop_wanted()
+        && let Some((phase, reason, message)) = flow.stop_asked()
     {
         flow.status.ending = Some(Ending { phase, reason: reason.to_owned(), message });
     }
@@ -33,6 +33,16 @@ pub(super) fn go_on(flow: &mut Flow<'_>, definition: &Definition) -> End {
     let done = definition.steps.iter().filter(|s| flow.is_done(s)).count();
     flow.status.step_summary = Some(format!("{done}/{}", definition.steps.len()));
     if !is_over(flow, definition, done) {
+        if flow.status.ending.is_none()
+            && let Some((phase, reason, message)) = flow.overdue()
+        {
+            // results that are there were taken first: a run is not stopped for being looked at late
+            flow.status.ending = Some(Ending { phase, reason: reason.to_owned(), message });
+            flow.decision.start_pods.clear();
+            flow.decision.start_calls.clear();
+            flow.decision.start_runs.clear();
+            return go_on(flow, definition);
+        }
         return open(flow, definition, done);
     }
     if flow.status.ending.is_none() {

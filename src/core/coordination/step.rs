@@ -172,7 +172,7 @@ fn attempt(flow: &mut Flow<'_>, step: &StepDefinition, mut status: StepStatus) {
         }
         Action::Container(container) => match pod::start(flow, step, container, &status) {
             Ok(pod) => {
-                flow.wake(later(status.started_at.unwrap_or(flow.now), step.timeout));
+                flow.wake(later(status.started_at.unwrap_or(flow.now), flow.timeout(step)));
                 status.phase = StepPhase::Starting;
                 status.pod = Some(pod.name.clone());
                 flow.set(step, status);

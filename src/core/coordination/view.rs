@@ -18,7 +18,7 @@ use crate::{
         workflow_run::RunPhase,
     },
     core::{
-        coordination::{definition::Definition, outcome::CallOutcome},
+        coordination::{definition::Definition, forecast::Model, outcome::CallOutcome, risk::Outlook},
         note::Note,
         refusal::Refusal,
     },
@@ -60,6 +60,10 @@ pub struct View<'a> {
     pub rivals: Vec<Rival>,
     /// The run that `spec.retryFrom` names, as far as it is needed: before the run has started.
     pub origin: Option<OriginView>,
+    /// What its workflow has learned from earlier runs; `None` without a deadline, or while that is too little.
+    pub model: Option<Arc<Model>>,
+    /// The forecast that the last decision was made with.
+    pub outlook: Option<Outlook>,
     /// Lease transitions of this leader.
     pub epoch: i64,
     /// This process is about to hand over: what is at work is brought to its end, nothing new begins.
@@ -207,6 +211,8 @@ pub struct Decision {
     pub stop_calls: Vec<Attempt>,
     /// When to look again without an event.
     pub wake_at: Option<Timestamp>,
+    /// The forecast that this decision was made with: the next one needs no other while nothing has happened.
+    pub outlook: Option<Outlook>,
     /// What people should know.
     pub notes: Vec<Note>,
 }

@@ -1,5 +1,7 @@
 //! What comes next for one workflow: its definition stored, its runs counted, its own run made.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
@@ -11,7 +13,11 @@ use crate::{
     },
     core::{
         condition::{Conditions, State},
-        coordination::{definition::Definition, retention},
+        coordination::{
+            definition::Definition,
+            forecast::history::{self, News},
+            retention,
+        },
         name::{child, digest},
         note::Note,
         refusal::Refusal,
@@ -36,6 +42,10 @@ pub struct View<'a> {
     pub written_at: Option<Timestamp>,
     /// What the API server refused to write for it.
     pub refused: Option<&'a Refusal>,
+    /// The definition that its flow summary is about, where it is not the present one.
+    pub learned: Option<Arc<Definition>>,
+    /// What runs that have ended since have shown.
+    pub news: News<'a>,
 }
 
 /// One stored revision.
@@ -77,6 +87,8 @@ pub struct Decision {
     pub start_run: Option<String>,
     /// The next status, when it differs.
     pub status: Option<WorkflowStatus>,
+    /// The status differs, but it is not yet time to write it again.
+    pub held: bool,
     /// When to look again without an event.
     pub wake_at: Option<Timestamp>,
     /// What people should know.
@@ -112,6 +124,7 @@ pub fn decide(view: &View<'_>, now: Timestamp) -> Decision {
     let mut next = present.clone();
     let mut conditions = Conditions::from(&present.conditions, generation, now);
     next.observed_generation = generation;
+    let mut valid = None;
     match Definition::parse(&workflow.spec) {
         Ok(definition) => {
             let (name, data) = revision(workflow);
@@ -144,6 +157,7 @@ pub fn decide(view: &View<'_>, now: Timestamp) -> Decision {
                     }
                 }
             }
+            valid = Some(definition);
         }
         Err(faults) => {
             let mut message: Vec<String> = faults.iter().take(5).map(ToString::to_string).collect();
@@ -168,6 +182,9 @@ pub fn decide(view: &View<'_>, now: Timestamp) -> Decision {
     conditions.remove(RECONCILING);
     let urgent = next != present || !conditions.same_as(&present.conditions);
     summarize(view, &mut next, &mut conditions);
+    if let Some(definition) = &valid {
+        learn(view, &mut next, definition);
+    }
     next.conditions = conditions.into_list();
     decision.drop_revisions = old_revisions(view, next.revision.as_deref());
     if let Some(bounds) = &workflow.spec.retention {
@@ -180,10 +197,25 @@ pub fn decide(view: &View<'_>, now: Timestamp) -> Decision {
         if urgent || due <= now {
             decision.status = Some(next);
         } else {
+            decision.held = true;
             decision.wake_at = Some(decision.wake_at.map_or(due, |w| w.min(due)));
         }
     }
     decision
+}
+
+/// Adds what runs have shown to the flow summary; a new revision begins a new one.
+fn learn(view: &View<'_>, next: &mut WorkflowStatus, definition: &Definition) {
+    let Some(revision) = next.revision.clone() else { return };
+    let flow = match next.flow.take() {
+        Some(flow) if flow.revision == revision => flow,
+        Some(old) => history::begin(revision, definition, view.learned.as_deref().map(|before| (&old, before))),
+        None if view.news.samples.iter().any(|(_, s)| s.revision == revision) => {
+            history::begin(revision, definition, None)
+        }
+        None => return,
+    };
+    next.flow = Some(history::fold(flow, definition, view.news));
 }
 
 fn summarize(view: &View<'_>, next: &mut WorkflowStatus, conditions: &mut Conditions) {

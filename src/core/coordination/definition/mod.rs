@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::{
     api::{
+        Span,
         medical_service::{ImagePullPolicy, Resources},
         vocabulary::{Safety, Urgency},
         workflow::{ConcurrencyPolicy, Parameter, ValueType, WorkflowSpec},
@@ -39,6 +40,8 @@ impl std::fmt::Display for Fault {
 pub struct Definition {
     /// Urgency of runs that name none.
     pub urgency: Urgency,
+    /// How soon after its creation a run that names no deadline must have ended.
+    pub deadline: Option<Span>,
     /// What a run may or must give.
     pub parameters: Vec<Parameter>,
     /// The steps; each comes after all that it waits for.
@@ -86,6 +89,8 @@ pub struct StepDefinition {
     pub when: Option<Expression>,
     /// How long one attempt may take.
     pub timeout: Duration,
+    /// That time as percent of the run's deadline, where it has one.
+    pub deadline_share: Option<u8>,
     /// Further attempts.
     pub retry: RetryPolicy,
     /// May it be repeated when nobody knows whether it took effect?

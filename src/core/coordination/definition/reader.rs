@@ -71,6 +71,7 @@ pub(super) fn read(spec: &WorkflowSpec) -> Result<Definition, Vec<Fault>> {
     if reader.faults.is_empty() {
         Ok(Definition {
             urgency: spec.urgency.unwrap_or(Urgency::Routine),
+            deadline: spec.deadline,
             parameters: spec.parameters.clone(),
             steps,
             finally,
@@ -187,6 +188,7 @@ impl Reader<'_> {
             after,
             when,
             timeout: step.timeout.map_or(timeout, crate::api::Span::duration),
+            deadline_share: step.deadline_share,
             retry: RetryPolicy::new(step.retry.as_ref(), step.safety.unwrap_or(safety)),
             safety: step.safety.unwrap_or(safety),
             outputs,
@@ -218,6 +220,7 @@ impl Reader<'_> {
             after: Vec::new(),
             when: None,
             timeout: what.timeout.map_or(timeout, crate::api::Span::duration),
+            deadline_share: None,
             retry: RetryPolicy::new(what.retry.as_ref(), what.safety.unwrap_or(safety)),
             safety: what.safety.unwrap_or(safety),
             outputs: Vec::new(),
