@@ -4,6 +4,7 @@
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
+COPY schema schema
 COPY src src
 # Not built here, but cargo wants every target of Cargo.toml and every member of the workspace to be there.
 COPY benches benches

@@ -302,6 +302,34 @@ fn the_house_stands_as_planned() {
 }
 
 #[test]
+fn the_schemas_judgement_is_pure_and_knows_nothing_of_medley() {
+    let sources = below("schema/src");
+    assert!(sources.len() > 3, "the sources were not found");
+    let mut faults = Vec::new();
+    for source in sources {
+        // `core` is the strictest room that may name the CEL engine
+        let as_core = Source { path: format!("core/{}", source.path), text: source.text };
+        faults.extend(as_core.faults());
+        let knows = |p: &String| p == "medley" || p.starts_with("medley::") || p.starts_with("harness");
+        faults.extend(as_core.paths().into_iter().filter(knows).map(|p| format!("{}: names {p}", as_core.path)));
+    }
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+#[test]
+fn the_image_is_built_from_every_member_of_the_workspace() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let dockerfile = fs::read_to_string(root.join("Dockerfile")).unwrap();
+    let list = manifest.split("members = [").nth(1).and_then(|rest| rest.split(']').next()).unwrap();
+    let members: Vec<&str> = list.split(',').map(|m| m.trim().trim_matches('"')).collect();
+    assert!(members.contains(&"schema"), "{members:?}");
+    for member in members {
+        assert!(dockerfile.contains(&format!("COPY {member} {member}\n")), "the Dockerfile does not copy {member}");
+    }
+}
+
+#[test]
 fn the_exceptions_are_still_needed() {
     for (path, _) in LONG {
         let source =

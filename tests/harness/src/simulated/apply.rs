@@ -1,9 +1,7 @@
 //! What does a write change, and who owns it afterwards? Server-side apply and the bookkeeping of `managedFields`.
 
-use super::{
-    fields::{Fields, key_step},
-    shape::Shape,
-};
+use super::{fields::Fields, shape::Shape};
+use medley_schema::key_step;
 use serde_json::{Map, Value, json};
 
 /// One entry of `managedFields`.

@@ -1,6 +1,7 @@
 //! How does the server say no? The `Status` bodies of refused requests, worded as the real server words them.
 
 use super::kinds::KindInfo;
+pub use medley_schema::Cause;
 use serde_json::{Value, json};
 
 /// A refused request: HTTP status code and the fields of its `Status` body.
@@ -16,39 +17,6 @@ pub struct ApiError {
     pub details: Option<Value>,
     /// Seconds for the `Retry-After` header and `details.retryAfterSeconds`.
     pub retry_after: Option<u64>,
-}
-
-/// One field that is wrong, as it appears among `details.causes` of an `Invalid` answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cause {
-    /// `FieldValueInvalid`, `FieldValueRequired`, …
-    pub reason: &'static str,
-    /// Path such as `spec.steps[2].name`; `<nil>` stands for the root.
-    pub field: String,
-    /// Message without the field path.
-    pub message: String,
-}
-
-impl Cause {
-    pub(super) fn new(reason: &'static str, field: &str, message: impl Into<String>) -> Self {
-        let field = if field.is_empty() { "<nil>" } else { field };
-        Self { reason, field: field.to_owned(), message: message.into() }
-    }
-    pub(super) fn invalid(field: &str, value: &Value, message: impl AsRef<str>) -> Self {
-        Self::new("FieldValueInvalid", field, format!("Invalid value: {value}: {}", message.as_ref()))
-    }
-    pub(super) fn required(field: &str, message: &str) -> Self {
-        let message =
-            if message.is_empty() { "Required value".to_owned() } else { format!("Required value: {message}") };
-        Self::new("FieldValueRequired", field, message)
-    }
-    /// Errors of these classes keep the server from evaluating CEL rules.
-    pub(super) fn blocks_rules(&self) -> bool {
-        matches!(
-            self.reason,
-            "FieldValueRequired" | "FieldValueTypeInvalid" | "FieldValueTooLong" | "FieldValueTooMany"
-        )
-    }
 }
 
 impl std::fmt::Display for ApiError {

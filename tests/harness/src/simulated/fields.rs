@@ -1,6 +1,7 @@
 //! Which fields does a manager own? Sets of field paths, and their `FieldsV1` form.
 
 use super::shape::Shape;
+use medley_schema::key_step;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -161,14 +162,4 @@ impl Fields {
             sub.walk(&next, out);
         }
     }
-}
-
-/// The `k:{…}` step of a keyed list's item. A missing key counts as its default, or as null.
-pub(super) fn key_step(item: &Value, keys: &[(String, Option<Value>)]) -> String {
-    let mut map = BTreeMap::new();
-    for (key, default) in keys {
-        map.insert(key.as_str(), item.get(key).cloned().or_else(|| default.clone()).unwrap_or(Value::Null));
-    }
-    // A map of strings to JSON values always serialises.
-    format!("k:{}", serde_json::to_string(&map).unwrap_or_default())
 }

@@ -1,7 +1,8 @@
 //! Which kinds does the server serve, and what is particular about each?
 
-use super::{schema::Schema, shape::Shape};
+use super::shape::Shape;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use medley_schema::Schema;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,

@@ -28,13 +28,10 @@ mod ledger;
 mod list;
 mod meta;
 mod route;
-mod rules;
-mod schema;
 mod selector;
 mod shape;
 mod store;
 mod typed;
-mod validate;
 mod watch;
 mod write;
 

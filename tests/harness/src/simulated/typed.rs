@@ -1,7 +1,8 @@
 //! Is the configuration of a server-side apply well typed? The real server refuses what its schema does not declare
 //! before it looks at anything else, where other writes prune it.
 
-use super::{error::ApiError, fields::key_step};
+use super::error::ApiError;
+use medley_schema::key_step;
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 

@@ -9,10 +9,10 @@ use super::{
     apply::{Author, Manager, after_update, apply},
     error::{ApiError, Cause},
     meta,
-    schema::Schema,
     store::{State, Stored},
     typed,
 };
+use medley_schema::Schema;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 

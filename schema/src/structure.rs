@@ -1,12 +1,12 @@
 //! Does an object fit the structure of its schema? Types, required fields, enums, bounds, patterns, keyed lists.
 //! Messages and paths are the real server's.
 
-use super::{error::Cause, fields::key_step};
+use crate::{cause::Cause, keys::key_step};
 use serde_json::Value;
 use std::collections::HashSet;
 
 /// Appends every violation in `object`. A place whose value is the same in `old` is not judged again.
-pub(super) fn structure(schema: &Value, object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+pub(crate) fn structure(schema: &Value, object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
     let Some(properties) = schema["properties"].as_object() else { return };
     required(schema, object, "", causes);
     for (name, sub) in properties {
@@ -21,7 +21,7 @@ pub(super) fn structure(schema: &Value, object: &Value, old: Option<&Value>, cau
 }
 
 /// As `structure`, of the status alone; the real server's messages then leave the leading `status` out.
-pub(super) fn status(schema: &Value, object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+pub(crate) fn status(schema: &Value, object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
     let (sub, Some(value)) = (&schema["properties"]["status"], object.get("status")) else { return };
     let mut found = Vec::new();
     check(sub, value, old.and_then(|o| o.get("status")), "", &mut found);
@@ -116,7 +116,7 @@ fn string(schema: &Value, text: &str, path: &str, causes: &mut Vec<Cause>) {
         causes.push(Cause::invalid(path, &value, format!("{path} in body should be at least {min} chars long")));
     }
     if let Some(pattern) = schema["pattern"].as_str()
-        && !super::rules::matches(pattern, text)
+        && !crate::rules::matches(pattern, text)
     {
         causes.push(Cause::invalid(path, &value, format!("{path} in body should match '{pattern}'")));
     }

@@ -1,11 +1,11 @@
 //! Do the CEL rules of a schema (`x-kubernetes-validations`) hold? Evaluated by kube's own engine, walked as
 //! the API server walks: keyed lists are correlated by key, a rule without `oldSelf` is not repeated where nothing changed.
 
-use super::{error::Cause, fields::key_step};
+use crate::{cause::Cause, keys::key_step};
 use kube::core::cel::{
     CompilationResult, KubeCelExt,
     cel::{
-        Context, Program, Value as Cel,
+        Context, ExecutionError, Program, Value as Cel,
         objects::{Key, Map as CelMap},
     },
     compile_schema,
@@ -42,9 +42,11 @@ enum Hint {
 }
 
 /// All rules of a schema, compiled.
-pub(super) struct Rules {
+pub(crate) struct Rules {
     root: Node,
     context: Context<'static>,
+    /// Rules that the engine cannot compile or evaluate are left out.
+    lenient: bool,
 }
 
 impl std::fmt::Debug for Rules {
@@ -54,17 +56,21 @@ impl std::fmt::Debug for Rules {
 }
 
 impl Rules {
-    /// # Errors
-    /// The first rule that does not compile.
-    pub(super) fn compile(schema: &Value) -> Result<Self, String> {
-        Ok(Self { root: node(schema)?, context: Context::default().with_all() })
+    /// The rules, and the problem of each that does not compile.
+    pub(crate) fn compile(schema: &Value, lenient: bool) -> (Self, Vec<String>) {
+        let mut context = Context::default().with_all();
+        // the engine checks no types, so hiding one changes nothing
+        context.add_function("dyn", |value: Cel| -> Result<Cel, ExecutionError> { Ok(value) });
+        let mut refused = Vec::new();
+        let root = node(schema, &mut refused);
+        (Self { root, context, lenient }, refused)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         !self.root.busy
     }
 
-    pub(super) fn check(&self, object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
+    pub(crate) fn check(&self, object: &Value, old: Option<&Value>, causes: &mut Vec<Cause>) {
         self.walk(&self.root, object, old, "", causes);
     }
 
@@ -127,6 +133,7 @@ impl Rules {
                 Ok(Cel::Bool(true)) => continue,
                 Ok(Cel::Bool(false)) => None,
                 Ok(_) => Some("rule did not evaluate to a boolean".to_owned()),
+                Err(_) if self.lenient => continue,
                 Err(error) => Some(error.to_string()),
             };
             let message = rule
@@ -209,22 +216,22 @@ fn cause(rule: &CompilationResult, value: &Value, path: &str, message: &str, pro
     }
 }
 
-fn node(schema: &Value) -> Result<Node, String> {
+fn node(schema: &Value, refused: &mut Vec<String>) -> Node {
     let mut rules = Vec::new();
     if let Some(own) = schema.get("x-kubernetes-validations") {
         for rule in compile_schema(&json!({"x-kubernetes-validations": own})).validations {
-            rules.push(rule.map_err(|error| error.to_string())?);
+            match rule {
+                Ok(rule) => rules.push(rule),
+                Err(error) => refused.push(error.to_string()),
+            }
         }
     }
     let mut fields = BTreeMap::new();
     for (name, sub) in schema["properties"].as_object().into_iter().flatten() {
-        fields.insert(name.clone(), node(sub)?);
+        fields.insert(name.clone(), node(sub, refused));
     }
-    let below = |name: &str| -> Result<Option<Box<Node>>, String> {
-        let sub = &schema[name];
-        if sub.is_object() { Ok(Some(Box::new(node(sub)?))) } else { Ok(None) }
-    };
-    let (items, values) = (below("items")?, below("additionalProperties")?);
+    let mut below = |name: &str| schema[name].is_object().then(|| Box::new(node(&schema[name], refused)));
+    let (items, values) = (below("items"), below("additionalProperties"));
     let busy =
         !rules.is_empty() || fields.values().chain(items.as_deref()).chain(values.as_deref()).any(|sub| sub.busy);
     let keys = schema["x-kubernetes-list-map-keys"].as_array().into_iter().flatten().filter_map(Value::as_str);
@@ -236,7 +243,7 @@ fn node(schema: &Value) -> Result<Node, String> {
         _ => Hint::Plain,
     };
     let is_map = values.is_some() || schema["additionalProperties"] == true;
-    Ok(Node { rules, hint, fields, items, values, keys, is_map, busy })
+    Node { rules, hint, fields, items, values, keys, is_map, busy }
 }
 
 /// A field's name as CEL expressions write it.
@@ -275,7 +282,7 @@ fn escaped(name: &str) -> String {
 
 /// Whether `text` matches a schema's pattern, by the regular expressions of the CEL engine (RE2 syntax, as the server's).
 /// A pattern that does not compile matches nothing.
-pub(super) fn matches(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     thread_local! {
         static MATCHER: Option<(Program, Context<'static>)> =
             Program::compile("text.matches(pattern)").ok().map(|program| (program, Context::default().with_all()));

@@ -1,28 +1,50 @@
-//! What does a custom resource's schema make of an object? Unknown fields are pruned, missing ones defaulted,
-//! and the result is judged by structure (`validate`) and by CEL rules (`rules`).
+//! Does an object fit a custom resource's structural schema and its CEL rules (`x-kubernetes-validations`)?
+//!
+//! Unknown fields are pruned, missing ones defaulted, and the result is judged by structure and by rules, in the order and
+//! words of the API server. Pure: used by `medley lint` and by the in-process API server of the tests.
 
-use super::{error::Cause, rules::Rules, validate};
+mod cause;
+mod keys;
+mod rules;
+mod structure;
+
 use serde_json::Value;
+
+pub use cause::Cause;
+pub use keys::key_step;
+use rules::Rules;
 
 /// The structural schema of a custom resource, with its compiled rules.
 #[derive(Debug)]
-pub(super) struct Schema {
+pub struct Schema {
     tree: Value,
     has_defaults: bool,
     rules: Rules,
 }
 
 impl Schema {
+    /// A schema of which every rule must be one that the engine knows.
+    ///
     /// # Errors
     /// A CEL rule that the engine cannot compile, named with its text.
-    pub(super) fn new(tree: Value) -> Result<Self, String> {
-        let rules = Rules::compile(&tree)?;
-        Ok(Self { has_defaults: mentions_default(&tree), rules, tree })
+    pub fn new(tree: Value) -> Result<Self, String> {
+        let (rules, refused) = Rules::compile(&tree, false);
+        match refused.into_iter().next() {
+            Some(problem) => Err(problem),
+            None => Ok(Self { has_defaults: mentions_default(&tree), rules, tree }),
+        }
+    }
+
+    /// As `new`, but a rule that the engine cannot compile or evaluate is not asked, so that it is no violation.
+    #[must_use]
+    pub fn lenient(tree: Value) -> Self {
+        let (rules, _) = Rules::compile(&tree, true);
+        Self { has_defaults: mentions_default(&tree), rules, tree }
     }
 
     /// The object as the server stores it: unknown fields dropped, defaults filled in. A null in a place that cannot be
     /// null is dropped too, unless it came by server-side apply, which keeps (and then refuses) it.
-    pub(super) fn settle(&self, object: &mut Value, keep_nulls: bool) {
+    pub fn settle(&self, object: &mut Value, keep_nulls: bool) {
         prune(object, &self.tree, true, keep_nulls);
         if self.has_defaults {
             fill(object, &self.tree);
@@ -30,17 +52,18 @@ impl Schema {
     }
 
     /// The schema itself.
-    pub(super) fn tree(&self) -> &Value {
+    #[must_use]
+    pub fn tree(&self) -> &Value {
         &self.tree
     }
 
     /// Appends everything wrong with `object`. What was already so in the same place of `old` is tolerated (ratcheting).
     /// Of a write to `/status` the structure of the status alone is judged, but every rule.
-    pub(super) fn judge(&self, object: &Value, old: Option<&Value>, status_only: bool, causes: &mut Vec<Cause>) {
+    pub fn judge(&self, object: &Value, old: Option<&Value>, status_only: bool, causes: &mut Vec<Cause>) {
         if status_only {
-            validate::status(&self.tree, object, old, causes);
+            structure::status(&self.tree, object, old, causes);
         } else {
-            validate::structure(&self.tree, object, old, causes);
+            structure::structure(&self.tree, object, old, causes);
         }
         if !causes.iter().any(Cause::blocks_rules) {
             self.rules.check(object, old, causes);
