@@ -1,5 +1,7 @@
 //! The `medley` program.
 
+use std::process::ExitCode;
+
 use clap::Parser;
 
 /// Kubernetes operator that orchestrates medical services.
@@ -16,11 +18,18 @@ enum Command {
     Operator(Box<medley::cli::operator::Args>),
     /// Write the custom resource definitions as YAML.
     Crds(medley::cli::crds::Args),
+    /// Find what is wrong in YAML files, without a cluster.
+    Lint(medley::cli::lint::Args),
+    /// Draw the steps of a workflow, without a cluster.
+    Graph(medley::cli::graph::Args),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().command {
-        Command::Operator(args) => medley::cli::operator::run(&args),
-        Command::Crds(args) => medley::cli::crds::run(&args),
+        Command::Operator(args) => medley::cli::operator::run(&args)?,
+        Command::Crds(args) => medley::cli::crds::run(&args)?,
+        Command::Lint(args) => return medley::cli::lint::run(&args),
+        Command::Graph(args) => medley::cli::graph::run(&args)?,
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -135,6 +135,21 @@ pub enum ErrorClass {
 }
 
 impl ErrorClass {
+    /// All classes.
+    pub const ALL: [Self; 11] = [
+        Self::Connection,
+        Self::Timeout,
+        Self::Overloaded,
+        Self::ServerError,
+        Self::Rejected,
+        Self::InvalidResult,
+        Self::ContainerFailed,
+        Self::PodNotStarted,
+        Self::PodLost,
+        Self::ChildFailed,
+        Self::Configuration,
+    ];
+
     /// The classes that are tried again when a `retry` names none: those where the same request may well succeed later.
     pub const RETRIED_BY_DEFAULT: [Self; 5] =
         [Self::Connection, Self::Timeout, Self::Overloaded, Self::ServerError, Self::PodLost];

@@ -1,5 +1,8 @@
 //! The commands.
 
 pub mod crds;
+pub mod files;
+pub mod graph;
+pub mod lint;
 pub mod operator;
 pub mod reference;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::api::workflow::{Parameter, ValueType};
 
@@ -14,29 +14,35 @@ pub const MAX_VALUE: usize = 4096;
 /// # Errors
 /// A message that names each parameter that is missing, unknown, of the wrong kind, too large or not allowed.
 pub fn resolve(declared: &[Parameter], given: &BTreeMap<String, Value>) -> Result<Value, String> {
+    let problems = problems(declared, given);
+    if !problems.is_empty() {
+        let lines: Vec<String> = problems.iter().map(|(name, p)| format!("spec.parameters.{name}: {p}")).collect();
+        return Err(lines.join("; "));
+    }
+    let value = |p: &Parameter| given.get(&p.name).or(p.default.as_ref()).map(|v| (p.name.clone(), v.clone()));
+    Ok(Value::Object(declared.iter().filter_map(value).collect()))
+}
+
+/// What is wrong with the values that a run gives: parameter and problem.
+#[must_use]
+pub fn problems(declared: &[Parameter], given: &BTreeMap<String, Value>) -> Vec<(String, String)> {
     let mut problems = Vec::new();
-    let mut values = Map::new();
     for name in given.keys() {
         if !declared.iter().any(|p| p.name == *name) {
-            problems.push(format!("spec.parameters.{name}: the workflow declares no such parameter"));
+            problems.push((name.clone(), "the workflow declares no such parameter".to_owned()));
         }
     }
     for parameter in declared {
         let name = &parameter.name;
         match given.get(name).or(parameter.default.as_ref()) {
-            Some(value) => match check(parameter, value) {
-                Ok(()) => {
-                    values.insert(name.clone(), value.clone());
-                }
-                Err(problem) => problems.push(format!("spec.parameters.{name}: {problem}")),
-            },
+            Some(value) => problems.extend(check(parameter, value).err().map(|problem| (name.clone(), problem))),
             None if parameter.required == Some(true) => {
-                problems.push(format!("spec.parameters.{name}: is required; give it a value"));
+                problems.push((name.clone(), "is required; give it a value".to_owned()));
             }
             None => {}
         }
     }
-    if problems.is_empty() { Ok(Value::Object(values)) } else { Err(problems.join("; ")) }
+    problems
 }
 
 /// Whether a declaration's own default and allowed values fit its kind.

@@ -42,13 +42,19 @@ impl RetryPolicy {
         }
     }
 
+    /// Whether a failure of this class is followed by another attempt, while there are some left.
+    #[must_use]
+    pub fn retries(&self, class: ErrorClass) -> bool {
+        self.on.contains(&class)
+    }
+
     /// How long to wait before the attempt after `attempt` (from 1) when that failed with `class`; `None` when there is
     /// no further attempt. The wait is `min(max, initial × factor^(attempt-1)) × (1 - jitter × u)` with u in [0, 1)
     /// following from `seed`, so that it is the same after a restart ("equal jitter" family; see AWS Architecture Blog,
     /// "Exponential Backoff and Jitter").
     #[must_use]
     pub fn wait(&self, attempt: u32, class: ErrorClass, seed: &str) -> Option<Duration> {
-        (attempt <= self.limit && self.on.contains(&class)).then(|| self.pause(attempt, seed))
+        (attempt <= self.limit && self.retries(class)).then(|| self.pause(attempt, seed))
     }
 
     /// The wait after the `attempt`th failure in a row (from 1), whether or not another attempt is allowed.

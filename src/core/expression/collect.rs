@@ -58,7 +58,7 @@ fn entry(entry: &mut EntryExpr) {
 
 /// The condition and the element of a loop that starts from `[]` and at each step does `list + [element]`, or
 /// `condition ? list + [element] : list`.
-fn added(c: &ComprehensionExpr) -> Option<(IdedExpr, IdedExpr)> {
+pub(super) fn added(c: &ComprehensionExpr) -> Option<(IdedExpr, IdedExpr)> {
     let is_list = |e: &IdedExpr| matches!(&e.expr, Expr::Ident(name) if *name == c.accu_var);
     let always = IdedExpr { id: c.loop_cond.id, expr: Expr::Literal(LiteralValue::Boolean(true.into())) };
     let starts_empty = matches!(&c.accu_init.expr, Expr::List(list) if list.elements.is_empty());

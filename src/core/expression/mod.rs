@@ -3,6 +3,7 @@
 mod collect;
 mod cost;
 mod json;
+pub mod kinds;
 mod references;
 mod template;
 mod value;
@@ -127,6 +128,12 @@ impl Expression {
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
+    }
+
+    /// The syntax tree as it was written, before loops are put together. Made anew at each call, since only tools ask.
+    fn written(&self) -> cel::IdedExpr {
+        // the text has been compiled before, so it can be again
+        cel::Program::compile(&self.source).map(|p| p.expression().clone()).unwrap_or_default()
     }
 
     /// What it refers to.

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use kube::core::cel::cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue};
 
+use super::cost::functions::qualified;
+
 /// The names that an expression uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct References {
@@ -69,7 +71,12 @@ fn walk<'a>(node: &'a IdedExpr, bound: &mut Vec<&'a str>, depth: usize, found: &
         }
         Expr::Select(select) => walk(&select.operand, bound, depth, found),
         Expr::Call(call) => {
-            for part in call.target.as_deref().into_iter().chain(&call.args) {
+            // `math.abs(x)` is a function of that name, whatever `math` is
+            let target = call.target.as_deref().filter(|t| match &t.expr {
+                Expr::Ident(library) => !qualified(library, &call.func_name),
+                _ => true,
+            });
+            for part in target.into_iter().chain(&call.args) {
                 walk(part, bound, depth, found);
             }
         }
@@ -139,6 +146,12 @@ mod tests {
         assert!(!r.computed);
         assert!(of("size(steps) > 1").computed);
         assert!(of("steps[params.a].outputs.x").computed);
+    }
+
+    #[test]
+    fn a_library_is_no_variable() {
+        assert_eq!(of("math.abs(params.n) + lists.range(3).size()").variables, BTreeSet::from(["params".to_owned()]));
+        assert!(of("math.none(1)").variables.contains("math"));
     }
 
     #[test]

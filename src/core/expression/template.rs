@@ -109,6 +109,14 @@ impl Template {
         json::check(&pieces, &inside).map_err(ExpressionError::NotJson)
     }
 
+    /// Its expressions, in order.
+    pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Value(expression) => Some(expression),
+            Part::Text(_) => None,
+        })
+    }
+
     /// What all its expressions refer to.
     #[must_use]
     pub fn references(&self) -> References {

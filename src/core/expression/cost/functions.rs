@@ -60,7 +60,7 @@ const QUALIFIED: [(&str, &[&str]); 9] = [
 ];
 
 /// Whether `library.name` is a function rather than a method of a variable.
-pub(super) fn qualified(library: &str, name: &str) -> bool {
+pub(in crate::core::expression) fn qualified(library: &str, name: &str) -> bool {
     QUALIFIED.iter().any(|(l, names)| *l == library && names.contains(&name))
 }
 

@@ -4,7 +4,7 @@
 //! function copies what it takes and gives. It starts from the actual values, so that small data allows what large data
 //! does not.
 
-mod functions;
+pub(super) mod functions;
 mod pattern;
 mod size;
 
