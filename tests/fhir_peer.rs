@@ -71,6 +71,8 @@ impl Peer {
             base_path: String::new(),
             endpoints: vec![self.address],
             refused: None,
+            model: None,
+            outlook: None,
         };
         let ehr = ServiceView { dns_name: "ehr.radiology.svc".to_owned(), interfaces: vec![interface] };
         let spec = WorkflowRunSpec { workflow: "w".to_owned(), ..WorkflowRunSpec::default() };
@@ -95,6 +97,8 @@ impl Peer {
                 epoch: 1,
                 draining: false,
                 refused: None,
+                model: None,
+                outlook: None,
             };
             let decision = decide(&view, Timestamp::now());
             for call in &decision.start_calls {

@@ -112,7 +112,7 @@ impl Template {
     /// Its expressions, in order.
     pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
         self.parts.iter().filter_map(|part| match part {
-            Part::Value(expression) => Some(expression),
+            Part::Value(expression) | Part::Quoted(expression) => Some(expression),
             Part::Text(_) => None,
         })
     }

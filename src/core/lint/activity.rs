@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::{
     api::{
         call::{Call, HttpMethod},
+        fhir::{FhirCall, FhirParameter},
         step::{ChildWorkflow, Container, Retry, Step, StepOutput, Transform},
         vocabulary::Safety,
         workflow::WorkflowSpec,
@@ -81,12 +82,17 @@ impl Activity<'_> {
     pub(super) fn templates(&self) -> Vec<(String, TemplateKind, &str)> {
         let mut all: Vec<(String, TemplateKind, &str)> = Vec::new();
         if let Some(call) = self.call {
-            all.push(("call.http.path".to_owned(), TemplateKind::Url, &call.http.path));
-            for (h, header) in call.http.headers.iter().enumerate() {
-                all.push((format!("call.http.headers[{h}].value"), TemplateKind::Plain, &header.value));
+            if let Some(http) = &call.http {
+                all.push(("call.http.path".to_owned(), TemplateKind::Url, &http.path));
+                for (h, header) in http.headers.iter().enumerate() {
+                    all.push((format!("call.http.headers[{h}].value"), TemplateKind::Plain, &header.value));
+                }
+                if let Some(body) = &http.body {
+                    all.push(("call.http.body".to_owned(), TemplateKind::Plain, body));
+                }
             }
-            if let Some(body) = &call.http.body {
-                all.push(("call.http.body".to_owned(), TemplateKind::Plain, body));
+            if let Some(fhir) = &call.fhir {
+                all.extend(of_fhir(fhir));
             }
         }
         if let Some(container) = self.container {
@@ -109,8 +115,63 @@ impl Activity<'_> {
 
     /// The safety that holds for it.
     pub(super) fn safety(&self) -> Safety {
-        let method = self.call.map(|c| c.http.method.unwrap_or(HttpMethod::Get));
-        let usual = if method.is_some_and(|m| !m.is_idempotent()) { Safety::AtMostOnce } else { Safety::Idempotent };
+        let repeats = self.call.is_none_or(|call| match (&call.http, &call.fhir) {
+            (Some(http), _) => http.method.unwrap_or(HttpMethod::Get).is_idempotent(),
+            (None, Some(fhir)) => repeats(fhir),
+            (None, None) => true,
+        });
+        let usual = if repeats { Safety::Idempotent } else { Safety::AtMostOnce };
         self.safety.unwrap_or(usual)
     }
+}
+
+/// The templates of a FHIR request: path, kind, text.
+fn of_fhir(fhir: &FhirCall) -> Vec<(String, TemplateKind, &str)> {
+    let mut all: Vec<(String, TemplateKind, &str)> = Vec::new();
+    if let Some(read) = &fhir.read {
+        all.push(("call.fhir.read.id".to_owned(), TemplateKind::Plain, &read.id));
+    }
+    if let Some(search) = &fhir.search {
+        all.extend(searched("search.parameters", &search.parameters));
+    }
+    if let Some(create) = &fhir.create {
+        all.push(("call.fhir.create.resource".to_owned(), TemplateKind::Json, &create.resource));
+        all.extend(searched("create.ifNoneExist", &create.if_none_exist));
+    }
+    if let Some(update) = &fhir.update {
+        all.push(("call.fhir.update.id".to_owned(), TemplateKind::Plain, &update.id));
+        all.push(("call.fhir.update.resource".to_owned(), TemplateKind::Json, &update.resource));
+        all.extend(
+            update.if_match.iter().map(|t| ("call.fhir.update.ifMatch".to_owned(), TemplateKind::Plain, t.as_str())),
+        );
+    }
+    if let Some(transaction) = &fhir.transaction {
+        all.push(("call.fhir.transaction.bundle".to_owned(), TemplateKind::Json, &transaction.bundle));
+    }
+    if let Some(operation) = &fhir.operation {
+        all.extend(operation.id.iter().map(|t| ("call.fhir.operation.id".to_owned(), TemplateKind::Plain, t.as_str())));
+        all.extend(searched("operation.parameters", &operation.parameters));
+        all.extend(
+            operation.body.iter().map(|t| ("call.fhir.operation.body".to_owned(), TemplateKind::Json, t.as_str())),
+        );
+    }
+    all
+}
+
+fn searched<'a>(field: &str, list: &'a [FhirParameter]) -> Vec<(String, TemplateKind, &'a str)> {
+    let place = |(i, p): (usize, &'a FhirParameter)| {
+        (format!("call.fhir.{field}[{i}].value"), TemplateKind::Search, p.value.as_str())
+    };
+    list.iter().enumerate().map(place).collect()
+}
+
+/// Whether doing it twice is as good as once; as `core::coordination` decides it.
+fn repeats(fhir: &FhirCall) -> bool {
+    if let Some(create) = &fhir.create {
+        return !create.if_none_exist.is_empty();
+    }
+    if let Some(operation) = &fhir.operation {
+        return !operation.affects_state.unwrap_or(operation.body.is_some());
+    }
+    fhir.transaction.is_none()
 }

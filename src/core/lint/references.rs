@@ -108,14 +108,16 @@ fn service(objects: &[Object], from: &Object, path: &str, call: &Call, findings:
 
 fn interface(spec: &MedicalServiceSpec, call: &Call) -> Option<(&'static str, String)> {
     let name = &call.service;
-    let speaking = || spec.interfaces.iter().filter(|i| i.protocol.speaks_http()).map(|i| i.name.as_str());
+    let (fits, speech): (fn(Protocol) -> bool, &str) = if call.fhir.is_some() {
+        (|p| p == Protocol::Fhir, "FHIR")
+    } else {
+        (Protocol::speaks_http, "HTTP, FHIR or DICOMweb")
+    };
+    let speaking = || spec.interfaces.iter().filter(|i| fits(i.protocol)).map(|i| i.name.as_str());
     let list = |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     let Some(wanted) = &call.interface else {
         return speaking().next().is_none().then(|| {
-            (
-                "service",
-                format!("the service `{name}` has no interface that speaks HTTP, FHIR or DICOMweb: add one to it"),
-            )
+            ("service", format!("the service `{name}` has no interface that speaks {speech}: add one to it"))
         });
     };
     match spec.interfaces.iter().find(|i| i.name == *wanted) {
@@ -125,9 +127,9 @@ fn interface(spec: &MedicalServiceSpec, call: &Call) -> Option<(&'static str, St
                 .map_or_else(|| format!("it has {}", list(all.clone())), |near| format!("did you mean `{near}`?"));
             Some(("interface", format!("the service `{name}` has no interface `{wanted}`; {meant}")))
         }
-        Some(interface) if !interface.protocol.speaks_http() => {
+        Some(interface) if !fits(interface.protocol) => {
             let message = format!(
-                "the interface `{wanted}` of `{name}` speaks {}, and an HTTP request needs HTTP, FHIR or DICOMweb; of that kind it has {}",
+                "the interface `{wanted}` of `{name}` speaks {}, and this request needs {speech}; of that kind it has {}",
                 protocol(interface.protocol),
                 list(speaking().collect())
             );
