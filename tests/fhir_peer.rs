@@ -71,8 +71,6 @@ impl Peer {
             base_path: String::new(),
             endpoints: vec![self.address],
             refused: None,
-            model: None,
-            outlook: None,
         };
         let ehr = ServiceView { dns_name: "ehr.radiology.svc".to_owned(), interfaces: vec![interface] };
         let spec = WorkflowRunSpec { workflow: "w".to_owned(), ..WorkflowRunSpec::default() };
