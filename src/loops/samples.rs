@@ -43,7 +43,7 @@ impl Samples {
     }
 
     /// A run of this workflow has ended. Of more than a history keeps, the oldest goes; where all workflows together have too
-    /// many, this one is not taken.
+    /// many, those that wait longest go.
     pub fn add(&self, workflow: Key, sample: Sample) {
         let mut inner = self.lock();
         inner.number += 1;
@@ -57,8 +57,7 @@ impl Samples {
         }
         waiting.push_back((number, sample));
         inner.cells = inner.cells + size - freed;
-        if inner.cells > MOST_CELLS {
-            inner.drop_longest_waiting();
+        while inner.cells > MOST_CELLS && inner.drop_longest_waiting() {
             self.metrics.samples_dropped.inc();
         }
     }
@@ -90,14 +89,16 @@ impl Samples {
 }
 
 impl Inner {
-    fn drop_longest_waiting(&mut self) {
+    /// Whether there was one.
+    fn drop_longest_waiting(&mut self) -> bool {
         let first = |w: &VecDeque<(i64, Sample)>| w.front().map(|(n, _)| *n);
-        let Some(key) = self.waiting.iter().min_by_key(|(_, w)| first(w)).map(|(k, _)| k.clone()) else { return };
-        let Some(waiting) = self.waiting.get_mut(&key) else { return };
+        let Some(key) = self.waiting.iter().min_by_key(|(_, w)| first(w)).map(|(k, _)| k.clone()) else { return false };
+        let Some(waiting) = self.waiting.get_mut(&key) else { return false };
         self.cells -= waiting.pop_front().map_or(0, |(_, s)| s.cells.len());
         if waiting.is_empty() {
             self.waiting.remove(&key);
         }
+        true
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::flows::{Dice, Memory, Run, Shape, after, shapes};
 
 /// Runs of each shape; the first give no prediction or one from little.
-const RUNS: usize = 1500;
+const RUNS: usize = 800;
 /// The first run whose predictions are judged.
 const FIRST: usize = 20;
 

@@ -40,6 +40,6 @@ fn a_prediction_is_cheap() {
         let (built, predicted) = cost(steps);
         println!("{steps} steps: model in {built:?}, prediction in {predicted:?}");
         // a build without optimisation on a busy machine; an optimised one needs a tenth
-        assert!(predicted < Duration::from_secs(1) && built < Duration::from_secs(1));
+        assert!(predicted < Duration::from_secs(5) && built < Duration::from_secs(5));
     }
 }
