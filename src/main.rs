@@ -22,6 +22,8 @@ enum Command {
     Lint(medley::cli::lint::Args),
     /// Draw the steps of a workflow, without a cluster.
     Graph(medley::cli::graph::Args),
+    /// Run a workflow in a simulated world and show what happens when, without a cluster.
+    Simulate(medley::cli::simulate::Args),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -30,6 +32,7 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Crds(args) => medley::cli::crds::run(&args)?,
         Command::Lint(args) => return medley::cli::lint::run(&args),
         Command::Graph(args) => medley::cli::graph::run(&args)?,
+        Command::Simulate(args) => medley::cli::simulate::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

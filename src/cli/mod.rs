@@ -6,3 +6,4 @@ pub mod graph;
 pub mod lint;
 pub mod operator;
 pub mod reference;
+pub mod simulate;

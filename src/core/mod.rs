@@ -12,4 +12,5 @@ pub mod monitoring;
 pub mod name;
 pub mod note;
 pub mod refusal;
+pub mod simulate;
 pub mod suggest;
