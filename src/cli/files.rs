@@ -41,7 +41,8 @@ pub fn yaml(folder: &Path, all: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     for path in entries {
         let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
         if path.is_dir() {
-            if !name.starts_with('.') && !(is_chart && name == "templates") {
+            let is_template = is_chart && name == "templates";
+            if !is_template && !name.starts_with('.') {
                 yaml(&path, all)?;
             }
         } else if path.extension().is_some_and(|e| e == "yaml" || e == "yml") {

@@ -5,6 +5,7 @@
 //! expressions, and references between objects.
 
 mod activity;
+mod deadlines;
 mod fields;
 mod finding;
 mod fit;

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::{
     Source,
     activity::{self, Activity},
+    deadlines,
     finding::{Findings, Severity},
     object::{Object, Spec},
     variables, workflow,
@@ -235,6 +236,9 @@ fn run(objects: &[Object], from: &Object, spec: &WorkflowRunSpec, findings: &mut
         // a name that is wrong, or a value
         let place = if declared { from.node.find(&field) } else { from.node.find_key(&field) };
         findings.add((from.file, place), Severity::Error, "parameter", &field, problem);
+    }
+    if let Some((severity, message)) = spec.deadline.and_then(|d| deadlines::missed(definition, d)) {
+        findings.at(from, severity, "deadline", "spec.deadline", message);
     }
     let of_run = spec.retry_from.iter().map(|r| ("spec.retryFrom.step".to_owned(), &r.step));
     let resolved = spec.resolutions.iter().enumerate().map(|(i, r)| (format!("spec.resolutions[{i}].step"), &r.step));

@@ -64,7 +64,14 @@ fn refusal(activity: &Activity<'_>, class: ErrorClass) -> Option<&'static str> {
         {
             Some("the step may have taken effect, and with safety AtMostOnce it becomes Unknown")
         }
+        // a FHIR server's answer can be no FHIR, and then nobody knows what came of the request
+        ErrorClass::InvalidResult if is_fhir(activity) => (activity.safety() == Safety::AtMostOnce)
+            .then_some("the step may have taken effect, and with safety AtMostOnce it becomes Unknown"),
         ErrorClass::InvalidResult if activity.outputs.is_empty() => Some("the step declares no outputs"),
         _ => None,
     }
+}
+
+fn is_fhir(activity: &Activity<'_>) -> bool {
+    activity.call.is_some_and(|c| c.fhir.is_some())
 }

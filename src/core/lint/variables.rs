@@ -71,11 +71,12 @@ pub(super) fn result(activity: &Activity<'_>, variables: &Variables, given: &[&E
         let expression = Expression::compile(&transform.expression);
         return expression.map_or(Kind::Any, |e| infer(&e, variables, &[], given).0);
     }
-    if activity.call.is_some() {
+    if let Some(call) = activity.call {
+        let body = if call.fhir.is_some() { "resource" } else { "body" };
         return Kind::Map(Fields::of([
             ("status".to_owned(), Kind::Int),
             ("headers".to_owned(), Kind::object()),
-            ("body".to_owned(), Kind::Any),
+            (body.to_owned(), Kind::Any),
         ]));
     }
     if activity.container.is_some() || activity.child.is_some() { Kind::object() } else { Kind::Any }

@@ -2,6 +2,7 @@
 
 use super::{
     activity::{self, Activity},
+    deadlines,
     finding::{Findings, Severity},
     flow,
     object::Object,
@@ -42,6 +43,7 @@ pub(super) fn check(object: &Object, spec: &WorkflowSpec, findings: &mut Finding
     }
     flow::check(object, spec, &activities, &uses, &fates, findings);
     retries::check(object, &activities, findings);
+    deadlines::check(object, spec, findings);
     templates::workflow(object, &activities, findings);
 }
 
