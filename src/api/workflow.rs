@@ -143,6 +143,11 @@ pub struct Parameter {
     /// Whether a run must give it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub required: Option<bool>,
+    /// The value is confidential: a run gives `{secret: <name>, key: <key>}`, a key of a Secret of its namespace, and the
+    /// kubelet alone reads it. It may be used as the whole value of a variable in a container's `env`, and be handed on whole
+    /// as a parameter of a child run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sensitive: Option<bool>,
     /// The values allowed; any when not set.
     #[serde(default, rename = "enum", skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::value_list")]

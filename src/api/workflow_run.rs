@@ -44,7 +44,8 @@ pub struct WorkflowRunSpec {
     /// Name of the `Workflow`, in the same namespace.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub workflow: String,
-    /// Values of the workflow's parameters, each of up to 4 KiB: opaque references, never patient data.
+    /// Values of the workflow's parameters, each of up to 4 KiB: opaque references, never patient data. A `sensitive` one is
+    /// given as `{secret: <name>, key: <key>}`, a key of a Secret of this namespace.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::value_map")]
     pub parameters: BTreeMap<String, Value>,

@@ -1,9 +1,9 @@
 //! The pod of one attempt of a container step.
 
-use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
+use k8s_openapi::api::core::v1::{Container, EnvVar, EnvVarSource, Pod, PodSpec, SecretKeySelector};
 
 use super::{Owner, ROLE_LABEL, RUN_LABEL, STEP_LABEL, WORKFLOW_LABEL, pod_template};
-use crate::core::coordination::{definition::COMPENSATE, view::StartPod};
+use crate::core::coordination::{definition::COMPENSATE, view::{StartPod, Variable, VariableValue}};
 
 /// Name of the container in every step's pod.
 pub const CONTAINER: &str = "step";
@@ -39,7 +39,7 @@ pub fn pod(owner: &Owner, wish: &StartPod) -> Pod {
                 image_pull_policy: Some(wish.image_pull_policy.as_str().to_owned()),
                 command: pod_template::words(&wish.command),
                 args: pod_template::words(&wish.args),
-                env: pod_template::env(&wish.env),
+                env: env(&wish.env),
                 resources: pod_template::resources(wish.resources.as_ref()),
                 security_context: Some(pod_template::container_security()),
                 ..Container::default()
@@ -48,4 +48,23 @@ pub fn pod(owner: &Owner, wish: &StartPod) -> Pod {
         }),
         status: None,
     }
+}
+
+/// The environment as Kubernetes wants it; `None` when there is none.
+fn env(variables: &[Variable]) -> Option<Vec<EnvVar>> {
+    let list: Vec<_> = variables
+        .iter()
+        .map(|variable| {
+            let (value, from) = match &variable.value {
+                VariableValue::Text(text) => (Some(text.clone()), None),
+                VariableValue::Secret(at) => {
+                    let selector =
+                        SecretKeySelector { name: at.secret.clone(), key: at.key.clone(), optional: Some(false) };
+                    (None, Some(EnvVarSource { secret_key_ref: Some(selector), ..EnvVarSource::default() }))
+                }
+            };
+            EnvVar { name: variable.name.clone(), value, value_from: from }
+        })
+        .collect();
+    (!list.is_empty()).then_some(list)
 }

@@ -68,6 +68,16 @@ pub fn parameter() -> Value {
             "!has(dyn(self).default) || !has(dyn(self).enum) || dyn(self).default in dyn(self).enum",
             "default must be one of the values in enum: change it, or add it there",
         ),
+        rule(
+            ".sensitive",
+            "!has(self.sensitive) || !self.sensitive || self.type == 'String'",
+            "a sensitive value is text that the kubelet takes from a Secret: set type String, or remove sensitive",
+        ),
+        rule(
+            ".sensitive",
+            "!has(self.sensitive) || !self.sensitive || !(has(dyn(self).default) || has(dyn(self).enum))",
+            "a sensitive value stands nowhere but in a Secret: remove default and enum, or remove sensitive",
+        ),
     ])
 }
 

@@ -12,7 +12,7 @@ use crate::{
     },
     core::{
         coordination::{
-            definition::{ChildDefinition, StepDefinition},
+            definition::{ChildDefinition, Source, StepDefinition},
             run::Flow,
             step::{fail, later, stopped, succeed},
             view::StartRun,
@@ -53,7 +53,15 @@ fn start(
     let run = flow.view.run.metadata.name.as_deref().unwrap_or_default();
     let mut parameters = BTreeMap::new();
     for (name, value) in &child.parameters {
-        parameters.insert(name.clone(), value.evaluate(&flow.variables(value.references()))?);
+        match value {
+            Source::Computed(value) => {
+                parameters.insert(name.clone(), value.evaluate(&flow.variables(value.references()))?);
+            }
+            // one that the run does not give is the child's to miss
+            Source::Sensitive(parameter) => {
+                parameters.extend(flow.secrets.get(parameter).map(|s| (name.clone(), s.to_value())));
+            }
+        }
     }
     Ok(StartRun {
         name: name::pod(run, &step.id(), status.attempt.unwrap_or(1)),

@@ -2,25 +2,57 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::api::workflow::{Parameter, ValueType};
 
 /// Largest value of one parameter or output, in bytes of its JSON form.
 pub const MAX_VALUE: usize = 4096;
 
-/// The parameters as the object that expressions see as `params`.
+/// A key of a Secret of the run's namespace. What it holds is the kubelet's to read: medley has no permission on Secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretKey {
+    /// Name of the Secret.
+    pub secret: String,
+    /// The key in it.
+    pub key: String,
+}
+
+impl SecretKey {
+    /// The form in which a run gives it.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        json!({ "secret": self.secret, "key": self.key })
+    }
+}
+
+/// What a run works with.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Resolved {
+    /// What expressions see as `params`; no sensitive parameter is in it.
+    pub values: Value,
+    /// The sensitive parameters that are given.
+    pub secrets: BTreeMap<String, SecretKey>,
+}
+
+/// The values of the parameters.
 ///
 /// # Errors
-/// A message that names each parameter that is missing, unknown, of the wrong kind, too large or not allowed.
-pub fn resolve(declared: &[Parameter], given: &BTreeMap<String, Value>) -> Result<Value, String> {
+/// A message that names each parameter that is missing, unknown, of the wrong kind, too large or not allowed; it repeats no
+/// value.
+pub fn resolve(declared: &[Parameter], given: &BTreeMap<String, Value>) -> Result<Resolved, String> {
     let problems = problems(declared, given);
     if !problems.is_empty() {
         let lines: Vec<String> = problems.iter().map(|(name, p)| format!("spec.parameters.{name}: {p}")).collect();
         return Err(lines.join("; "));
     }
     let value = |p: &Parameter| given.get(&p.name).or(p.default.as_ref()).map(|v| (p.name.clone(), v.clone()));
-    Ok(Value::Object(declared.iter().filter_map(value).collect()))
+    let key = |p: &Parameter| Some((p.name.clone(), secret_key(given.get(&p.name)?).ok()?));
+    let (sensitive, plain): (Vec<_>, Vec<_>) = declared.iter().partition(|p| p.sensitive == Some(true));
+    Ok(Resolved {
+        values: Value::Object(plain.into_iter().filter_map(value).collect()),
+        secrets: sensitive.into_iter().filter_map(key).collect(),
+    })
 }
 
 /// What is wrong with the values that a run gives: parameter and problem.
@@ -35,7 +67,14 @@ pub fn problems(declared: &[Parameter], given: &BTreeMap<String, Value>) -> Vec<
     for parameter in declared {
         let name = &parameter.name;
         match given.get(name).or(parameter.default.as_ref()) {
-            Some(value) => problems.extend(check(parameter, value).err().map(|problem| (name.clone(), problem))),
+            Some(value) => {
+                let problem = if parameter.sensitive == Some(true) {
+                    secret_key(value).err()
+                } else {
+                    check(parameter, value).err()
+                };
+                problems.extend(problem.map(|problem| (name.clone(), problem)));
+            }
             None if parameter.required == Some(true) => {
                 problems.push((name.clone(), "is required; give it a value".to_owned()));
             }
@@ -45,15 +84,65 @@ pub fn problems(declared: &[Parameter], given: &BTreeMap<String, Value>) -> Vec<
     problems
 }
 
+/// Reads a reference to a key of a Secret. The messages repeat nothing: what stands in its place may be the secret itself.
+fn secret_key(value: &Value) -> Result<SecretKey, String> {
+    let Some(map) = value.as_object() else {
+        return Err("is sensitive: give {secret: <name>, key: <key>}, a key of a Secret of this namespace, not the value; \
+                    if a confidential value stood here, replace it at its source, since it was stored in plain text"
+            .to_owned());
+    };
+    if map.len() != 2 || !map.contains_key("secret") || !map.contains_key("key") {
+        return Err("is sensitive: must have exactly the fields secret and key".to_owned());
+    }
+    let text = |field: &str, fits: fn(&str) -> bool, rule: &str| match map.get(field).and_then(Value::as_str) {
+        Some(text) if text.len() <= 253 && fits(text) => Ok(text.to_owned()),
+        _ => Err(format!("is sensitive: {field} must be {rule}")),
+    };
+    Ok(SecretKey {
+        secret: text(
+            "secret",
+            is_dns_subdomain,
+            "the name of a Secret: lower-case letters, digits, '-' and '.', at most 253, a letter or digit at both ends",
+        )?,
+        key: text("key", is_key, "a key of the Secret: letters, digits, '-', '_' and '.', at most 253, not . or ..")?,
+    })
+}
+
+/// A name of an object (RFC 1123 subdomain, as Kubernetes demands it).
+fn is_dns_subdomain(text: &str) -> bool {
+    text.split('.').all(|label| {
+        let ends = |c: Option<u8>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+        ends(label.bytes().next())
+            && ends(label.bytes().last())
+            && label.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'-')
+    })
+}
+
+/// A key of a Secret's data (Kubernetes' `IsConfigMapKey`).
+fn is_key(text: &str) -> bool {
+    !text.is_empty()
+        && text != "."
+        && !text.starts_with("..")
+        && text.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c))
+}
+
 /// Whether a declaration's own default and allowed values fit its kind.
 ///
 /// # Errors
 /// What does not fit.
 pub fn check_declaration(parameter: &Parameter) -> Result<(), String> {
+    if parameter.sensitive == Some(true) {
+        let plain = parameter.default.is_none() && parameter.allowed.is_empty();
+        return if plain && parameter.type_ == ValueType::String {
+            Ok(())
+        } else {
+            Err("a sensitive parameter is a String without default and enum".to_owned())
+        };
+    }
     for value in &parameter.allowed {
         kind(parameter.type_, value).map_err(|e| format!("a value of enum {e}"))?;
     }
-    parameter.default.as_ref().map_or(Ok(()), |value| check(parameter, value))
+    parameter.default.as_ref().map_or(Ok(()), |value| check(parameter, value).map_err(|e| format!("default {e}")))
 }
 
 fn check(parameter: &Parameter, value: &Value) -> Result<(), String> {
@@ -88,8 +177,6 @@ pub fn kind(want: ValueType, value: &Value) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn parameter(value: Value) -> Parameter {
@@ -103,7 +190,7 @@ mod tests {
             parameter(json!({"name": "limit", "type": "Integer", "default": 5})),
         ];
         let given = BTreeMap::from([("study".to_owned(), json!("abc"))]);
-        assert_eq!(resolve(&declared, &given), Ok(json!({"study": "abc", "limit": 5})));
+        assert_eq!(resolve(&declared, &given).unwrap().values, json!({"study": "abc", "limit": 5}));
     }
 
     #[test]
@@ -126,6 +213,33 @@ mod tests {
             "other: the workflow declares no",
         ] {
             assert!(message.contains(part), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_sensitive_parameter_is_a_reference_and_no_value() {
+        let declared = [parameter(json!({"name": "token", "type": "String", "sensitive": true}))];
+        let with = |value: Value| resolve(&declared, &BTreeMap::from([("token".to_owned(), value)]));
+        let resolved = with(json!({"secret": "archive.access", "key": "api_Token-1"})).unwrap();
+        let expected = SecretKey { secret: "archive.access".to_owned(), key: "api_Token-1".to_owned() };
+        assert_eq!(resolved.secrets["token"], expected);
+        assert_eq!(resolved.values, json!({}), "no expression sees it");
+        assert_eq!(with(expected.to_value()).unwrap().secrets["token"], expected);
+        for (value, part) in [
+            (json!("CANARY"), "give {secret: <name>, key: <key>}"),
+            (json!(["CANARY"]), "give {secret: <name>, key: <key>}"),
+            (json!({"secret": "CANARY"}), "exactly the fields"),
+            (json!({"secret": "a", "key": "b", "CANARY": 1}), "exactly the fields"),
+            (json!({"secret": "CANARY", "key": "b"}), "secret must be the name of a Secret"),
+            (json!({"secret": "-canary", "key": "b"}), "secret must be the name of a Secret"),
+            (json!({"secret": "", "key": "b"}), "secret must be the name of a Secret"),
+            (json!({"secret": "a", "key": "CANARY/"}), "key must be a key of the Secret"),
+            (json!({"secret": "a", "key": ".."}), "key must be a key of the Secret"),
+            (json!({"secret": "a", "key": 1}), "key must be a key of the Secret"),
+        ] {
+            let message = with(value.clone()).unwrap_err();
+            assert!(message.starts_with("spec.parameters.token: ") && message.contains(part), "{value}: {message}");
+            assert!(!message.to_lowercase().contains("canary"), "{message}");
         }
     }
 

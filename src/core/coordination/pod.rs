@@ -4,17 +4,16 @@ use jiff::SignedDuration;
 
 use crate::{
     api::{
-        medical_service::EnvVar,
         vocabulary::ErrorClass,
         workflow_run::{StepPhase, StepStatus},
     },
     core::{
         coordination::{
-            definition::{ContainerDefinition, StepDefinition},
+            definition::{ContainerDefinition, Source, StepDefinition},
             result,
             run::Flow,
             step::{fail, fill, later, stopped, succeed},
-            view::{Attempt, PodView, StartPod},
+            view::{Attempt, PodView, StartPod, Variable, VariableValue},
         },
         expression::{ExpressionError, Template},
         name,
@@ -86,7 +85,8 @@ pub(super) fn watch(
             fail(flow, step, status, ErrorClass::Timeout, false, message);
         }
         Some(PodView::Pending { problem: Some(problem) }) if NOT_STARTABLE.contains(&problem.as_str()) => {
-            let message = format!("the kubelet cannot start the container: {problem}");
+            let needs = if problem == "CreateContainerConfigError" { needs(flow, container) } else { String::new() };
+            let message = format!("the kubelet cannot start the container: {problem}{needs}");
             fail(flow, step, status, ErrorClass::PodNotStarted, true, message);
         }
         Some(PodView::Pending { .. }) => flow.wake(until),
@@ -115,6 +115,21 @@ pub(super) fn watch(
     }
 }
 
+/// The keys of Secrets without which a container is not started.
+fn needs(flow: &Flow<'_>, container: &ContainerDefinition) -> String {
+    let keys: Vec<String> = container
+        .env
+        .iter()
+        .filter_map(|(_, value)| match value {
+            Source::Sensitive(parameter) => flow.secrets.get(parameter),
+            Source::Computed(_) => None,
+        })
+        .take(3)
+        .map(|s| format!("key `{}` of Secret `{}`", s.key, s.secret))
+        .collect();
+    if keys.is_empty() { String::new() } else { format!("; it needs {}: are they there?", keys.join(", ")) }
+}
+
 pub(super) fn start(
     flow: &Flow<'_>,
     step: &StepDefinition,
@@ -126,7 +141,17 @@ pub(super) fn start(
     let words = |list: &[Template]| list.iter().map(|t| fill(flow, t)).collect::<Result<Vec<_>, _>>();
     let mut env = Vec::with_capacity(container.env.len());
     for (name, value) in &container.env {
-        env.push(EnvVar { name: name.clone(), value: fill(flow, value)? });
+        match value {
+            Source::Computed(value) => {
+                env.push(Variable { name: name.clone(), value: VariableValue::Text(fill(flow, value)?) });
+            }
+            // one that the run does not give is not set, as a variable of the shell is
+            Source::Sensitive(parameter) => env.extend(
+                flow.secrets
+                    .get(parameter)
+                    .map(|s| Variable { name: name.clone(), value: VariableValue::Secret(s.clone()) }),
+            ),
+        }
     }
     Ok(StartPod {
         name: name::pod(run, &step.id(), number),

@@ -21,7 +21,9 @@ use crate::{
         coordination::{
             concurrency, deadline,
             definition::{COMPENSATE, Definition, Role, StepDefinition},
-            origin, parameters, stages,
+            origin,
+            parameters::{self, SecretKey},
+            stages,
             view::{Attempt, Decision, DefinitionView, View},
         },
         expression::{References, Variables},
@@ -91,6 +93,8 @@ pub(super) struct Flow<'a> {
     pub(super) decision: Decision,
     pub(super) urgency: Urgency,
     pub(super) params: Value,
+    /// The sensitive parameters that the run gives.
+    pub(super) secrets: BTreeMap<String, SecretKey>,
     pub(super) stage: Stage,
     /// A step has failed for good: no further step starts.
     pub(super) failing: bool,
@@ -117,6 +121,7 @@ impl<'a> Flow<'a> {
             decision: Decision::default(),
             urgency: Urgency::Routine,
             params: Value::Null,
+            secrets: BTreeMap::new(),
             stage: Stage::Main,
             failing: false,
             suspended: view.run.spec.suspend == Some(true),
@@ -165,10 +170,10 @@ impl<'a> Flow<'a> {
     }
 
     fn go_on(&mut self, revision: &str, definition: &Definition) -> End {
-        self.params = match parameters::resolve(&definition.parameters, &self.view.run.spec.parameters) {
-            Ok(params) => params,
+        match parameters::resolve(&definition.parameters, &self.view.run.spec.parameters) {
+            Ok(resolved) => (self.params, self.secrets) = (resolved.values, resolved.secrets),
             Err(problem) => return self.close(RunPhase::Failed, "InvalidParameters", problem),
-        };
+        }
         self.urgency = self.view.run.spec.urgency.unwrap_or(definition.urgency);
         self.status.urgency = Some(self.urgency);
         if self.status.started_at.is_none() {

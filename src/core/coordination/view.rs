@@ -13,12 +13,12 @@ use serde_json::Value;
 use crate::{
     api::{
         WorkflowRun, WorkflowRunStatus,
-        medical_service::{EnvVar, ImagePullPolicy, Resources},
+        medical_service::{ImagePullPolicy, Resources},
         vocabulary::{Protocol, Urgency},
         workflow_run::RunPhase,
     },
     core::{
-        coordination::{definition::Definition, forecast::Model, outcome::CallOutcome, risk::Outlook},
+        coordination::{definition::Definition, forecast::Model, outcome::CallOutcome, parameters::SecretKey, risk::Outlook},
         note::Note,
         refusal::Refusal,
     },
@@ -239,11 +239,29 @@ pub struct StartPod {
     /// Arguments.
     pub args: Vec<String>,
     /// Environment.
-    pub env: Vec<EnvVar>,
+    pub env: Vec<Variable>,
     /// Requests and limits.
     pub resources: Option<Resources>,
     /// The kubelet ends it after this long, should medley be away.
     pub deadline: Duration,
+}
+
+/// A variable of a container's environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: VariableValue,
+}
+
+/// The value of a variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VariableValue {
+    /// As it is.
+    Text(String),
+    /// What the kubelet finds there.
+    Secret(SecretKey),
 }
 
 /// A child run for one attempt of a step.

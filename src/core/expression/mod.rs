@@ -142,6 +142,12 @@ impl Expression {
         &self.references
     }
 
+    /// The parameter whose value it gives, where it is nothing but `params.<name>`.
+    #[must_use]
+    pub fn sole_parameter(&self) -> Option<&str> {
+        references::sole_parameter(&self.program)
+    }
+
     /// Its value.
     ///
     /// # Errors

@@ -43,6 +43,13 @@ impl References {
     }
 }
 
+/// The parameter whose value an expression gives, where it is nothing but `params.<name>` or `params["<name>"]`.
+pub(super) fn sole_parameter(root: &IdedExpr) -> Option<&str> {
+    // `has(params.x)` has the same shape and asks something else
+    let asks = matches!(&root.expr, Expr::Select(select) if select.test);
+    member(root).filter(|(root, _)| *root == "params" && !asks).map(|(_, name)| name)
+}
+
 fn walk<'a>(node: &'a IdedExpr, bound: &mut Vec<&'a str>, depth: usize, found: &mut References) {
     if let Some((root, key)) = member(node)
         && !bound.contains(&root)
@@ -152,6 +159,16 @@ mod tests {
     fn a_library_is_no_variable() {
         assert_eq!(of("math.abs(params.n) + lists.range(3).size()").variables, BTreeSet::from(["params".to_owned()]));
         assert!(of("math.none(1)").variables.contains("math"));
+    }
+
+    #[test]
+    fn a_parameter_by_itself_is_told_from_all_else() {
+        let sole = |text: &str| Expression::compile(text).unwrap().sole_parameter().map(str::to_owned);
+        assert_eq!(sole("params.a"), Some("a".to_owned()));
+        assert_eq!(sole(r#"params["a"]"#), Some("a".to_owned()));
+        for text in ["has(params.a)", "params.a + params.a", "params.a.b", "[params.a][0]", "steps.a", "params"] {
+            assert_eq!(sole(text), None, "{text}");
+        }
     }
 
     #[test]

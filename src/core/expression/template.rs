@@ -129,6 +129,15 @@ impl Template {
         all
     }
 
+    /// The parameter whose value it gives, where it is nothing but `$( params.<name> )`.
+    #[must_use]
+    pub fn sole_parameter(&self) -> Option<&str> {
+        match self.parts.as_slice() {
+            [Part::Value(expression)] => expression.sole_parameter(),
+            _ => None,
+        }
+    }
+
     /// The text with all values put in. Strings go in as they are, numbers and booleans as text, lists and objects as JSON.
     ///
     /// # Errors

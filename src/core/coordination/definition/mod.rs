@@ -151,13 +151,22 @@ impl Action {
     }
 }
 
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source<T> {
+    /// It is computed from what the run knows.
+    Computed(T),
+    /// It is that of the sensitive parameter of this name: only the reference is known.
+    Sensitive(String),
+}
+
 /// Another workflow that is run as a step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChildDefinition {
     /// Name of the `Workflow`.
     pub workflow: String,
     /// Its parameters.
-    pub parameters: Vec<(String, Expression)>,
+    pub parameters: Vec<(String, Source<Expression>)>,
 }
 
 /// A request to a service.
@@ -183,7 +192,7 @@ pub struct ContainerDefinition {
     /// Arguments.
     pub args: Vec<Template>,
     /// Environment.
-    pub env: Vec<(String, Template)>,
+    pub env: Vec<(String, Source<Template>)>,
     /// Requests and limits.
     pub resources: Option<Resources>,
 }

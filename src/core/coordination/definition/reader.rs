@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Action, CallDefinition, ChildDefinition, ConcurrencyDefinition, ContainerDefinition, Definition, Fault,
-    OutputDefinition, Role, StepDefinition,
+    OutputDefinition, Role, Source, StepDefinition,
 };
 use crate::{
     api::{
@@ -39,7 +39,7 @@ pub(super) fn read(spec: &WorkflowSpec) -> Result<Definition, Vec<Fault>> {
     let mut reader = Reader { spec, faults: Vec::new() };
     for (i, parameter) in spec.parameters.iter().enumerate() {
         if let Err(message) = parameters::check_declaration(parameter) {
-            reader.fault(format!("spec.parameters[{i}].default"), message);
+            reader.fault(format!("spec.parameters[{i}]"), message);
         }
     }
     let steps = reader.steps("spec.steps", &spec.steps, Role::Main, &BTreeSet::new());
@@ -269,8 +269,18 @@ impl Reader<'_> {
         };
         let command = words(self, "command", &container.command)?;
         let args = words(self, "args", &container.args)?;
-        let values: Vec<String> = container.env.iter().map(|v| v.value.clone()).collect();
-        let env = container.env.iter().map(|v| v.name.clone()).zip(words(self, "env", &values)?).collect();
+        let mut env = Vec::with_capacity(container.env.len());
+        for (e, variable) in container.env.iter().enumerate() {
+            let field = format!("{at}.container.env[{e}].value");
+            let template =
+                self.compiled(&field, Template::compile(&variable.value, TemplateKind::Container, &declared))?;
+            let value = match template.sole_parameter().filter(|p| self.is_sensitive(p)) {
+                Some(parameter) => Source::Sensitive(parameter.to_owned()),
+                None if self.check(&field, &template.references(), known, Scope::Flow) => Source::Computed(template),
+                None => return None,
+            };
+            env.push((variable.name.clone(), value));
+        }
         let container = ContainerDefinition {
             image: container.image.clone(),
             image_pull_policy: container.image_pull_policy.unwrap_or(ImagePullPolicy::IfNotPresent),
@@ -286,10 +296,20 @@ impl Reader<'_> {
         let mut parameters = Vec::with_capacity(child.parameters.len());
         for (p, argument) in child.parameters.iter().enumerate() {
             let field = format!("{at}.workflow.parameters[{p}].value");
-            parameters.push((argument.name.clone(), self.expression(&field, &argument.value, known, Scope::Flow)?));
+            let expression = self.compiled(&field, Expression::compile(&argument.value))?;
+            let value = match expression.sole_parameter().filter(|p| self.is_sensitive(p)) {
+                Some(parameter) => Source::Sensitive(parameter.to_owned()),
+                None if self.check(&field, expression.references(), known, Scope::Flow) => Source::Computed(expression),
+                None => return None,
+            };
+            parameters.push((argument.name.clone(), value));
         }
         let child = ChildDefinition { workflow: child.name.clone(), parameters };
         Some((Action::Child(Box::new(child)), CHILD_TIMEOUT, Safety::Idempotent))
+    }
+
+    fn is_sensitive(&self, parameter: &str) -> bool {
+        self.spec.parameters.iter().any(|p| p.name == parameter && p.sensitive == Some(true))
     }
 
     fn expression(&mut self, field: &str, text: &str, known: &BTreeSet<String>, scope: Scope) -> Option<Expression> {
@@ -337,6 +357,15 @@ impl Reader<'_> {
         for name in &references.parameters {
             if !self.spec.parameters.iter().any(|p| p.name == *name) {
                 fault(self, format!("`params.{name}` is not declared in spec.parameters"));
+            }
+            if self.is_sensitive(name) {
+                fault(
+                    self,
+                    format!(
+                        "`params.{name}` is sensitive: it may only be the whole value of a variable in a container's \
+                         env, as $( params.{name} ), or of a parameter of a child run"
+                    ),
+                );
             }
         }
         for name in &references.steps {
