@@ -61,6 +61,9 @@ pub struct WorkflowSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub finally: Vec<Step>,
+    /// A volume that all pods of a run's steps share; empty when the run begins, removed when it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<Workspace>,
     /// How many runs may be under way together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<Concurrency>,
@@ -71,6 +74,47 @@ pub struct WorkflowSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub outputs: Vec<RunOutput>,
+}
+
+/// A volume for the files that the pods of one run hand to each other: a `PersistentVolumeClaim` of its own for each run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Workspace {
+    /// How large it is, such as `10Gi`.
+    #[schemars(length(min = 1, max = 32), extend("x-kubernetes-validations" = rules::volume_size()))]
+    pub size: String,
+    /// Name of the `StorageClass`; the cluster's default when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
+    pub storage_class_name: Option<String>,
+    /// Where the containers find it; `/workspace` when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 255), extend("x-kubernetes-validations" = rules::mount_path()))]
+    pub mount_path: Option<String>,
+    /// From how many nodes it can be used at the same time; `ReadWriteOnce` when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_mode: Option<AccessMode>,
+}
+
+/// From how many nodes a volume can be used at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = schema::field_speaks)]
+pub enum AccessMode {
+    /// One: steps at the same time on different nodes wait for each other.
+    ReadWriteOnce,
+    /// Several.
+    ReadWriteMany,
+}
+
+impl AccessMode {
+    /// As Kubernetes writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ReadWriteOnce => "ReadWriteOnce",
+            Self::ReadWriteMany => "ReadWriteMany",
+        }
+    }
 }
 
 /// Bounds the runs of a workflow that are under way together.

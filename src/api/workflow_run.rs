@@ -174,6 +174,10 @@ pub struct WorkflowRunStatus {
     /// How the run will end when compensations and the steps of `finally` are over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<Ending>,
+    /// Name of the `PersistentVolumeClaim` that the run's pods share; it is there, or about to be made or removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub workspace: Option<String>,
     /// Evaluated `concurrency.key`: of the runs of the workflow with the same key only so many are under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]

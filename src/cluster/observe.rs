@@ -372,7 +372,12 @@ pub fn pod_view(pod: &Pod) -> PodView {
         Some("Running") => {
             PodView::Running { since: state.running.and_then(|r| r.started_at).map_or_else(|| started(pod), |t| t.0) }
         }
-        _ => PodView::Pending { problem: state.waiting.and_then(|w| w.reason) },
+        _ => {
+            let unplaced =
+                status.conditions.iter().flatten().find(|c| c.type_ == "PodScheduled" && c.status == "False");
+            let problem = state.waiting.and_then(|w| w.reason).or_else(|| unplaced.and_then(|c| c.reason.clone()));
+            PodView::Pending { problem }
+        }
     }
 }
 

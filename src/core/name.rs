@@ -52,6 +52,12 @@ pub fn pod(run: &str, step: &str, attempt: u32) -> String {
     child(&[run, step, &attempt.to_string()])
 }
 
+/// Name of the claim of a run's workspace.
+#[must_use]
+pub fn workspace(run: &str) -> String {
+    child(&[run, "workspace"])
+}
+
 /// SHA-256 over length-prefixed parts, in hex.
 #[must_use]
 pub fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim};
 use kube::{Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +30,7 @@ use crate::{
         },
         discovery::guard::AddressGuard,
         name::Key,
+        note::Note,
     },
     loops::{
         dispatcher::Dispatcher,
@@ -37,7 +39,7 @@ use crate::{
         samples::Samples,
     },
     medical::http::CallIo,
-    render,
+    render::{self, Owner},
     telemetry::Metrics,
 };
 
@@ -131,6 +133,10 @@ impl<I: CallIo> Reconcile for Runs<I> {
             None => o.remove(key),
         });
         let about = run.object_ref(&());
+        let owner = owner_of(&run);
+        if let Some(name) = &decision.drop_claim {
+            self.drop_claim(name, &owner, &about).await?;
+        }
         if let Some(status) = decision.status {
             let sample = sample_of(&view, &status);
             self.write_status(key, &run, status).await?;
@@ -141,11 +147,18 @@ impl<I: CallIo> Reconcile for Runs<I> {
             }
         }
         self.dispatcher.settled(&uid, view.outcomes.keys());
-        let owner = owner_of(&run);
         // told as soon as the status holds what they tell
         self.notes.tell(&about, decision.notes);
         let mut refused = None;
-        for wish in &decision.start_pods {
+        let claimed = match &decision.claim {
+            Some(wish) => {
+                let made = self.writer.create(&render::claim::claim(&owner, wish), &owner).await;
+                set_aside(made, &mut refused)?.is_some()
+            }
+            None => true,
+        };
+        // a pod that is there tells that its claim is
+        for wish in decision.start_pods.iter().filter(|_| claimed) {
             let made = self.writer.create(&render::pod::pod(&owner, wish), &owner).await;
             if let Some(pod) = set_aside(made, &mut refused)? {
                 self.caches.pods.wrote(pod);
@@ -187,6 +200,19 @@ impl<I: CallIo> Runs<I> {
         let Some(from) = run.spec.retry_from.as_ref().filter(|_| !started) else { return Ok(None) };
         let other = self.writer.read::<WorkflowRun>(&run.namespace().unwrap_or_default(), &from.run).await?;
         Ok(Some(other.map_or(OriginView::NotFound, |run| OriginView::Found(Box::new(run)))))
+    }
+
+    /// Removes a run's claim. One that may not be removed does not keep the run from ending: it goes with the run's object.
+    async fn drop_claim(&self, name: &str, owner: &Owner, about: &ObjectReference) -> Result<(), Error> {
+        let present = self.writer.read::<PersistentVolumeClaim>(&owner.namespace, name).await?;
+        let Some(claim) = present.filter(|c| owner.controls(&c.metadata)) else { return Ok(()) };
+        let result = self.writer.delete(&claim).await;
+        if let Some(refusal) = result.as_ref().err().and_then(Error::refusal) {
+            let message = format!("{}; the claim goes when this run is deleted", refusal.message());
+            self.notes.tell(about, vec![Note::warning("WorkspaceKept", message)]);
+            return Ok(());
+        }
+        result
     }
 
     async fn write_status(&self, key: &Key, run: &WorkflowRun, status: WorkflowRunStatus) -> Result<(), Error> {

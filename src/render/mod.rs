@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use crate::api::API_VERSION;
 
 pub mod child_run;
+pub mod claim;
 pub mod deployment;
 pub mod disruption_budget;
 pub mod endpoint_slice;

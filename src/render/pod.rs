@@ -1,12 +1,22 @@
 //! The pod of one attempt of a container step.
 
-use k8s_openapi::api::core::v1::{Container, EnvVar, EnvVarSource, Pod, PodSpec, SecretKeySelector};
+use k8s_openapi::api::core::v1::{
+    Container, EnvVar, EnvVarSource, PersistentVolumeClaimVolumeSource, Pod, PodSecurityContext, PodSpec,
+    SecretKeySelector, Volume, VolumeMount,
+};
 
 use super::{Owner, ROLE_LABEL, RUN_LABEL, STEP_LABEL, WORKFLOW_LABEL, pod_template};
-use crate::core::coordination::{definition::COMPENSATE, view::{StartPod, Variable, VariableValue}};
+use crate::core::coordination::{
+    definition::COMPENSATE,
+    view::{StartPod, Variable, VariableValue},
+};
 
 /// Name of the container in every step's pod.
 pub const CONTAINER: &str = "step";
+/// Name of the workspace's volume in every step's pod.
+const VOLUME: &str = "workspace";
+/// Group of the workspace's files; the number is that of `nonroot` in common images, and means nothing else.
+const WORKSPACE_GROUP: i64 = 65532;
 /// Annotation: which attempt of the step the pod is.
 pub const ATTEMPT: &str = "medley.health/attempt";
 
@@ -31,7 +41,17 @@ pub fn pod(owner: &Owner, wish: &StartPod) -> Pod {
             enable_service_links: Some(false),
             priority_class_name: Some(wish.urgency.priority_class().to_owned()),
             restart_policy: Some("Never".to_owned()),
-            security_context: Some(pod_template::pod_security()),
+            security_context: Some(security(wish)),
+            volumes: wish.workspace.as_ref().map(|mount| {
+                vec![Volume {
+                    name: VOLUME.to_owned(),
+                    persistent_volume_claim: Some(PersistentVolumeClaimVolumeSource {
+                        claim_name: mount.claim.clone(),
+                        read_only: None,
+                    }),
+                    ..Volume::default()
+                }]
+            }),
             termination_grace_period_seconds: Some(10),
             containers: vec![Container {
                 name: CONTAINER.to_owned(),
@@ -42,12 +62,30 @@ pub fn pod(owner: &Owner, wish: &StartPod) -> Pod {
                 env: env(&wish.env),
                 resources: pod_template::resources(wish.resources.as_ref()),
                 security_context: Some(pod_template::container_security()),
+                volume_mounts: wish.workspace.as_ref().map(|mount| {
+                    vec![VolumeMount {
+                        name: VOLUME.to_owned(),
+                        mount_path: mount.path.clone(),
+                        ..VolumeMount::default()
+                    }]
+                }),
                 ..Container::default()
             }],
             ..PodSpec::default()
         }),
         status: None,
     }
+}
+
+/// The volume of the workspace belongs to one group, and all pods of the run are in it, whatever users they run as.
+fn security(wish: &StartPod) -> PodSecurityContext {
+    let mut context = pod_template::pod_security();
+    if wish.workspace.is_some() {
+        context.fs_group = Some(WORKSPACE_GROUP);
+        // each further pod would otherwise walk through all files of those before it
+        context.fs_group_change_policy = Some("OnRootMismatch".to_owned());
+    }
+    context
 }
 
 /// The environment as Kubernetes wants it; `None` when there is none.

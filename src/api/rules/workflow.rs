@@ -52,6 +52,11 @@ pub fn workflow_spec() -> Value {
             "!has(self.start) || !has(self.parameters) || !self.parameters.exists(p, has(p.required) && p.required)",
             "a run made by start OnApply gives no parameters, so none can be required: give each a default, or remove start",
         ),
+        rule(
+            ".workspace",
+            "!has(self.workspace) || self.steps.exists(s, has(s.container) || (has(s.compensate) && has(s.compensate.container))) || (has(self.finally) && self.finally.exists(s, has(s.container)))",
+            "workspace is for the pods of steps with container, and there is none: remove it",
+        ),
     ])
 }
 
@@ -139,6 +144,39 @@ pub fn compensation() -> Value {
             ".safety",
             "!has(self.safety) || has(self.call) || has(self.container)",
             "safety is for call and container: remove it",
+        ),
+    ])
+}
+
+/// The size of a volume.
+pub fn volume_size() -> Value {
+    extension(&[
+        rule(
+            "",
+            "self.matches('^[0-9]+([.][0-9]+)?(k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)$')",
+            "must be a quantity of bytes with a unit, such as 500Mi or 10Gi",
+        ),
+        rule("", "self.matches('[1-9]')", "must be greater than zero, or nothing could be stored"),
+    ])
+}
+
+/// Where a volume is put into a container.
+pub fn mount_path() -> Value {
+    extension(&[
+        rule(
+            "",
+            "self.matches('^(/[A-Za-z0-9._-]+)+$')",
+            "must be an absolute path below /, of letters, digits, '.', '_' and '-', without / at the end, such as /workspace",
+        ),
+        rule(
+            "",
+            "!self.matches('/[.]{1,2}(/|$)')",
+            "must not have a segment . or .., since it would lead somewhere else",
+        ),
+        rule(
+            "",
+            "!self.matches('^/(proc|sys|dev|etc)(/|$)')",
+            "must not be in /proc, /sys, /dev or /etc, which containers need as they are: choose another, such as /workspace",
         ),
     ])
 }

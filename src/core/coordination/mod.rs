@@ -22,6 +22,7 @@ mod stages;
 mod step;
 pub mod view;
 pub mod workflow;
+mod workspace;
 
 pub use child::MAX_DEPTH;
 pub use definition::Definition;

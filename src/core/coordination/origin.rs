@@ -4,7 +4,11 @@ use std::collections::BTreeSet;
 
 use crate::{
     api::workflow_run::{RunPhase, StepPhase, StepStatus},
-    core::coordination::{definition::Definition, run::Flow, view::OriginView},
+    core::coordination::{
+        definition::{Action, Definition},
+        run::Flow,
+        view::OriginView,
+    },
 };
 
 /// Takes over what the run named in `spec.retryFrom` has done: its steps that succeeded or were skipped, without the named one,
@@ -44,6 +48,16 @@ pub(super) fn take_over(flow: &mut Flow<'_>, definition: &Definition) -> Result<
         {
             anew.insert(place);
         } else if let Some(present) = present {
+            if definition.workspace.is_some()
+                && matches!(step.action, Action::Container(_))
+                && present.phase == StepPhase::Succeeded
+            {
+                return Err(format!(
+                    "spec.retryFrom: step `{}` is done, and what it left in the workspace went with run `{name}`: take up \
+                     this step or one before it, or create a run without retryFrom",
+                    step.name
+                ));
+            }
             let taken = StepStatus {
                 pod: None,
                 run: None,

@@ -87,9 +87,11 @@ pub fn problems(declared: &[Parameter], given: &BTreeMap<String, Value>) -> Vec<
 /// Reads a reference to a key of a Secret. The messages repeat nothing: what stands in its place may be the secret itself.
 fn secret_key(value: &Value) -> Result<SecretKey, String> {
     let Some(map) = value.as_object() else {
-        return Err("is sensitive: give {secret: <name>, key: <key>}, a key of a Secret of this namespace, not the value; \
+        return Err(
+            "is sensitive: give {secret: <name>, key: <key>}, a key of a Secret of this namespace, not the value; \
                     if a confidential value stood here, replace it at its source, since it was stored in plain text"
-            .to_owned());
+                .to_owned(),
+        );
     };
     if map.len() != 2 || !map.contains_key("secret") || !map.contains_key("key") {
         return Err("is sensitive: must have exactly the fields secret and key".to_owned());

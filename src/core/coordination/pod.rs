@@ -24,6 +24,12 @@ use crate::{
 /// only two seconds after that has a second surely passed.
 const WORTH_TELLING: SignedDuration = SignedDuration::from_secs(2);
 
+/// Binding a volume takes some seconds.
+const DELAY_WORTH_TELLING: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// The scheduler's reason for not having placed a pod (condition `PodScheduled`).
+const UNSCHEDULABLE: &str = "Unschedulable";
+
 /// The kubelet's reasons for not starting a container that no waiting mends.
 const NOT_STARTABLE: [&str; 6] = [
     "CreateContainerConfigError",
@@ -79,9 +85,12 @@ pub(super) fn watch(
                 fail(flow, step, status, ErrorClass::PodLost, false, format!("the pod was taken away{why}"));
             }
         }
-        _ if until <= flow.now => {
+        pod if until <= flow.now => {
             // the pod is no longer the wanted one, and so it is stopped
-            let message = format!("the container did not end within {:?}", flow.timeout(step));
+            let mut message = format!("the container did not end within {:?}", flow.timeout(step));
+            if let Some(why) = held_up(flow, pod.as_ref()) {
+                message = format!("{message}: {why}");
+            }
             fail(flow, step, status, ErrorClass::Timeout, false, message);
         }
         Some(PodView::Pending { problem: Some(problem) }) if NOT_STARTABLE.contains(&problem.as_str()) => {
@@ -89,13 +98,19 @@ pub(super) fn watch(
             let message = format!("the kubelet cannot start the container: {problem}{needs}");
             fail(flow, step, status, ErrorClass::PodNotStarted, true, message);
         }
-        Some(PodView::Pending { .. }) => flow.wake(until),
+        pod @ Some(PodView::Pending { .. }) => {
+            flow.wake(until);
+            tell_of_delay(flow, step, pod.as_ref(), status);
+        }
         Some(PodView::Running { since }) => {
             flow.wake(until);
             if status.phase == StepPhase::Starting {
                 let told = since.saturating_add(WORTH_TELLING).unwrap_or(flow.now);
                 if told <= flow.now {
                     status.phase = StepPhase::Running;
+                    if status.reason.is_none() {
+                        status.message = None; // what held it up
+                    }
                     flow.set(step, status);
                 } else {
                     flow.wake(told);
@@ -112,6 +127,39 @@ pub(super) fn watch(
             }
             Err(e) => fail(flow, step, status, ErrorClass::Configuration, true, e.to_string()),
         },
+    }
+}
+
+/// What keeps a pod from starting, as far as that is known.
+fn held_up(flow: &Flow<'_>, pod: Option<&PodView>) -> Option<String> {
+    match (pod, &flow.workspace) {
+        (None, _) => flow.view.refused.map(|refused| refused.message().to_owned()),
+        (Some(PodView::Pending { problem: Some(problem) }), mount) if problem == UNSCHEDULABLE => Some(match mount {
+            None => "the scheduler has no node for its pod".to_owned(),
+            Some(mount) => format!(
+                "the scheduler has no node for its pod: is the PersistentVolumeClaim `{}` of the workspace bound?",
+                mount.claim
+            ),
+        }),
+        _ => None,
+    }
+}
+
+/// Tells in the status what holds up a step's pod, where there is a workspace: its claim may never be bound. Other pods that
+/// wait for a place are told of by Kubernetes, and a full cluster would cost a write for each. The latest failure is not
+/// overwritten.
+fn tell_of_delay(flow: &mut Flow<'_>, step: &StepDefinition, pod: Option<&PodView>, mut status: StepStatus) {
+    if flow.workspace.is_none() || status.phase != StepPhase::Starting || status.reason.is_some() {
+        return;
+    }
+    let told = later(status.started_at.unwrap_or(flow.now), DELAY_WORTH_TELLING);
+    let why = held_up(flow, pod);
+    if why.is_some() && told > flow.now {
+        return flow.wake(told);
+    }
+    if status.message != why {
+        status.message = why;
+        flow.set(step, status);
     }
 }
 
@@ -164,6 +212,7 @@ pub(super) fn start(
         command: words(&container.command)?,
         args: words(&container.args)?,
         env,
+        workspace: flow.workspace.clone(),
         resources: container.resources.clone(),
         deadline: flow.timeout(step),
     })

@@ -24,7 +24,8 @@ use crate::{
             origin,
             parameters::{self, SecretKey},
             stages,
-            view::{Attempt, Decision, DefinitionView, View},
+            view::{Attempt, Decision, DefinitionView, Mount, View},
+            workspace,
         },
         expression::{References, Variables},
         note::Note,
@@ -95,6 +96,8 @@ pub(super) struct Flow<'a> {
     pub(super) params: Value,
     /// The sensitive parameters that the run gives.
     pub(super) secrets: BTreeMap<String, SecretKey>,
+    /// The volume that the run's pods share.
+    pub(super) workspace: Option<Mount>,
     pub(super) stage: Stage,
     /// A step has failed for good: no further step starts.
     pub(super) failing: bool,
@@ -107,6 +110,7 @@ pub(super) struct Flow<'a> {
     /// The run's deadline, and when it passes.
     pub(super) deadline: Option<(Span, Timestamp)>,
     replaced: bool,
+    /// The status as it is stored.
     pub(super) present: WorkflowRunStatus,
 }
 
@@ -122,6 +126,7 @@ impl<'a> Flow<'a> {
             urgency: Urgency::Routine,
             params: Value::Null,
             secrets: BTreeMap::new(),
+            workspace: None,
             stage: Stage::Main,
             failing: false,
             suspended: view.run.spec.suspend == Some(true),
@@ -194,7 +199,10 @@ impl<'a> Flow<'a> {
         self.replaced = self.status.ending.is_none() && concurrency::is_replaced(self, definition);
         self.failing =
             definition.steps.iter().any(|s| self.get(s).is_some_and(|status| status.phase == StepPhase::Failed));
-        stages::go_on(self, definition)
+        self.workspace = definition.workspace.as_ref().map(|w| workspace::mount(self, w));
+        let end = stages::go_on(self, definition);
+        workspace::claim(self, definition);
+        end
     }
 
     pub(super) fn outputs(&self, definition: &Definition) -> Result<BTreeMap<String, Value>, String> {
@@ -303,7 +311,7 @@ impl<'a> Flow<'a> {
     fn finish(mut self, end: End) -> Decision {
         let generation = self.view.run.metadata.generation;
         let mut conditions = Conditions::from(&self.present.conditions, generation, self.now);
-        match end {
+        match workspace::release(&mut self, end) {
             End::Open(phase, reason, message, stalled) => {
                 self.status.phase = Some(phase);
                 let (reason, message, stalled) = match self.view.refused {
@@ -348,6 +356,7 @@ impl<'a> Flow<'a> {
                     RunPhase::Canceled => Note::normal("Canceled", message),
                     _ => Note::warning("Failed", message),
                 });
+                self.decision.claim = None;
                 self.decision.start_pods.clear();
                 self.decision.start_runs.clear();
                 self.decision.start_calls.clear();

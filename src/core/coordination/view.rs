@@ -18,7 +18,7 @@ use crate::{
         workflow_run::RunPhase,
     },
     core::{
-        coordination::{definition::Definition, forecast::Model, outcome::CallOutcome, parameters::SecretKey, risk::Outlook},
+        coordination::{definition::{Definition, WorkspaceDefinition}, forecast::Model, outcome::CallOutcome, parameters::SecretKey, risk::Outlook},
         note::Note,
         refusal::Refusal,
     },
@@ -95,7 +95,7 @@ pub enum DefinitionView {
 /// What a pod says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PodView {
-    /// Not started; `problem` when the kubelet says that it cannot be.
+    /// Not started; `problem` when the kubelet says that it cannot be, or the scheduler that it has no place for it.
     Pending {
         /// The kubelet's CamelCase reason.
         problem: Option<String>,
@@ -199,6 +199,10 @@ pub struct InterfaceView {
 pub struct Decision {
     /// The next status, when it differs. It is written before anything else happens.
     pub status: Option<WorkflowRunStatus>,
+    /// The claim that must exist before any of the pods is made.
+    pub claim: Option<StartClaim>,
+    /// The claim that must go before the status is written.
+    pub drop_claim: Option<String>,
     /// Pods that must exist.
     pub start_pods: Vec<StartPod>,
     /// Child runs that must exist.
@@ -242,8 +246,30 @@ pub struct StartPod {
     pub env: Vec<Variable>,
     /// Requests and limits.
     pub resources: Option<Resources>,
+    /// The volume that it shares with the run's other pods.
+    pub workspace: Option<Mount>,
     /// The kubelet ends it after this long, should medley be away.
     pub deadline: Duration,
+}
+
+/// The volume that the pods of a run share, as one of them sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// Name of the claim.
+    pub claim: String,
+    /// Where the container finds it.
+    pub path: String,
+}
+
+/// The claim of a run's workspace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartClaim {
+    /// Its name; follows from the run's.
+    pub name: String,
+    /// The run's workflow.
+    pub workflow: String,
+    /// What is asked for.
+    pub volume: WorkspaceDefinition,
 }
 
 /// A variable of a container's environment.

@@ -9,7 +9,7 @@ use crate::{
         Span,
         medical_service::{ImagePullPolicy, Resources},
         vocabulary::{Safety, Urgency},
-        workflow::{ConcurrencyPolicy, Parameter, ValueType, WorkflowSpec},
+        workflow::{AccessMode, ConcurrencyPolicy, Parameter, ValueType, WorkflowSpec},
     },
     core::{
         coordination::{request::RequestDefinition, retry::RetryPolicy},
@@ -48,10 +48,25 @@ pub struct Definition {
     pub steps: Vec<StepDefinition>,
     /// What is done when the steps are over; `after` holds places in this list.
     pub finally: Vec<StepDefinition>,
+    /// The volume that the pods of a run share.
+    pub workspace: Option<WorkspaceDefinition>,
     /// How many runs may be under way together.
     pub concurrency: Option<ConcurrencyDefinition>,
     /// The run's outputs.
     pub outputs: Vec<(String, Expression)>,
+}
+
+/// The volume that the pods of a run share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkspaceDefinition {
+    /// A Kubernetes quantity of bytes.
+    pub size: String,
+    /// The `StorageClass`; the cluster's default when `None`.
+    pub storage_class: Option<String>,
+    /// From how many nodes it can be used.
+    pub access_mode: AccessMode,
+    /// Where containers find it.
+    pub mount_path: String,
 }
 
 /// Bounds the runs that are under way together.

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Action, CallDefinition, ChildDefinition, ConcurrencyDefinition, ContainerDefinition, Definition, Fault,
-    OutputDefinition, Role, Source, StepDefinition,
+    OutputDefinition, Role, Source, StepDefinition, WorkspaceDefinition,
 };
 use crate::{
     api::{
@@ -15,7 +15,7 @@ use crate::{
         medical_service::ImagePullPolicy,
         step::{ChildWorkflow, Compensation, Container, Step},
         vocabulary::{Safety, Urgency},
-        workflow::{ConcurrencyPolicy, WorkflowSpec},
+        workflow::{AccessMode, ConcurrencyPolicy, WorkflowSpec},
     },
     core::{
         coordination::{
@@ -33,6 +33,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 const CONTAINER_TIMEOUT: Duration = Duration::from_secs(3600);
 /// A child run's timeout where the step gives none.
 const CHILD_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+/// Where containers find the workspace when it does not say.
+const MOUNT_PATH: &str = "/workspace";
 
 /// Reads a spec.
 pub(super) fn read(spec: &WorkflowSpec) -> Result<Definition, Vec<Fault>> {
@@ -58,6 +60,12 @@ pub(super) fn read(spec: &WorkflowSpec) -> Result<Definition, Vec<Fault>> {
         limit: usize::try_from(c.limit).unwrap_or(usize::MAX),
         policy: c.policy.unwrap_or(ConcurrencyPolicy::Queue),
     });
+    let workspace = spec.workspace.as_ref().map(|w| WorkspaceDefinition {
+        size: w.size.clone(),
+        storage_class: w.storage_class_name.clone(),
+        access_mode: w.access_mode.unwrap_or(AccessMode::ReadWriteOnce),
+        mount_path: w.mount_path.clone().unwrap_or_else(|| MOUNT_PATH.to_owned()),
+    });
     let outputs = spec
         .outputs
         .iter()
@@ -75,6 +83,7 @@ pub(super) fn read(spec: &WorkflowSpec) -> Result<Definition, Vec<Fault>> {
             parameters: spec.parameters.clone(),
             steps,
             finally,
+            workspace,
             concurrency,
             outputs,
         })

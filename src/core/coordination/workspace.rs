@@ -1,0 +1,49 @@
+//! The volume that the pods of a run share: made before the first of them, removed when nothing of the run needs it.
+//!
+//! Its claim is not watched. That it is there follows from what is: it is made before the first pod, so a run that has a pod
+//! has its claim; and it is in the status from the write that tells of the first pod to the one that ends the run.
+
+use crate::{
+    api::workflow_run::{Ending, RunPhase},
+    core::{
+        coordination::{
+            definition::{Definition, WorkspaceDefinition},
+            run::{End, Flow},
+            view::{Mount, StartClaim},
+        },
+        name,
+    },
+};
+
+/// The volume as a pod sees it.
+pub(super) fn mount(flow: &Flow<'_>, volume: &WorkspaceDefinition) -> Mount {
+    Mount { claim: name::workspace(flow.name()), path: volume.mount_path.clone() }
+}
+
+/// Asks for the claim where pods start, unless it must be there already.
+pub(super) fn claim(flow: &mut Flow<'_>, definition: &Definition) {
+    let Some(volume) = definition.workspace.as_ref().filter(|_| !flow.decision.start_pods.is_empty()) else { return };
+    let name = name::workspace(flow.name());
+    flow.status.workspace = Some(name.clone());
+    if flow.view.pods.is_empty() {
+        let workflow = flow.view.run.spec.workflow.clone();
+        flow.decision.claim = Some(StartClaim { name, workflow, volume: volume.clone() });
+    }
+}
+
+/// A run that is over gives its claim back before it ends: a finished run is not looked at again. First the status tells how it
+/// will end, so that what is done with an empty hand after a crash is the same; then the claim goes; then the run ends.
+pub(super) fn release(flow: &mut Flow<'_>, end: End) -> End {
+    let End::Over(phase, reason, message) = end else { return end };
+    let Some(name) = flow.status.workspace.clone() else { return End::Over(phase, reason, message) };
+    if flow.present.ending.is_none() {
+        let open = flow.present.phase.filter(|p| *p != RunPhase::Pending).unwrap_or(RunPhase::Running);
+        let told = format!("{message}; its workspace is being removed");
+        flow.status.ending.get_or_insert(Ending { phase, reason, message });
+        flow.wake(flow.now);
+        return End::Open(open, "RemovingWorkspace", told, false);
+    }
+    flow.decision.drop_claim = Some(name);
+    flow.status.workspace = None;
+    End::Over(phase, reason, message)
+}
