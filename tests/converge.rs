@@ -19,6 +19,8 @@ mod fhir;
 mod guard;
 #[path = "converge/refusals.rs"]
 mod refusals;
+#[path = "converge/secrets.rs"]
+mod secrets;
 #[path = "converge/services.rs"]
 mod services;
 #[path = "converge/stage.rs"]
@@ -33,5 +35,7 @@ mod steps;
 mod undisturbed;
 #[path = "converge/unseen.rs"]
 mod unseen;
+#[path = "converge/workspaces.rs"]
+mod workspaces;
 #[path = "converge/world.rs"]
 mod world;

@@ -8,11 +8,12 @@ use std::{
 use futures::StreamExt;
 use harness::simulated::{ApiServer, Record};
 use k8s_openapi::{
-    NamespaceResourceScope, apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+    NamespaceResourceScope, api::events::v1::Event as NewsEvent,
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 };
 use kube::{
     Api, Resource,
-    api::{Patch, PatchParams, PostParams},
+    api::{ListParams, Patch, PatchParams, PostParams},
     runtime::{
         WatchStreamExt,
         watcher::{self, Event, watcher},
@@ -267,6 +268,12 @@ impl Stage {
         self.server.objects("WorkflowRun").iter().map(|r| r["status"].clone()).collect()
     }
 
+    /// What was told about objects, as `<reason> <note>`.
+    pub(crate) async fn events(&self) -> Vec<String> {
+        let all = self.api::<NewsEvent>().list(&ListParams::default()).await.unwrap().items;
+        all.into_iter().map(|e| format!("{} {}", e.reason.unwrap_or_default(), e.note.unwrap_or_default())).collect()
+    }
+
     /// Calls that an operator made, in order.
     pub(crate) fn calls_of(&self, operator: &str) -> Vec<Record> {
         self.server.calls().into_iter().filter(|r| r.call.user == operator).collect()
@@ -287,8 +294,16 @@ impl Stage {
     /// What is left in the cluster, without what depends on the way there: moments, versions,
     /// generations, UIDs and epochs.
     pub(crate) fn end_state(&self) -> Value {
-        let kinds =
-            ["WorkflowRun", "Workflow", "MedicalService", "Pod", "Service", "EndpointSlice", "ControllerRevision"];
+        let kinds = [
+            "WorkflowRun",
+            "Workflow",
+            "MedicalService",
+            "Pod",
+            "PersistentVolumeClaim",
+            "Service",
+            "EndpointSlice",
+            "ControllerRevision",
+        ];
         let mut state = json!(
             kinds.iter().map(|k| ((*k).to_owned(), json!(self.server.objects(k)))).collect::<serde_json::Map<_, _>>()
         );

@@ -98,6 +98,8 @@ pub(crate) struct Fate {
 enum End {
     Exit(i32, String),
     Evicted,
+    Waits(&'static str),
+    Unplaced,
 }
 
 /// Runs this long and ends well with this result.
@@ -113,6 +115,16 @@ pub(crate) fn exits(code: i32) -> Fate {
 /// Is evicted after this long.
 pub(crate) fn evicted(runs: Duration) -> Fate {
     Fate { runs: Some(runs), end: End::Evicted }
+}
+
+/// Never starts: the container waits with this reason of the kubelet.
+pub(crate) fn waits(reason: &'static str) -> Fate {
+    Fate { runs: None, end: End::Waits(reason) }
+}
+
+/// The scheduler finds no place for it.
+pub(crate) fn unplaced() -> Fate {
+    Fate { runs: None, end: End::Unplaced }
 }
 
 /// Never ends by itself.
@@ -254,6 +266,23 @@ impl World {
         };
         let fate = fate.unwrap_or_else(|| works(Duration::from_millis(300), &json!({})));
         let now = server.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let stuck = match fate.end {
+            End::Waits(reason) => {
+                Some(json!({"containerStatuses": [{"name": "step", "ready": false, "restartCount": 0,
+                "image": "i", "imageID": "", "state": {"waiting": {"reason": reason}}}]}))
+            }
+            End::Unplaced => {
+                Some(json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]}))
+            }
+            End::Exit(..) | End::Evicted => None,
+        };
+        if let Some(status) = stuck {
+            if seen.stage == 0 {
+                seen.stage = 2;
+                server.patch_status("Pod", namespace, name, &status).unwrap();
+            }
+            return;
+        }
         if seen.stage == 0 && seen.since.elapsed() >= Duration::from_millis(100) {
             seen.stage = 1;
             let running = json!({"name": "step", "state": {"running": {"startedAt": now}}, "ready": true, "restartCount": 0,
@@ -273,6 +302,7 @@ impl World {
                     json!({"phase": if code == 0 { "Succeeded" } else { "Failed" }, "containerStatuses": [container]})
                 }
                 End::Evicted => json!({"phase": "Failed", "reason": "Evicted", "containerStatuses": []}),
+                End::Waits(_) | End::Unplaced => return, // told above
             };
             server.patch_status("Pod", namespace, name, &status).unwrap();
         }
