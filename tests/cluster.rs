@@ -17,6 +17,8 @@ mod permissions;
 mod support;
 #[path = "cluster/takeover.rs"]
 mod takeover;
+#[path = "cluster/workspaces.rs"]
+mod workspaces;
 #[path = "cluster/writes.rs"]
 mod writes;
 
@@ -34,6 +36,8 @@ async fn the_operator_keeps_its_promises() {
     let operator = Operator::leading(&stage, "one").await;
     told("a run of one pod costs one create and two status writes");
     writes::of_a_run_with_one_pod(&stage, &operator).await;
+    told("a run's workspace is made, used and removed");
+    workspaces::is_made_used_and_removed(&stage).await;
     told("a malformed object is named and left alone");
     malformed::is_named_and_left_alone(&stage, &operator).await;
     told("applying the example again changes nothing");

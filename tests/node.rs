@@ -3,7 +3,10 @@
 
 mod site;
 
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use site::{Operator, Site, until};
 
@@ -92,4 +95,102 @@ fn an_external_endpoint_follows_its_process() {
             started.elapsed()
         );
     }
+}
+
+/// What the Secret of the test holds.
+const CANARY: &str = "CANARY-9c41e7";
+
+/// A directory of the node as a volume that a claim of its class gets.
+struct Volume<'a> {
+    site: &'a Site,
+    directory: std::path::PathBuf,
+}
+
+impl<'a> Volume<'a> {
+    fn new(site: &'a Site) -> Self {
+        let directory = site.cluster.run_dir().join(format!("volume-{}", site.namespace));
+        fs::create_dir_all(&directory).unwrap();
+        site.apply(&format!(
+            "{{apiVersion: v1, kind: PersistentVolume, metadata: {{name: {name}}}, spec: {{storageClassName: {name}, \
+               capacity: {{storage: 1Gi}}, accessModes: [ReadWriteOnce], local: {{path: {path}}}, \
+               nodeAffinity: {{required: {{nodeSelectorTerms: [{{matchExpressions: \
+                 [{{key: kubernetes.io/hostname, operator: In, values: [node1]}}]}}]}}}}}}}}",
+            name = site.namespace,
+            path = directory.display(),
+        ));
+        Self { site, directory }
+    }
+}
+
+impl Drop for Volume<'_> {
+    fn drop(&mut self) {
+        let _ = self.site.cluster.kubectl(&["delete", "pv", &self.site.namespace, "--wait=false"]);
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// One pod writes a file that the next one reads, neither as root; a Secret's value reaches them and nothing else.
+#[test]
+#[ignore = "needs a real node: make test-node"]
+fn files_and_secrets_reach_the_pods_of_a_run() {
+    let site = Site::new("files");
+    let volume = Volume::new(&site);
+    let _operator = Operator::start(&site);
+    site.kubectl(&["create", "secret", "generic", "access", &format!("--from-literal=token={CANARY}")]);
+    let container = |script: &str| {
+        format!(
+            "{{image: {image}, command: [/bin/sh, -c], args: ['{script}'], \
+               env: [{{name: TOKEN, value: $( params.token )}}]}}",
+            image = site::IMAGE
+        )
+    };
+    let write = container("printf %s \"$TOKEN\" > /workspace/token");
+    let read = container(
+        "test \"$$(/bin/busybox cat /workspace/token)\" = \"$TOKEN\" && \
+         echo \"{\\\"length\\\": $$(/bin/busybox wc -c < /workspace/token)}\" > /dev/termination-log",
+    );
+    site.apply(&format!(
+        "{{apiVersion: medley.health/v1alpha1, kind: Workflow, metadata: {{name: hand-over}}, spec: {{\
+           parameters: [{{name: token, type: String, sensitive: true, required: true}}], \
+           workspace: {{size: 1Gi, storageClassName: {class}}}, \
+           steps: [{{name: write, container: {write}}}, \
+                   {{name: read, after: [write], container: {read}, outputs: [{{name: length, type: Integer}}]}}]}}}}",
+        class = site.namespace,
+    ));
+    let run = |name: &str, key: &str| {
+        site.apply(&format!(
+            "{{apiVersion: medley.health/v1alpha1, kind: WorkflowRun, metadata: {{name: {name}}}, spec: {{\
+               workflow: hand-over, parameters: {{token: {{secret: access, key: {key}}}}}}}}}"
+        ));
+    };
+    run("first", "token");
+    let ended = until("the run has ended", Duration::from_secs(90), || {
+        let phase = site.get("mrun/first", "{.status.phase}");
+        matches!(phase.as_str(), "Succeeded" | "Failed").then_some(phase)
+    });
+    assert_eq!(ended, "Succeeded", "{}", site.get("mrun/first", "{.status}"));
+    assert_eq!(site.get("mrun/first", "{.status.steps.read.outputs.length}"), CANARY.len().to_string());
+    assert_eq!(fs::read_to_string(volume.directory.join("token")).unwrap(), CANARY, "the kubelet put the value in");
+    // the pods are still there, and a pod that has ended holds no volume
+    assert_eq!(site.get("pods -l medley.health/run=first", "{.items[*].status.phase}"), "Succeeded Succeeded");
+    until("the claim is gone", Duration::from_secs(30), || {
+        site.get("pvc", "{.items[*].metadata.name}").is_empty().then_some(())
+    });
+
+    // the volume is still bound to the former claim: this run does not come so far as to need its files
+    site.kubectl(&["patch", "pv", &site.namespace, "--type=merge", "-p", "{\"spec\": {\"claimRef\": null}}"]);
+    run("second", "absent");
+    let message = until("the run without its key has failed", Duration::from_secs(90), || {
+        let failed = site.get("mrun/second", "{.status.phase}") == "Failed";
+        failed.then(|| site.get("mrun/second", "{.status.steps.write.message}"))
+    });
+    assert_eq!(
+        message,
+        "the kubelet cannot start the container: CreateContainerConfigError; it needs key `absent` of Secret `access`: are they there?"
+    );
+
+    let objects = site.kubectl(&["get", "mrun,mwf,pods,events,controllerrevisions,pvc", "-o", "json"]);
+    assert!(objects.contains("\"name\": \"access\"") && !objects.contains(CANARY));
+    let log = fs::read_to_string(site.cluster.log_dir().join(format!("operator-{}.log", site.namespace))).unwrap();
+    assert!(log.contains("this process leads") && !log.contains(CANARY));
 }
