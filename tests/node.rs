@@ -171,8 +171,6 @@ fn files_and_secrets_reach_the_pods_of_a_run() {
     assert_eq!(ended, "Succeeded", "{}", site.get("mrun/first", "{.status}"));
     assert_eq!(site.get("mrun/first", "{.status.steps.read.outputs.length}"), CANARY.len().to_string());
     assert_eq!(fs::read_to_string(volume.directory.join("token")).unwrap(), CANARY, "the kubelet put the value in");
-    // the pods are still there, and a pod that has ended holds no volume
-    assert_eq!(site.get("pods -l medley.health/run=first", "{.items[*].status.phase}"), "Succeeded Succeeded");
     until("the claim is gone", Duration::from_secs(30), || {
         site.get("pvc", "{.items[*].metadata.name}").is_empty().then_some(())
     });

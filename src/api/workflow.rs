@@ -61,7 +61,8 @@ pub struct WorkflowSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub finally: Vec<Step>,
-    /// A volume that all pods of a run's steps share; empty when the run begins, removed when it has ended.
+    /// A volume that all pods of a run's steps share; empty when the run begins. It goes, with the pods, when the run succeeds,
+    /// and otherwise when the run is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspace: Option<Workspace>,
     /// How many runs may be under way together.

@@ -137,6 +137,15 @@ impl<I: CallIo> Reconcile for Runs<I> {
         if let Some(name) = &decision.drop_claim {
             self.drop_claim(name, &owner, &about).await?;
         }
+        if decision.drop_pods {
+            for pod in self.caches.pods.in_namespace(&key.namespace).iter().filter(|p| owner.controls(&p.metadata)) {
+                match self.writer.delete(pod.as_ref()).await {
+                    // it keeps the claim until the run's object goes
+                    Err(error) if error.refusal().is_some() => {}
+                    other => other?,
+                }
+            }
+        }
         if let Some(status) = decision.status {
             let sample = sample_of(&view, &status);
             self.write_status(key, &run, status).await?;

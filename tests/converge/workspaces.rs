@@ -76,6 +76,7 @@ async fn the_pods_of_a_run_share_one_volume_that_goes_with_its_end() {
     assert_eq!(stage.ended("r1").await, RunPhase::Succeeded);
     stage.rest().await;
     assert_eq!(claims(&stage), Vec::<Value>::new());
+    assert_eq!(stage.server.objects("Pod"), Vec::<Value>::new(), "a pod that is there keeps its claim");
     assert_eq!(about_claims(&stage, "op-1"), ["create", "get", "delete"]);
     let status = stage.stored("r1").status.unwrap();
     assert_eq!((status.workspace, status.step_summary.as_deref()), (None, Some("2/2")));

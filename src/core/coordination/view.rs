@@ -203,6 +203,8 @@ pub struct Decision {
     pub claim: Option<StartClaim>,
     /// The claim that must go before the status is written.
     pub drop_claim: Option<String>,
+    /// The pods of the run that have ended go with its claim, which Kubernetes keeps while there is a pod that names it.
+    pub drop_pods: bool,
     /// Pods that must exist.
     pub start_pods: Vec<StartPod>,
     /// Child runs that must exist.

@@ -44,6 +44,8 @@ pub(super) fn release(flow: &mut Flow<'_>, end: End) -> End {
         return End::Open(open, "RemovingWorkspace", told, false);
     }
     flow.decision.drop_claim = Some(name);
+    // of a run that did not succeed, the pods' logs are worth more than the volume
+    flow.decision.drop_pods = phase == RunPhase::Succeeded;
     flow.status.workspace = None;
     End::Over(phase, reason, message)
 }
