@@ -188,7 +188,8 @@ fn files_and_secrets_reach_the_pods_of_a_run() {
     );
 
     let objects = site.kubectl(&["get", "mrun,mwf,pods,events,controllerrevisions,pvc", "-o", "json"]);
-    assert!(objects.contains("\"name\": \"access\"") && !objects.contains(CANARY));
+    assert!(objects.contains("\"secret\": \"access\""), "the runs' own references");
+    assert!(!objects.contains(CANARY));
     let log = fs::read_to_string(site.cluster.log_dir().join(format!("operator-{}.log", site.namespace))).unwrap();
     assert!(log.contains("this process leads") && !log.contains(CANARY));
 }
