@@ -17,6 +17,7 @@ use crate::{
     cluster::{
         cache::{Cache, Change, Object, Scope, key},
         clock::Clock,
+        jobs::prune_job,
         leader::{Election, Leadership, Settings as LeaseSettings},
         notes::Notes,
         observe::{Caches, prune_nothing, prune_pod, prune_run, workflow_of},
@@ -302,6 +303,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
                 }
             });
             self.watch(scope, &self.caches.pods, Some(RUN_LABEL), prune_pod, stop, tasks, by_label(RUN_LABEL, &runs));
+            self.watch(scope, &self.caches.jobs, Some(RUN_LABEL), prune_job, stop, tasks, by_label(RUN_LABEL, &runs));
             self.watch(scope, &self.caches.revisions, Some(WORKFLOW_LABEL), prune_nothing, stop, tasks, {
                 let workflows = workflows.clone();
                 move |change| {

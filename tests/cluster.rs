@@ -7,6 +7,8 @@
 
 #[path = "cluster/changes.rs"]
 mod changes;
+#[path = "cluster/fan_out.rs"]
+mod fan_out;
 #[path = "cluster/gitops.rs"]
 mod gitops;
 #[path = "cluster/malformed.rs"]
@@ -44,6 +46,8 @@ async fn the_operator_keeps_its_promises() {
     gitops::applying_again_changes_nothing(&stage).await;
     told("changes of a spec reach what was made from it");
     changes::reach_what_was_made(&stage, &operator).await;
+    told("the pods of many items are one Job");
+    fan_out::is_one_job(&stage, &operator).await;
     let ended = operator.stop().await;
     assert!(ended.success(), "after SIGTERM the operator ended with {ended}");
 

@@ -11,12 +11,16 @@ mod deadlines;
 mod decisions;
 #[path = "converge/families.rs"]
 mod families;
+#[path = "converge/fan_out.rs"]
+mod fan_out;
 #[path = "converge/faults.rs"]
 mod faults;
 #[path = "converge/fhir.rs"]
 mod fhir;
 #[path = "converge/guard.rs"]
 mod guard;
+#[path = "converge/jobs.rs"]
+mod jobs;
 #[path = "converge/refusals.rs"]
 mod refusals;
 #[path = "converge/secrets.rs"]

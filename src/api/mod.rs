@@ -6,6 +6,7 @@
 #![allow(clippy::duplicated_attributes, reason = "the printcolumn attributes of one kind have the same type")]
 
 pub mod call;
+pub mod fan_out;
 pub mod fhir;
 pub mod flow;
 pub mod medical_service;

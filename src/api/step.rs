@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     call::Call,
+    fan_out::ForEach,
     medical_service::{EnvVar, ImagePullPolicy, Resources},
     rules,
     span::Span,
@@ -14,6 +15,7 @@ use super::{
 
 /// One step: a name, when it starts, what to do when it fails, and exactly one action.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules::step()))]
 pub struct Step {
     /// Its name (a DNS label), unique in the workflow.
@@ -27,6 +29,9 @@ pub struct Step {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub when: Option<String>,
+    /// Does the step once for each of many items.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_each: Option<ForEach>,
     /// How long one attempt may take, from its start; `30s` for a call and `1h` for a container when not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = rules::positive_span()))]

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
+    fan_out::ItemsStatus,
     rules, schema,
     span::Span,
     vocabulary::{ErrorClass, Urgency},
@@ -280,10 +281,17 @@ pub struct StepStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub pod: Option<String>,
-    /// Name of the attempt's child run.
+    /// Name of the attempt's child run; of a step with `forEach` what the names of its child runs follow from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 63))]
     pub run: Option<String>,
+    /// Name of the Job that runs the items of a container step with `forEach`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 63))]
+    pub job: Option<String>,
+    /// The items of a step with `forEach`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<ItemsStatus>,
     /// Where the attempt's call goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<CallTarget>,

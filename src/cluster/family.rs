@@ -20,7 +20,7 @@ use crate::{
     core::{
         condition,
         coordination::{
-            MAX_DEPTH,
+            MAX_DEPTH, fan_out,
             view::{ChildView, Rival},
         },
         name::Key,
@@ -34,11 +34,15 @@ impl Caches {
         let namespace = run.namespace().unwrap_or_default();
         let owner = owner_of(run);
         every_step(run)
-            .filter_map(|s| s.run.as_ref())
+            .flat_map(|s| {
+                let (running, stopping) = fan_out::children(s);
+                s.run.clone().filter(|_| s.items.is_none()).into_iter().chain(running).chain(stopping)
+            })
             .filter_map(|name| {
-                let child = self.runs.get(&Key::new(&namespace, name)).filter(|c| owner.controls(&c.metadata))?;
+                let child = self.runs.get(&Key::new(&namespace, &name)).filter(|c| owner.controls(&c.metadata))?;
                 let status = child.status.clone().unwrap_or_default();
                 let view = ChildView {
+                    created_at: child.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |t| t.0),
                     phase: status.phase.unwrap_or(RunPhase::Pending),
                     reason: condition::find(&status.conditions, SUCCEEDED)
                         .map(|c| c.reason.clone())
@@ -46,7 +50,7 @@ impl Caches {
                     since: status.started_at,
                     outputs: status.outputs,
                 };
-                Some((name.clone(), view))
+                Some((name, view))
             })
             .collect()
     }
@@ -133,8 +137,9 @@ pub fn wanted_children(run: &WorkflowRun) -> BTreeSet<String> {
     if run.status.as_ref().and_then(|s| s.phase).is_some_and(RunPhase::is_final) {
         return BTreeSet::new();
     }
+    let items = every_step(run).filter(|s| !s.phase.is_final()).flat_map(|s| fan_out::children(s).0);
     let wanted = every_step(run).filter(|s| matches!(s.phase, StepPhase::Starting | StepPhase::Running));
-    wanted.filter_map(|s| s.run.clone()).collect()
+    wanted.filter(|s| s.items.is_none()).filter_map(|s| s.run.clone()).chain(items).collect()
 }
 
 /// The run that a run is a child of.

@@ -4,6 +4,7 @@ pub mod cache;
 pub mod clock;
 pub mod error;
 pub mod family;
+pub mod jobs;
 pub mod leader;
 pub mod models;
 pub mod notes;

@@ -9,6 +9,7 @@ use std::{
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, Deployment},
+    batch::v1::Job,
     core::v1::{Pod, Service},
     discovery::v1::EndpointSlice,
     policy::v1::PodDisruptionBudget,
@@ -52,6 +53,8 @@ pub struct Caches {
     pub runs: Arc<Cache<WorkflowRun>>,
     /// Pods of runs.
     pub pods: Arc<Cache<Pod>>,
+    /// Jobs of runs.
+    pub jobs: Arc<Cache<Job>>,
     /// Stored definitions.
     pub revisions: Arc<Cache<ControllerRevision>>,
     /// Deployments of services.
@@ -77,6 +80,7 @@ impl Caches {
             self.workflows.wait_ready(),
             self.runs.wait_ready(),
             self.pods.wait_ready(),
+            self.jobs.wait_ready(),
             self.revisions.wait_ready(),
             self.deployments.wait_ready(),
             self.core_services.wait_ready(),
@@ -92,6 +96,7 @@ impl Caches {
             && self.workflows.is_ready()
             && self.runs.is_ready()
             && self.pods.is_ready()
+            && self.jobs.is_ready()
             && self.revisions.is_ready()
             && self.deployments.is_ready()
             && self.core_services.is_ready()
@@ -318,11 +323,12 @@ fn owner<K: ResourceExt>(kind: &'static str, object: &K) -> render::Owner {
 pub fn prune_run(run: &mut WorkflowRun) {
     let is_child = parent_reference(run).is_some();
     if let Some(status) = run.status.as_mut().filter(|s| s.phase.is_some_and(RunPhase::is_final)) {
-        // pods may still have to be stopped: their names stay
-        status.steps.retain(|_, s| s.pod.is_some());
+        // pods and jobs may still have to be stopped: their names stay
+        status.steps.retain(|_, s| s.pod.is_some() || s.job.is_some());
         status.compensations.retain(|_, s| s.pod.is_some());
         for step in status.steps.values_mut().chain(status.compensations.values_mut()) {
             step.outputs.clear();
+            step.items = None;
             step.message = None;
         }
         if !is_child {

@@ -8,10 +8,10 @@ use std::{
     time::Duration,
 };
 
-use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::{NamespaceResourceScope, api::batch::v1::Job};
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -212,16 +212,30 @@ impl Writer {
     /// # Errors
     /// As every call; an object that is gone already is no error.
     pub async fn delete<K: Writable>(&self, object: &K) -> Result<(), Error> {
+        self.remove(object, None).await.map(drop)
+    }
+
+    /// Deletes exactly this Job, which stays until its pods have gone: without a word about them they would be left alone. Gives
+    /// the Job back as it is while it waits for them.
+    ///
+    /// # Errors
+    /// As [`Self::delete`].
+    pub async fn delete_with_pods(&self, job: &Job) -> Result<Option<Job>, Error> {
+        self.remove(job, Some(PropagationPolicy::Foreground)).await
+    }
+
+    async fn remove<K: Writable>(&self, object: &K, dependents: Option<PropagationPolicy>) -> Result<Option<K>, Error> {
         let namespace = object.namespace().unwrap_or_default();
         let name = object.name_any();
         let params = DeleteParams {
             preconditions: Some(Preconditions { uid: object.uid(), resource_version: None }),
+            propagation_policy: dependents,
             ..DeleteParams::default()
         };
         self.remembered(|a| a.remove(&format!("{}/{namespace}/{name}", K::kind(&()))));
         match self.call::<K, _>("delete", self.api::<K>(&namespace).delete(&name, &params)).await {
-            Ok(_) => Ok(()),
-            Err(e) if e.is_not_found() => Ok(()),
+            Ok(answer) => Ok(answer.left()),
+            Err(e) if e.is_not_found() => Ok(None),
             Err(e) => Err(e),
         }
     }

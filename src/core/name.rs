@@ -36,13 +36,17 @@ const HASH: usize = 10;
 /// (a part holds a `-`), the end is a hash of all parts, so that different parts never give the same name.
 #[must_use]
 pub fn child(parts: &[&str]) -> String {
+    joined(parts, LABEL)
+}
+
+fn joined(parts: &[&str], longest: usize) -> String {
     let plain = parts.join("-").replace('.', "-");
     let clear = parts.iter().skip(1).all(|p| !p.contains('-')) && !parts.iter().any(|p| p.contains('.'));
-    if plain.len() <= LABEL && clear {
+    if plain.len() <= longest && clear {
         return plain;
     }
     let hash = digest(parts.iter().map(|p| p.as_bytes()));
-    let keep = plain.len().min(LABEL - HASH - 1);
+    let keep = plain.len().min(longest - HASH - 1);
     format!("{}-{}", plain[..keep].trim_end_matches('-'), &hash[..HASH])
 }
 
@@ -56,6 +60,24 @@ pub fn pod(run: &str, step: &str, attempt: u32) -> String {
 #[must_use]
 pub fn workspace(run: &str) -> String {
     child(&[run, "workspace"])
+}
+
+/// Name of the Job for the items of a step: short enough that its pods bear it whole, with index and five letters of chance.
+#[must_use]
+pub fn job(run: &str, step: &str) -> String {
+    joined(&[run, step], LABEL - "-9999-xxxxx".len())
+}
+
+/// What the names of the child runs of a step that is done for many items follow from.
+#[must_use]
+pub fn items(run: &str, step: &str) -> String {
+    child(&[run, step])
+}
+
+/// Name of the child run of one attempt of one item. No step's name is a number, so it is the name of nothing else.
+#[must_use]
+pub fn item(items: &str, index: u32, attempt: u32) -> String {
+    child(&[items, &index.to_string(), &attempt.to_string()])
 }
 
 /// SHA-256 over length-prefixed parts, in hex.

@@ -16,6 +16,7 @@ use crate::{
         clock::Clock,
         error::Error,
         family::{parent_key, wanted_children},
+        jobs::prune_job,
         notes::Notes,
         observe::{Caches, owner_of, prune_run},
         perform::Writer,
@@ -102,6 +103,7 @@ impl<I: CallIo> Reconcile for Runs<I> {
             definition,
             pods,
             stopping,
+            jobs: self.caches.jobs_of(&run),
             services,
             outcomes,
             in_flight,
@@ -132,8 +134,7 @@ impl<I: CallIo> Reconcile for Runs<I> {
             Some(outlook) => o.insert(key.clone(), outlook),
             None => o.remove(key),
         });
-        let about = run.object_ref(&());
-        let owner = owner_of(&run);
+        let (owner, about) = (owner_of(&run), run.object_ref(&()));
         if let Some(name) = &decision.drop_claim {
             self.drop_claim(name, &owner, &about).await?;
         }
@@ -155,7 +156,7 @@ impl<I: CallIo> Reconcile for Runs<I> {
                 self.workflows.add(workflow, false);
             }
         }
-        self.dispatcher.settled(&uid, view.outcomes.keys());
+        self.dispatcher.settled(&uid, view.outcomes.keys().filter(|a| !decision.held.contains(a)));
         // told as soon as the status holds what they tell
         self.notes.tell(&about, decision.notes);
         let mut refused = None;
@@ -173,6 +174,11 @@ impl<I: CallIo> Reconcile for Runs<I> {
                 self.caches.pods.wrote(pod);
             }
         }
+        for wish in &decision.start_jobs {
+            let mut job = self.writer.create(&render::job::job(&owner, wish), &owner).await?;
+            prune_job(&mut job);
+            self.caches.jobs.wrote(job);
+        }
         for wish in &decision.start_runs {
             let made = self.writer.create(&render::child_run::child_run(&owner, wish), &owner).await;
             if let Some(child) = set_aside(made, &mut refused)? {
@@ -182,6 +188,14 @@ impl<I: CallIo> Reconcile for Runs<I> {
         for name in &decision.stop_pods {
             if let Some(pod) = self.caches.pods.get(&Key::new(&key.namespace, name)) {
                 set_aside(self.writer.delete(pod.as_ref()).await, &mut refused)?;
+            }
+        }
+        for name in &decision.stop_jobs {
+            if let Some(job) = self.caches.jobs.get(&Key::new(&key.namespace, name)) {
+                if let Some(mut going) = self.writer.delete_with_pods(job.as_ref()).await? {
+                    prune_job(&mut going);
+                    self.caches.jobs.wrote(going);
+                }
             }
         }
         for attempt in &decision.stop_calls {

@@ -65,7 +65,7 @@ async fn says(text: String) -> SocketAddr {
 
 fn to(endpoint: SocketAddr, timeout: Duration) -> StartCall {
     StartCall {
-        attempt: Attempt { step: "a".to_owned(), number: 1 },
+        attempt: Attempt { step: "a".to_owned(), index: None, number: 1 },
         endpoint,
         host: "archive.radiology.svc".to_owned(),
         method: "GET",

@@ -12,6 +12,7 @@ pub mod claim;
 pub mod deployment;
 pub mod disruption_budget;
 pub mod endpoint_slice;
+pub mod job;
 pub mod pod;
 pub mod pod_template;
 pub mod revision;
@@ -28,6 +29,9 @@ pub const RUN_LABEL: &str = "medley.health/run";
 /// Label: name of the step that a pod or child run belongs to.
 pub const STEP_LABEL: &str = "medley.health/step";
 
+/// Label: name of the `WorkflowRun` on the pods of a step that is done for many items: instead of the one above, since their
+/// Job speaks for them.
+pub const ITEM_OF_LABEL: &str = "medley.health/item-of";
 /// Label: `compensation` on the pod that undoes a step.
 pub const ROLE_LABEL: &str = "medley.health/role";
 

@@ -91,6 +91,7 @@ impl Stage {
             move |call| world.fate_of(call)
         });
         tokio::spawn(Arc::clone(&world).kubelet(server.clone()));
+        tokio::spawn(super::jobs::controller(Arc::clone(&world), server.clone()));
         let history = Arc::new(Mutex::new(Vec::new()));
         tokio::spawn(record(server.clone(), Arc::clone(&history)));
         Self { server, world, history }
@@ -205,6 +206,13 @@ impl Stage {
     pub(crate) async fn write_status(&self, run: &WorkflowRun) -> kube::Result<WorkflowRun> {
         let name = run.metadata.name.clone().unwrap();
         self.api::<WorkflowRun>().replace_status(&name, &PostParams::default(), run).await
+    }
+
+    /// All versions of a run's status that were seen.
+    pub(crate) fn history_of(&self, run: &str) -> Vec<medley::api::WorkflowRunStatus> {
+        let history = self.history.lock().unwrap();
+        let of_run = history.iter().filter(|r| r.metadata.name.as_deref() == Some(run));
+        of_run.filter_map(|r| r.status.clone()).collect()
     }
 
     /// A run as stored.

@@ -73,6 +73,17 @@ impl Step {
         self.with("outputs", json!([{"name": name, "type": kind, "value": value}]))
     }
 
+    /// Done for each of these.
+    pub(crate) fn each(self, for_each: Value) -> Self {
+        self.with("forEach", for_each)
+    }
+
+    /// Asks for this path.
+    pub(crate) fn path(mut self, path: &str) -> Self {
+        self.0["call"]["http"]["path"] = path.into();
+        self
+    }
+
     /// The step as the spec has it.
     pub(crate) fn step(self) -> Value {
         self.0

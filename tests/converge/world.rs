@@ -35,7 +35,7 @@ use tokio::{
 };
 
 /// How often the kubelet looks, and how long it takes to end a pod that is deleted.
-const TICK: Duration = Duration::from_millis(20);
+pub(super) const TICK: Duration = Duration::from_millis(20);
 const GRACE: Duration = Duration::from_millis(500);
 
 /// One request that reached a service.
@@ -90,7 +90,7 @@ impl Reply {
 /// How a pod fares.
 #[derive(Clone, Debug)]
 pub(crate) struct Fate {
-    runs: Option<Duration>,
+    pub(super) runs: Option<Duration>,
     end: End,
 }
 
@@ -100,6 +100,13 @@ enum End {
     Evicted,
     Waits(&'static str),
     Unplaced,
+}
+
+impl Fate {
+    /// Whether the container ends with exit code 0.
+    pub(super) const fn is_good(&self) -> bool {
+        matches!(self.end, End::Exit(0, _))
+    }
 }
 
 /// Runs this long and ends well with this result.
@@ -165,6 +172,14 @@ impl World {
     /// How each attempt of a step's pod fares, in order; the last holds for all further ones.
     pub(crate) fn fates(&self, step: &str, fates: impl IntoIterator<Item = Fate>) {
         self.lock().fates.insert(step.to_owned(), fates.into_iter().collect());
+    }
+
+    /// How the pod of this attempt, from 0, of an item fares: the fates of `step[index]`.
+    pub(super) fn fate_of_item(&self, step: &str, index: usize, attempt: usize) -> Fate {
+        let state = self.lock();
+        let fates = state.fates.get(&format!("{step}[{index}]")).or(state.fates.get(step));
+        let fate = fates.and_then(|f| f.get(attempt).or(f.last())).cloned();
+        fate.unwrap_or_else(|| works(Duration::from_millis(300), &json!({})))
     }
 
     /// All requests so far.

@@ -48,6 +48,11 @@ pub fn workflow_spec() -> Value {
             "what is done at the end has no part in the deadline: give the step a timeout instead",
         ),
         rule(
+            ".steps",
+            "self.steps.filter(s, has(s.forEach)).size() + (has(self.finally) ? self.finally.filter(s, has(s.forEach)).size() : 0) <= 8",
+            "at most 8 steps may have forEach, so that the status of a run stays small: move some into workflows of their own and run these as steps",
+        ),
+        rule(
             ".parameters",
             "!has(self.start) || !has(self.parameters) || !self.parameters.exists(p, has(p.required) && p.required)",
             "a run made by start OnApply gives no parameters, so none can be required: give each a default, or remove start",
@@ -129,7 +134,50 @@ pub fn step() -> Value {
             "!has(self.outputs) || !has(self.wait)",
             "wait has no result to take outputs from: remove outputs",
         ),
+        rule(
+            ".forEach",
+            "!has(self.forEach) || !has(self.wait)",
+            "forEach is for call, container, transform and workflow: remove it, or wait once in a step of its own",
+        ),
+        rule(
+            ".forEach.maxParallel",
+            "!has(self.forEach) || !has(self.forEach.maxParallel) || !has(self.transform)",
+            "a transform computes all items in one go: remove maxParallel",
+        ),
+        rule(
+            ".retry",
+            "!has(self.forEach) || !has(self.container) || !has(self.retry) || !(has(self.retry.backoff) || has(self.retry.errors))",
+            "with forEach a container's items are tried again by the Job controller, which waits 10s, 20s, 40s and so on after any failure: remove backoff and errors",
+        ),
+        rule(
+            ".safety",
+            "!has(self.forEach) || !has(self.container) || !has(self.safety) || self.safety != 'AtMostOnce'",
+            "a Job may start a pod twice, so AtMostOnce cannot be held for a container with forEach: remove it, or use workflow with forEach",
+        ),
+        rule(
+            ".container.env",
+            "!has(self.forEach) || !has(self.container) || !has(self.container.env) || !self.container.env.exists(e, e.name in ['JOB_COMPLETION_INDEX', 'MEDLEY_ITEMS'])",
+            "with forEach the variables JOB_COMPLETION_INDEX and MEDLEY_ITEMS are set by medley: rename yours",
+        ),
     ])
+}
+
+/// What the items of a step are.
+pub fn for_each() -> Value {
+    extension(&[rule(
+        "",
+        "has(self.items) != has(self.count)",
+        "exactly one of items and count must be set: it says what the step is done for",
+    )])
+}
+
+/// How many items may fail.
+pub fn tolerance() -> Value {
+    extension(&[rule(
+        "",
+        "self.matches('^([0-9]{1,5}|[0-9]{1,2}%|100%)$')",
+        "must be a number of items in quotes, such as \"3\", or a percentage up to \"100%\", such as \"5%\"",
+    )])
 }
 
 /// What undoes a step.

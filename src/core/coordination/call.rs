@@ -1,5 +1,7 @@
 //! A step that calls a service: which endpoint gets the request, what it says, and what came of it.
 
+use serde_json::Value;
+
 use crate::{
     api::{
         vocabulary::{ErrorClass, Safety},
@@ -19,7 +21,7 @@ use crate::{
 
 pub(super) fn start(flow: &mut Flow<'_>, step: &StepDefinition, call: &CallDefinition, mut status: StepStatus) {
     let number = status.attempt.unwrap_or(1);
-    let target = match endpoint(flow, step, call, number, status.target.as_ref()) {
+    let target = match endpoint(flow, step, call, &number.to_string(), status.target.as_ref()) {
         Ok(found) => found,
         Err(Missing { class, why }) => {
             let since = status.started_at.unwrap_or(flow.now);
@@ -35,26 +37,13 @@ pub(super) fn start(flow: &mut Flow<'_>, step: &StepDefinition, call: &CallDefin
             return;
         }
     };
-    let Target { endpoint, probability, port, base, dns_name } = target;
-    let request = call.request.request(&|template| fill(flow, template)).map(|request| {
-        let path = format!("{}{}", base.trim_end_matches('/'), request.path);
-        let uid = flow.view.run.metadata.uid.as_deref().unwrap_or_default();
-        StartCall {
-            attempt: Attempt { step: step.id(), number },
-            endpoint,
-            host: if port == 80 { dns_name } else { format!("{dns_name}:{port}") },
-            method: request.method,
-            path: if path.is_empty() { "/".to_owned() } else { path },
-            headers: request.headers,
-            body: request.body,
-            idempotency_key: format!("{uid}-{}-{}", step.id(), status.known_failures.unwrap_or(0)),
-            timeout: flow.timeout(step),
-        }
-    });
+    let attempt = Attempt { step: step.id(), index: None, number };
+    let request = request(flow, step, call, attempt, &target, status.known_failures.unwrap_or(0));
     match request {
         Ok(request) => {
             status.phase = StepPhase::Starting;
             status.message = None;
+            let Target { endpoint, probability, .. } = target;
             status.target = Some(CallTarget { endpoint: endpoint.to_string(), probability });
             flow.set(step, status);
             flow.decision.start_calls.push(request);
@@ -63,8 +52,43 @@ pub(super) fn start(flow: &mut Flow<'_>, step: &StepDefinition, call: &CallDefin
     }
 }
 
+/// The request of one attempt. `known` counts the attempts before it that are known to have failed.
+pub(super) fn request(
+    flow: &Flow<'_>,
+    step: &StepDefinition,
+    call: &CallDefinition,
+    attempt: Attempt,
+    target: &Target,
+    known: u32,
+) -> Result<StartCall, String> {
+    let request = call.request.request(&|template| fill(flow, template))?;
+    let path = format!("{}{}", target.base.trim_end_matches('/'), request.path);
+    let uid = flow.view.run.metadata.uid.as_deref().unwrap_or_default();
+    let item = attempt.index.map(|i| format!(".{i}")).unwrap_or_default();
+    let Target { port, dns_name, .. } = target;
+    Ok(StartCall {
+        attempt,
+        endpoint: target.endpoint,
+        host: if *port == 80 { dns_name.clone() } else { format!("{dns_name}:{port}") },
+        method: request.method,
+        path: if path.is_empty() { "/".to_owned() } else { path },
+        headers: request.headers,
+        body: request.body,
+        idempotency_key: format!("{uid}-{}{item}-{known}", step.id()),
+        timeout: flow.timeout(step),
+    })
+}
+
+/// What has come of a call: the step's `result`, or class, whether it is known to have had no effect, and message.
+pub(super) fn settle(call: &CallDefinition, what: CallResult) -> Result<Value, (ErrorClass, bool, String)> {
+    match what {
+        CallResult::Answered(answer) => call.request.settle(&answer).map_err(|f| (f.class, f.known, f.message)),
+        CallResult::Failed { class, sent, message } => Err((class, !sent, message)),
+    }
+}
+
 /// Where a request goes.
-struct Target {
+pub(super) struct Target {
     endpoint: std::net::SocketAddr,
     /// In percent.
     probability: u8,
@@ -75,10 +99,10 @@ struct Target {
 }
 
 /// Why there is no endpoint yet.
-struct Missing {
+pub(super) struct Missing {
     /// The kind of failure, should it stay so.
-    class: ErrorClass,
-    why: String,
+    pub(super) class: ErrorClass,
+    pub(super) why: String,
 }
 
 /// Nobody is there.
@@ -87,11 +111,11 @@ const fn absent(why: String) -> Missing {
 }
 
 /// The endpoint for an attempt: each that is ready with the same probability, and the same one again while it stays ready.
-fn endpoint(
+pub(super) fn endpoint(
     flow: &Flow<'_>,
     step: &StepDefinition,
     call: &CallDefinition,
-    number: u32,
+    number: &str,
     present: Option<&CallTarget>,
 ) -> Result<Target, Missing> {
     let name = &call.service;
@@ -120,7 +144,7 @@ fn endpoint(
     let same = present.and_then(|t| all.iter().find(|e| e.to_string() == t.endpoint));
     let uid = flow.view.run.metadata.uid.as_deref().unwrap_or_default();
     #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let index = (chance(&[uid, &step.id(), &number.to_string()]) * all.len() as f64) as usize;
+    let index = (chance(&[uid, &step.id(), number]) * all.len() as f64) as usize;
     Ok(Target {
         endpoint: *same.unwrap_or(&all[index.min(all.len() - 1)]),
         probability: u8::try_from(100 / all.len()).unwrap_or(0),
@@ -131,14 +155,11 @@ fn endpoint(
 }
 
 pub(super) fn watch(flow: &mut Flow<'_>, step: &StepDefinition, call: &CallDefinition, status: StepStatus) {
-    let this = Attempt { step: step.id(), number: status.attempt.unwrap_or(1) };
+    let this = Attempt { step: step.id(), index: None, number: status.attempt.unwrap_or(1) };
     if let Some(outcome) = flow.view.outcomes.get(&this) {
-        match outcome.what.clone() {
-            CallResult::Answered(answer) => match call.request.settle(&answer) {
-                Ok(result) => succeed(flow, step, status, result),
-                Err(failure) => fail(flow, step, status, failure.class, failure.known, failure.message),
-            },
-            CallResult::Failed { class, sent, message } => fail(flow, step, status, class, !sent, message),
+        match settle(call, outcome.what.clone()) {
+            Ok(result) => succeed(flow, step, status, result),
+            Err((class, known, message)) => fail(flow, step, status, class, known, message),
         }
     } else if flow.view.in_flight.contains(&this) {
         // its end will be told

@@ -32,7 +32,8 @@ pub(super) fn begin(flow: &mut Flow<'_>, step: &StepDefinition, child: &ChildDef
         let message = format!("child runs may be nested {MAX_DEPTH} deep: does a workflow run itself?");
         return fail(flow, step, status, ErrorClass::Configuration, true, message);
     }
-    match start(flow, step, child, &status) {
+    let name = name::pod(flow.name(), &step.id(), status.attempt.unwrap_or(1));
+    match wish(flow, step, child, name) {
         Ok(run) => {
             flow.wake(later(status.started_at.unwrap_or(flow.now), flow.timeout(step)));
             status.phase = StepPhase::Starting;
@@ -44,13 +45,13 @@ pub(super) fn begin(flow: &mut Flow<'_>, step: &StepDefinition, child: &ChildDef
     }
 }
 
-fn start(
+/// The child run of this name.
+pub(super) fn wish(
     flow: &Flow<'_>,
     step: &StepDefinition,
     child: &ChildDefinition,
-    status: &StepStatus,
+    name: String,
 ) -> Result<StartRun, ExpressionError> {
-    let run = flow.view.run.metadata.name.as_deref().unwrap_or_default();
     let mut parameters = BTreeMap::new();
     for (name, value) in &child.parameters {
         match value {
@@ -63,13 +64,7 @@ fn start(
             }
         }
     }
-    Ok(StartRun {
-        name: name::pod(run, &step.id(), status.attempt.unwrap_or(1)),
-        step: step.name.clone(),
-        workflow: child.workflow.clone(),
-        parameters,
-        urgency: flow.urgency,
-    })
+    Ok(StartRun { name, step: step.name.clone(), workflow: child.workflow.clone(), parameters, urgency: flow.urgency })
 }
 
 pub(super) fn watch(flow: &mut Flow<'_>, step: &StepDefinition, child: &ChildDefinition, mut status: StepStatus) {
@@ -114,7 +109,7 @@ pub(super) fn watch(flow: &mut Flow<'_>, step: &StepDefinition, child: &ChildDef
                 }
             }
         }
-        None => match start(flow, step, child, &status) {
+        None => match wish(flow, step, child, name) {
             Ok(run) => {
                 flow.wake(until);
                 flow.decision.start_runs.push(run);

@@ -61,6 +61,7 @@ pub(super) fn take_over(flow: &mut Flow<'_>, definition: &Definition) -> Result<
             let taken = StepStatus {
                 pod: None,
                 run: None,
+                job: None,
                 target: None,
                 message: Some(format!("taken over from run `{name}`")),
                 ..present.clone()

@@ -203,7 +203,7 @@ pub(super) fn start(
     }
     Ok(StartPod {
         name: name::pod(run, &step.id(), number),
-        attempt: Attempt { step: step.id(), number },
+        attempt: Attempt { step: step.id(), index: None, number },
         step: step.name.clone(),
         workflow: flow.view.run.spec.workflow.clone(),
         urgency: flow.urgency,

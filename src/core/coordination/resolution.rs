@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::{
-    api::workflow_run::{ResolvedAs, StepPhase, StepStatus},
+    api::workflow_run::{Resolution, ResolvedAs, StepPhase, StepStatus},
     core::{
         coordination::{
             definition::{Role, StepDefinition},
@@ -19,11 +19,7 @@ use crate::{
 
 /// Applies the resolution of this attempt, if there is one.
 pub(super) fn apply(flow: &mut Flow<'_>, step: &StepDefinition, mut status: StepStatus) {
-    let run = flow.view.run;
-    let this = |r: &&crate::api::workflow_run::Resolution| r.step == step.name && Some(r.attempt) == status.attempt;
-    let Some(resolution) = run.spec.resolutions.iter().find(this).filter(|_| step.role != Role::Compensation) else {
-        return;
-    };
+    let Some(resolution) = find(flow, step, &status) else { return };
     match resolution.outcome {
         ResolvedAs::Succeeded => match check(step, &resolution.outputs) {
             Ok(()) => {
@@ -35,10 +31,7 @@ pub(super) fn apply(flow: &mut Flow<'_>, step: &StepDefinition, mut status: Step
             }
             Err(problem) => {
                 let message = format!("spec.resolutions of step `{}`: {problem}", step.name);
-                if status.message.as_ref() != Some(&message) {
-                    flow.decision.notes.push(Note::warning("InvalidResolution", message.clone()));
-                    status.message = Some(message);
-                }
+                refuse(flow, &mut status, message);
             }
         },
         ResolvedAs::Failed => {
@@ -55,6 +48,20 @@ pub(super) fn apply(flow: &mut Flow<'_>, step: &StepDefinition, mut status: Step
         ResolvedAs::Retry => return,
     }
     flow.set(step, status);
+}
+
+/// The resolution of the attempt that a status speaks of.
+pub(super) fn find<'a>(flow: &Flow<'a>, step: &StepDefinition, status: &StepStatus) -> Option<&'a Resolution> {
+    let this = |r: &&Resolution| r.step == step.name && Some(r.attempt) == status.attempt;
+    flow.view.run.spec.resolutions.iter().find(this).filter(|_| step.role != Role::Compensation)
+}
+
+/// A resolution does not hold: why is told once.
+pub(super) fn refuse(flow: &mut Flow<'_>, status: &mut StepStatus, message: String) {
+    if status.message.as_ref() != Some(&message) {
+        flow.decision.notes.push(Note::warning("InvalidResolution", message.clone()));
+        status.message = Some(message);
+    }
 }
 
 fn check(step: &StepDefinition, outputs: &BTreeMap<String, Value>) -> Result<(), String> {

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::core::{
-    coordination::{definition::OutputDefinition, parameters},
-    expression::Variables,
+use crate::{
+    api::workflow_run::StepStatus,
+    core::{
+        coordination::{definition::OutputDefinition, parameters},
+        expression::Variables,
+    },
 };
 
 /// Largest sum of a run's outputs, in bytes of JSON: a status must fit into one etcd value beside everything else.
@@ -44,6 +47,14 @@ pub fn of_container(message: &str, declared: &[OutputDefinition]) -> Result<Valu
         _ => Err("the container must write a JSON object of at most 4096 bytes to its termination message (/dev/termination-log)"
             .to_owned()),
     }
+}
+
+/// What a step's outputs and the record of its items take of a status, in bytes of JSON.
+#[must_use]
+pub fn footprint(step: &StepStatus) -> usize {
+    // both are plain data: they can always be written as JSON
+    let items = step.items.as_ref().and_then(|i| serde_json::to_string(i).ok());
+    size(&step.outputs) + items.map_or(0, |text| text.len())
 }
 
 /// Size of outputs in bytes of JSON.

@@ -20,11 +20,11 @@ use crate::{
         condition::{Conditions, State},
         coordination::{
             concurrency, deadline,
-            definition::{COMPENSATE, Definition, Role, StepDefinition},
-            origin,
+            definition::{Definition, Role, StepDefinition},
+            fan_out, origin,
             parameters::{self, SecretKey},
             stages,
-            view::{Attempt, Decision, DefinitionView, Mount, View},
+            view::{Decision, DefinitionView, Mount, View},
             workspace,
         },
         expression::{References, Variables},
@@ -37,7 +37,12 @@ use crate::{
 pub fn decide(view: &View<'_>, now: Timestamp) -> Decision {
     let present = view.run.status.clone().unwrap_or_default();
     if present.phase.is_some_and(RunPhase::is_final) || view.run.metadata.deletion_timestamp.is_some() {
-        return Decision { stop_calls: view.in_flight.clone(), stop_pods: live_pods(view, &[]), ..Decision::default() };
+        return Decision {
+            stop_calls: view.in_flight.clone(),
+            stop_pods: live_pods(view, &[]),
+            stop_jobs: fan_out::unwanted_jobs(view, &present),
+            ..Decision::default()
+        };
     }
     let mut flow = Flow::new(view, now, present);
     let started = flow.status.started_at.is_some();
@@ -109,6 +114,8 @@ pub(super) struct Flow<'a> {
     pub(super) fence: bool,
     /// The run's deadline, and when it passes.
     pub(super) deadline: Option<(Span, Timestamp)>,
+    /// The item that expressions see, and its index.
+    pub(super) item: Option<(Value, u32)>,
     replaced: bool,
     /// The status as it is stored.
     pub(super) present: WorkflowRunStatus,
@@ -131,6 +138,7 @@ impl<'a> Flow<'a> {
             failing: false,
             suspended: view.run.spec.suspend == Some(true),
             deadline: deadline::of(view),
+            item: None,
             replaced: false,
             present,
         }
@@ -284,7 +292,10 @@ impl<'a> Flow<'a> {
         let meta = &self.view.run.metadata;
         let mut variables = Variables::new();
         if references.variables.contains("params") {
-            variables.insert("params".to_owned(), self.params.clone());
+            // only what is used: a step may be done for thousands of items
+            let used = references.parameters.iter();
+            let used = used.filter_map(|name| Some((name.clone(), self.params.get(name)?.clone())));
+            variables.insert("params".to_owned(), Value::Object(used.collect()));
         }
         if references.variables.contains("steps") {
             let steps = references.steps.iter().filter_map(|name| {
@@ -299,6 +310,14 @@ impl<'a> Flow<'a> {
                 run["outcome"] = json!(ending.phase);
             }
             variables.insert("run".to_owned(), run);
+        }
+        if let Some((item, index)) = &self.item {
+            if references.variables.contains("item") {
+                variables.insert("item".to_owned(), item.clone());
+            }
+            if references.variables.contains("index") {
+                variables.insert("index".to_owned(), (*index).into());
+            }
         }
         variables
     }
@@ -358,6 +377,7 @@ impl<'a> Flow<'a> {
                 });
                 self.decision.claim = None;
                 self.decision.start_pods.clear();
+                self.decision.start_jobs.clear();
                 self.decision.start_runs.clear();
                 self.decision.start_calls.clear();
                 self.decision.wake_at = None;
@@ -380,20 +400,13 @@ impl<'a> Flow<'a> {
             .filter_map(|s| s.pod.clone())
             .collect();
         self.decision.stop_pods = live_pods(self.view, &wanted);
-        self.decision.stop_calls = self.view.in_flight.iter().filter(|a| !self.is_current(a)).cloned().collect();
+        self.decision.stop_jobs = fan_out::unwanted_jobs(self.view, &self.status);
+        self.decision.stop_calls = fan_out::unwanted_calls(self.view, &self.status);
         if self.status != self.present || self.fence {
             self.status.leader_epoch = Some(self.view.epoch);
             self.decision.status = Some(self.status);
         }
         self.decision
-    }
-
-    fn is_current(&self, attempt: &Attempt) -> bool {
-        let status = match attempt.step.strip_suffix(COMPENSATE) {
-            Some(name) => self.status.compensations.get(name),
-            None => self.status.steps.get(&attempt.step),
-        };
-        status.is_some_and(|s| s.phase.is_at_work() && s.attempt == Some(attempt.number))
     }
 }
 

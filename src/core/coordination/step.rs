@@ -1,5 +1,7 @@
 //! One step of one run: from nothing to its end.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
@@ -12,7 +14,7 @@ use crate::{
         coordination::{
             call, child,
             definition::{Action, Role, StepDefinition},
-            pod, resolution, result,
+            fan_out, pod, resolution, result,
             run::Flow,
             stages,
         },
@@ -22,7 +24,7 @@ use crate::{
 };
 
 /// How long a pod or child run that was told to stop is waited for.
-const STOP_WAIT: std::time::Duration = std::time::Duration::from_secs(60);
+pub(super) const STOP_WAIT: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Takes one step of a list as far as it goes now.
 pub(super) fn advance(flow: &mut Flow<'_>, steps: &[StepDefinition], place: usize) {
@@ -36,7 +38,10 @@ pub(super) fn advance(flow: &mut Flow<'_>, steps: &[StepDefinition], place: usiz
         Some(present) if present.phase.is_final() => {}
         Some(present) => {
             let present = present.clone();
-            go_on(flow, step, present);
+            match &step.fan_out {
+                Some(fan_out) => fan_out::go_on(flow, step, fan_out, present),
+                None => go_on(flow, step, present),
+            }
             if flow.is_stopping() {
                 stop(flow, step);
             }
@@ -85,6 +90,9 @@ pub(super) fn next_attempt(flow: &mut Flow<'_>, step: &StepDefinition, present: 
 pub(super) fn give_up(flow: &mut Flow<'_>, step: &StepDefinition) {
     let now = flow.now;
     let Some(status) = flow.get_mut(step) else { return };
+    if step.fan_out.is_some() {
+        return fan_out::give_up(status, now);
+    }
     let waits = matches!(status.phase, StepPhase::Retrying | StepPhase::Waiting)
         || (status.phase == StepPhase::Running && !step.action.works());
     if waits {
@@ -97,6 +105,9 @@ pub(super) fn give_up(flow: &mut Flow<'_>, step: &StepDefinition) {
 /// What is at work is told to stop. A pod and a child run are waited for, so that nothing is undone while it is still being
 /// done; a call is dropped.
 fn stop(flow: &mut Flow<'_>, step: &StepDefinition) {
+    if step.fan_out.is_some() {
+        return fan_out::stop(flow, step);
+    }
     give_up(flow, step);
     let (now, until) = (flow.now, later(flow.now, STOP_WAIT));
     let Some(status) = flow.get_mut(step).filter(|s| s.phase.is_at_work()) else { return };
@@ -133,15 +144,20 @@ fn begin(flow: &mut Flow<'_>, step: &StepDefinition) {
         wake_at: None,
         pod: None,
         run: None,
+        job: None,
+        items: None,
         target: None,
         known_failures: None,
         disruptions: None,
-        outputs: std::collections::BTreeMap::new(),
+        outputs: BTreeMap::new(),
         reason: None,
         message: None,
     };
     match step.when.as_ref().map(|w| w.holds(&flow.variables(w.references()))) {
-        None | Some(Ok(true)) => attempt(flow, step, fresh),
+        None | Some(Ok(true)) => match &step.fan_out {
+            Some(fan_out) => fan_out::begin(flow, step, fan_out, fresh),
+            None => attempt(flow, step, fresh),
+        },
         Some(Ok(false)) => {
             let skipped = StepStatus {
                 phase: StepPhase::Skipped,
@@ -189,18 +205,39 @@ pub(super) fn fill(flow: &Flow<'_>, template: &Template) -> Result<String, Expre
     template.render(&flow.variables(&template.references()))
 }
 
-pub(super) fn succeed(flow: &mut Flow<'_>, step: &StepDefinition, mut status: StepStatus, value: Value) {
+/// The outputs that a result gives, while all of the run's have room.
+fn outputs(flow: &Flow<'_>, step: &StepDefinition, value: Value) -> Result<BTreeMap<String, Value>, String> {
     let mut references = References::default();
     step.outputs.iter().for_each(|o| references.merge(o.value.references()));
-    let outputs = match result::outputs(&step.outputs, flow.variables(&references), value) {
+    let outputs = result::outputs(&step.outputs, flow.variables(&references), value)?;
+    let all: usize = flow.status.steps.values().map(result::footprint).sum();
+    if all + result::size(&outputs) > result::MAX_RUN_OUTPUTS {
+        return Err(format!("all outputs of a run together may have {} bytes", result::MAX_RUN_OUTPUTS));
+    }
+    Ok(outputs)
+}
+
+/// All items of a step are over, and few enough have failed.
+pub(super) fn conclude(flow: &mut Flow<'_>, step: &StepDefinition, mut status: StepStatus, value: Value) {
+    match outputs(flow, step, value) {
+        Ok(outputs) => {
+            status.phase = StepPhase::Succeeded;
+            status.finished_at = Some(flow.now);
+            status.wake_at = None;
+            status.reason = None;
+            status.message = None;
+            status.outputs = outputs;
+            flow.set(step, status);
+        }
+        Err(problem) => fail_for_good(flow, step, status, ErrorClass::InvalidResult, problem),
+    }
+}
+
+pub(super) fn succeed(flow: &mut Flow<'_>, step: &StepDefinition, mut status: StepStatus, value: Value) {
+    let outputs = match outputs(flow, step, value) {
         Ok(outputs) => outputs,
         Err(problem) => return fail(flow, step, status, ErrorClass::InvalidResult, true, problem),
     };
-    let all: usize = flow.status.steps.values().map(|s| result::size(&s.outputs)).sum();
-    if all + result::size(&outputs) > result::MAX_RUN_OUTPUTS {
-        let message = format!("all outputs of a run together may have {} bytes", result::MAX_RUN_OUTPUTS);
-        return fail(flow, step, status, ErrorClass::InvalidResult, true, message);
-    }
     status.phase = StepPhase::Succeeded;
     status.finished_at = Some(flow.now);
     status.wake_at = None;
@@ -254,20 +291,37 @@ pub(super) fn fail(
         }
         return flow.set(step, status);
     } else {
-        status.phase = StepPhase::Failed;
-        status.message = Some(message);
-        status.finished_at = Some(flow.now);
+        return fail_for_good(flow, step, status, class, message);
     }
+    tell_end(flow, step, &status, class);
+    flow.set(step, status);
+}
+
+/// A step has failed, and no attempt follows.
+pub(super) fn fail_for_good(
+    flow: &mut Flow<'_>,
+    step: &StepDefinition,
+    mut status: StepStatus,
+    class: ErrorClass,
+    message: String,
+) {
+    status.phase = StepPhase::Failed;
+    status.reason = Some(class);
+    status.message = Some(message);
+    status.finished_at = Some(flow.now);
+    status.wake_at = None;
+    tell_end(flow, step, &status, class);
+    flow.failing |= step.role == Role::Main;
+    flow.set(step, status);
+}
+
+fn tell_end(flow: &mut Flow<'_>, step: &StepDefinition, status: &StepStatus, class: ErrorClass) {
     let problem = format!("{class:?}: {}", status.message.as_deref().unwrap_or_default());
     flow.decision.notes.push(match (step.role, status.phase) {
         (Role::Compensation, _) => stages::failed_note(step, &problem),
         (_, StepPhase::Unknown) => Note::warning("StepUnknown", format!("step `{}`: {problem}", step.name)),
         _ => Note::warning("StepFailed", format!("step `{}`: {problem}", step.name)),
     });
-    if step.role == Role::Main && status.phase == StepPhase::Failed {
-        flow.failing = true;
-    }
-    flow.set(step, status);
 }
 
 pub(super) fn later(from: Timestamp, by: std::time::Duration) -> Timestamp {

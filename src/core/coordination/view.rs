@@ -18,7 +18,13 @@ use crate::{
         workflow_run::RunPhase,
     },
     core::{
-        coordination::{definition::{Definition, WorkspaceDefinition}, forecast::Model, outcome::CallOutcome, parameters::SecretKey, risk::Outlook},
+        coordination::{
+            definition::{Definition, WorkspaceDefinition},
+            forecast::Model,
+            outcome::CallOutcome,
+            parameters::SecretKey,
+            risk::Outlook,
+        },
         note::Note,
         refusal::Refusal,
     },
@@ -29,6 +35,8 @@ use crate::{
 pub struct Attempt {
     /// The step's [`id`](super::definition::StepDefinition::id).
     pub step: String,
+    /// Which item, where the step is done for many.
+    pub index: Option<u32>,
     /// From 1.
     pub number: u32,
 }
@@ -44,6 +52,8 @@ pub struct View<'a> {
     pub pods: BTreeMap<String, PodView>,
     /// Names of those pods that are being deleted.
     pub stopping: BTreeSet<String>,
+    /// Its Jobs by name; only those that it owns.
+    pub jobs: BTreeMap<String, JobView>,
     /// The services that its steps call, by name.
     pub services: BTreeMap<String, ServiceView>,
     /// Results of calls that are not in the status yet.
@@ -131,9 +141,37 @@ impl PodView {
     }
 }
 
+/// What a Job says that runs the items of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobView {
+    /// Since when it has pods that are under way.
+    pub since: Option<Timestamp>,
+    /// How many pods are under way.
+    pub active: u32,
+    /// The indexes that have succeeded, as ranges.
+    pub succeeded: String,
+    /// Those that have failed for good.
+    pub failed: String,
+    /// How it ended; its pods have ended too.
+    pub end: Option<JobEnd>,
+    /// It is being deleted.
+    pub stopping: bool,
+}
+
+/// How a Job ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JobEnd {
+    /// All indexes have succeeded.
+    Complete,
+    /// Not all have; the CamelCase reason of its condition.
+    Failed(String),
+}
+
 /// What a child run says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChildView {
+    /// When it was made.
+    pub created_at: Timestamp,
     /// Where it is.
     pub phase: RunPhase,
     /// Reason of its condition `Succeeded`.
@@ -207,12 +245,18 @@ pub struct Decision {
     pub drop_pods: bool,
     /// Pods that must exist.
     pub start_pods: Vec<StartPod>,
+    /// Jobs that must exist.
+    pub start_jobs: Vec<StartJob>,
+    /// Jobs that must not go on.
+    pub stop_jobs: Vec<String>,
     /// Child runs that must exist.
     pub start_runs: Vec<StartRun>,
     /// Pods that must not go on.
     pub stop_pods: Vec<String>,
     /// Calls to start.
     pub start_calls: Vec<StartCall>,
+    /// Outcomes that are not in the status yet on purpose: they are taken with those that follow soon.
+    pub held: BTreeSet<Attempt>,
     /// Calls to drop: their result does not matter any more.
     pub stop_calls: Vec<Attempt>,
     /// When to look again without an event.
@@ -290,6 +334,27 @@ pub enum VariableValue {
     Text(String),
     /// What the kubelet finds there.
     Secret(SecretKey),
+}
+
+/// A Job for the items of a container step.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StartJob {
+    /// One pod of it. Its name is that of the Job, which follows from run and step.
+    pub pod: StartPod,
+    /// How many items.
+    pub total: u32,
+    /// How many pods may run together.
+    pub parallel: u32,
+    /// Further pods for an item after its first failed.
+    pub retries: u32,
+    /// How many items may fail.
+    pub tolerated: u32,
+    /// A pod that is taken away costs no retry.
+    pub interruptible: bool,
+    /// The items as a JSON list, where they are not just numbers.
+    pub items: Option<String>,
+    /// After this long it cannot be at work any more, and is ended.
+    pub deadline: Duration,
 }
 
 /// A child run for one attempt of a step.

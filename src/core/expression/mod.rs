@@ -35,6 +35,16 @@ pub struct Expression {
     references: Arc<References>,
 }
 
+/// Steps of evaluation that are left, about 50 ns each: at first what a single expression may take.
+#[derive(Clone, Debug)]
+pub struct Budget(u64);
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self(cost::MAX_STEPS)
+    }
+}
+
 /// What is wrong with an expression or with its evaluation. Texts name no value: values may be confidential.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExpressionError {
@@ -153,8 +163,17 @@ impl Expression {
     /// # Errors
     /// When a variable or key is missing, types do not fit, or the cost bound for the given values is exceeded.
     pub fn evaluate(&self, variables: &Variables) -> Result<Value, ExpressionError> {
-        cost::check(&self.program, variables)
-            .map_err(|problem| ExpressionError::TooCostly { expression: self.source.clone(), problem })?;
+        self.evaluate_within(variables, &mut Budget::default())
+    }
+
+    /// Its value, at the expense of what many evaluations may take together.
+    ///
+    /// # Errors
+    /// As [`Self::evaluate`], and when the budget is used up.
+    pub fn evaluate_within(&self, variables: &Variables, budget: &mut Budget) -> Result<Value, ExpressionError> {
+        let costly = |problem| ExpressionError::TooCostly { expression: self.source.clone(), problem };
+        let steps = cost::steps(&self.program, variables).map_err(costly)?;
+        budget.0 = budget.0.checked_sub(steps).ok_or_else(|| costly("all items together take too long".to_owned()))?;
         let mut context = cel::Context::default().with_all();
         collect::register(&mut context);
         for (name, value) in variables {

@@ -138,6 +138,16 @@ impl Template {
         }
     }
 
+    /// The template with this text in place of every expression that is nothing but this variable.
+    #[must_use]
+    pub fn with_text(self, variable: &str, text: &str) -> Self {
+        let put = |part| match part {
+            Part::Value(expression) if expression.source() == variable => Part::Text(text.to_owned()),
+            part => part,
+        };
+        Self { parts: self.parts.into_iter().map(put).collect(), ..self }
+    }
+
     /// The text with all values put in. Strings go in as they are, numbers and booleans as text, lists and objects as JSON.
     ///
     /// # Errors

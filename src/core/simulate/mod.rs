@@ -48,6 +48,12 @@ pub struct Input {
 /// # Errors
 /// When the plan names what the workflow does not have, or the run does not come to an end.
 pub fn simulate(input: Input) -> Result<Timeline, String> {
+    if let Some(step) = input.definition.every_step().find(|s| s.fan_out.is_some()) {
+        return Err(format!(
+            "step `{}` has forEach, and the simulated world has one attempt a step only: simulate the step without it",
+            step.name
+        ));
+    }
     input.plan.check(&input.definition)?;
     let mut run = WorkflowRun::new(
         &format!("{}-simulated", input.workflow),

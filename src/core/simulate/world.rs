@@ -94,6 +94,7 @@ impl<'a> World<'a> {
             definition,
             pods: self.pods.iter().map(|(name, job)| (name.clone(), self.pod(job, over(job)))).collect(),
             stopping: BTreeSet::new(),
+            jobs: BTreeMap::new(),
             services: self.services.clone(),
             outcomes: outcomes.collect(),
             in_flight: self.calls.iter().filter(|j| over(j).is_none()).map(|j| j.attempt.clone()).collect(),
@@ -167,7 +168,7 @@ impl<'a> World<'a> {
             (_, Some(_)) => (RunPhase::Failed, "StepFailed", BTreeMap::new()),
             (_, None) => (RunPhase::Succeeded, "Succeeded", values),
         };
-        ChildView { phase, reason: reason.to_owned(), since: Some(job.began), outputs }
+        ChildView { created_at: job.began, phase, reason: reason.to_owned(), since: Some(job.began), outputs }
     }
 
     /// Carries a decision out; whether anything began or stopped.
@@ -214,7 +215,7 @@ impl<'a> World<'a> {
     fn attempt_of_child(&self, status: &WorkflowRunStatus, run: &str) -> Option<Attempt> {
         self.definition.every_step().find_map(|step| {
             let present = of(status, step).filter(|s| s.run.as_deref() == Some(run) && !is_settled(s.phase))?;
-            Some(Attempt { step: step.id(), number: present.attempt.unwrap_or(1) })
+            Some(Attempt { step: step.id(), index: None, number: present.attempt.unwrap_or(1) })
         })
     }
 

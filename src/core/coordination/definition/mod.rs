@@ -1,8 +1,11 @@
 //! A workflow's definition, read once: names resolved to places, expressions compiled, defaults filled in.
 
+mod fan_out;
 mod reader;
 
 use std::time::Duration;
+
+pub use fan_out::{INDEX_VARIABLE, ITEMS_VARIABLE};
 
 use crate::{
     api::{
@@ -114,6 +117,8 @@ pub struct StepDefinition {
     pub outputs: Vec<OutputDefinition>,
     /// A pod that is taken away is followed by another attempt that costs no retry.
     pub interruptible: bool,
+    /// Done for many items.
+    pub fan_out: Option<FanOut>,
     /// What it does.
     pub action: Action,
     /// What undoes it.
@@ -141,6 +146,55 @@ pub struct OutputDefinition {
     pub kind: ValueType,
     /// Expression over `result`.
     pub value: Expression,
+}
+
+/// How a step is done for many items.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FanOut {
+    /// Its items.
+    pub items: Items,
+    /// How many may be under way together.
+    pub parallel: u32,
+    /// How many may fail.
+    pub tolerate: Tolerance,
+}
+
+/// What the items of a step are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Items {
+    /// A list, or a number n for the items 0 to n-1.
+    Of(Expression),
+    /// So many, each its own index.
+    Count(u32),
+}
+
+/// How many items of a step may fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tolerance {
+    /// So many.
+    Count(u32),
+    /// So many of a hundred, rounded down.
+    Percent(u32),
+}
+
+impl Tolerance {
+    /// Reads `3` or `5%`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text.strip_suffix('%') {
+            Some(percent) => percent.parse().ok().filter(|&p| p <= 100).map(Self::Percent),
+            None => text.parse().ok().map(Self::Count),
+        }
+    }
+
+    /// How many of `total` items.
+    #[must_use]
+    pub const fn of(self, total: u32) -> u32 {
+        match self {
+            Self::Count(count) => count,
+            Self::Percent(percent) => total.saturating_mul(percent) / 100,
+        }
+    }
 }
 
 /// What a step does.

@@ -38,7 +38,7 @@ const MOUNT_PATH: &str = "/workspace";
 
 /// Reads a spec.
 pub(super) fn read(spec: &WorkflowSpec) -> Result<Definition, Vec<Fault>> {
-    let mut reader = Reader { spec, faults: Vec::new() };
+    let mut reader = Reader { spec, faults: Vec::new(), items: false };
     for (i, parameter) in spec.parameters.iter().enumerate() {
         if let Err(message) = parameters::check_declaration(parameter) {
             reader.fault(format!("spec.parameters[{i}]"), message);
@@ -94,7 +94,7 @@ pub(super) fn read(spec: &WorkflowSpec) -> Result<Definition, Vec<Fault>> {
 
 /// Which variables an expression may use.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Scope {
+pub(super) enum Scope {
     /// `params`, `steps`, `run`.
     Flow,
     /// `result` besides.
@@ -122,13 +122,15 @@ impl Texts for StepTexts<'_, '_, '_> {
     }
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     spec: &'a WorkflowSpec,
     faults: Vec<Fault>,
+    /// Expressions see `item` and `index`.
+    items: bool,
 }
 
 impl Reader<'_> {
-    fn fault(&mut self, field: String, message: impl Into<String>) {
+    pub(super) fn fault(&mut self, field: String, message: impl Into<String>) {
         self.faults.push(Fault { field, message: message.into() });
     }
 
@@ -175,7 +177,17 @@ impl Reader<'_> {
             Some(text) => Some(self.expression(&format!("{at}.when"), text, known, Scope::Flow)?),
             None => None,
         };
-        let (action, timeout, safety) = self.action(at, step, known)?;
+        let fan_out = match &step.for_each {
+            Some(each) => Some(self.fan_out(&format!("{at}.forEach"), each, known)?),
+            None => None,
+        };
+        self.items = fan_out.is_some();
+        let action = self.action(at, step, known);
+        self.items = false;
+        let (action, timeout, safety) = action?;
+        if fan_out.is_some() {
+            self.check_fan_out(at, step, &action);
+        }
         let mut outputs = Vec::new();
         for (o, output) in step.outputs.iter().enumerate() {
             let plain = format!("result.{}", output.name);
@@ -202,6 +214,7 @@ impl Reader<'_> {
             safety: step.safety.unwrap_or(safety),
             outputs,
             interruptible: step.interruptible == Some(true),
+            fan_out,
             action,
             compensate,
         })
@@ -234,6 +247,7 @@ impl Reader<'_> {
             safety: what.safety.unwrap_or(safety),
             outputs: Vec::new(),
             interruptible: false,
+            fan_out: None,
             action,
             compensate: None,
         })
@@ -321,7 +335,13 @@ impl Reader<'_> {
         self.spec.parameters.iter().any(|p| p.name == parameter && p.sensitive == Some(true))
     }
 
-    fn expression(&mut self, field: &str, text: &str, known: &BTreeSet<String>, scope: Scope) -> Option<Expression> {
+    pub(super) fn expression(
+        &mut self,
+        field: &str,
+        text: &str,
+        known: &BTreeSet<String>,
+        scope: Scope,
+    ) -> Option<Expression> {
         let expression = self.compiled(field, Expression::compile(text))?;
         self.check(field, expression.references(), known, scope).then_some(expression)
     }
@@ -335,6 +355,8 @@ impl Reader<'_> {
         known: &BTreeSet<String>,
     ) -> Option<Template> {
         let template = self.compiled(field, Template::compile(text, kind, kubelet))?;
+        let template =
+            if self.items && kind == TemplateKind::Container { self.indexed(field, template)? } else { template };
         self.check(field, &template.references(), known, Scope::Flow).then_some(template)
     }
 
@@ -346,14 +368,18 @@ impl Reader<'_> {
         let before = self.faults.len();
         let fault = |reader: &mut Self, message: String| reader.fault(field.to_owned(), message);
         for name in &references.variables {
-            let allowed =
-                matches!(name.as_str(), "params" | "steps" | "run") || (scope == Scope::Result && name == "result");
+            let allowed = matches!(name.as_str(), "params" | "steps" | "run")
+                || (scope == Scope::Result && name == "result")
+                || (self.items && matches!(name.as_str(), "item" | "index"));
             if !allowed {
-                let result = if scope == Scope::Result { ", result" } else { "" };
-                fault(
-                    self,
-                    format!("there is no variable `{name}`; an expression here may use params, steps, run{result}"),
-                );
+                let more = match scope {
+                    Scope::Result => ", result",
+                    Scope::Flow if self.items => ", item, index",
+                    Scope::Flow => "",
+                };
+                let message =
+                    format!("there is no variable `{name}`; an expression here may use params, steps, run{more}");
+                fault(self, message);
             }
         }
         if references.computed {

@@ -17,7 +17,7 @@ use self::size::{Amount, Shape, Size};
 use super::{Variables, collect::COLLECT};
 
 /// Steps that an evaluation may take: about 50 ns each, so a second at most.
-const MAX_STEPS: u64 = 20_000_000;
+pub(super) const MAX_STEPS: u64 = 20_000_000;
 /// Memory of one value that an evaluation makes (bytes).
 const MAX_MEMORY: u64 = 8 << 20;
 /// Memory of all values that an evaluation holds at once (bytes).
@@ -25,21 +25,21 @@ const MAX_HELD: u64 = 2 * MAX_MEMORY;
 /// Levels of lists and maps in a value: readers of JSON stop at 128.
 const MAX_DEPTH: u64 = 100;
 
-/// Whether the expression stays within the bounds for these values.
+/// The steps that the expression may take for these values.
 ///
 /// # Errors
 /// The bound that may not hold, without any value.
-pub(super) fn check(expr: &IdedExpr, variables: &Variables) -> Result<(), String> {
-    estimate(expr, variables).map(|_| ())
+pub(super) fn steps(expr: &IdedExpr, variables: &Variables) -> Result<u64, String> {
+    estimate(expr, variables).map(|(_, steps)| steps)
 }
 
-/// The largest size that the value may have.
-fn estimate(expr: &IdedExpr, variables: &Variables) -> Result<Size, String> {
+/// The largest size that the value may have, and the steps to it.
+fn estimate(expr: &IdedExpr, variables: &Variables) -> Result<(Size, u64), String> {
     let mut walk = Walk { variables, bound: Vec::new(), count: 1, steps: 0, held: 0 };
     let value = walk.node(expr)?.size;
     // from the engine's values over its other kind to JSON
     walk.charge(value.copy().by(4))?;
-    Ok(value)
+    Ok((value, walk.steps))
 }
 
 struct Walk<'a> {

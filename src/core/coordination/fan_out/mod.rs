@@ -1,0 +1,359 @@
+//! A step that is done for many items: which of them start now, and what the step has come to.
+//!
+//! Intents are written before effects as for any step: an item's index is among those that run, and its attempt in its group,
+//! before its call or child run starts. All results that have come and the intents of the items that follow go into one write.
+
+mod calls;
+mod children;
+pub mod indexes;
+mod job;
+mod status;
+mod transforms;
+mod work;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use self::{indexes::MAX_ITEMS, work::Work};
+use super::{
+    definition::{Action, FanOut, Items, StepDefinition},
+    resolution,
+    run::Flow,
+    step::{conclude, fail_for_good, stopped},
+};
+use crate::{
+    api::{
+        vocabulary::{ErrorClass, Safety},
+        workflow_run::{ResolvedAs, StepPhase, StepStatus},
+    },
+    core::note::Note,
+};
+
+pub use status::children;
+pub(super) use {
+    job::unwanted as unwanted_jobs,
+    status::{give_up, unwanted_calls},
+};
+
+/// One look at a step's items.
+struct Fan<'f, 'v> {
+    flow: &'f mut Flow<'v>,
+    step: &'f StepDefinition,
+    fan_out: &'f FanOut,
+    status: StepStatus,
+    work: Work,
+    /// The items' values; `None` until they are needed.
+    values: Option<Values>,
+    /// The earliest end of a wait.
+    wake: Option<Timestamp>,
+    /// How many items fail now because what they need has not been there for too long.
+    overdue: u32,
+}
+
+/// Starts a step; its `when` holds.
+pub(super) fn begin(flow: &mut Flow<'_>, step: &StepDefinition, fan_out: &FanOut, mut status: StepStatus) {
+    let values = match values(flow, fan_out) {
+        Ok(values) => values,
+        Err(problem) => return fail_for_good(flow, step, status, ErrorClass::Configuration, problem),
+    };
+    let total = match &values {
+        Values::Count(count) => *count,
+        Values::Listed(values) => u32::try_from(values.len()).unwrap_or(u32::MAX),
+    };
+    let work = Work::new(total);
+    status.phase = StepPhase::Running;
+    status.items = Some(work.status());
+    let mut fan = Fan { flow, step, fan_out, status, work, values: Some(values), wake: None, overdue: 0 };
+    match &step.action {
+        _ if total == 0 => fan.settle(None),
+        Action::Transform(expression) => transforms::compute(fan, expression),
+        Action::Container(container) => job::start(fan, container),
+        Action::Call(_) | Action::Child(_) => {
+            let missing = fan.start_more();
+            fan.settle(missing);
+        }
+        Action::Wait(_) => {
+            let message = "wait cannot be done for each item".to_owned();
+            fail_for_good(fan.flow, step, fan.status, ErrorClass::Configuration, message);
+        }
+    }
+}
+
+/// Takes a step as far as it goes now.
+pub(super) fn go_on(flow: &mut Flow<'_>, step: &StepDefinition, fan_out: &FanOut, status: StepStatus) {
+    let Some(items) = &status.items else {
+        // its status is from a definition in which it was done once
+        return begin(flow, step, fan_out, status);
+    };
+    let work = Work::read(items);
+    let waited = status.phase == StepPhase::Waiting && status.wake_at.is_some_and(|at| at <= flow.now);
+    let overdue = if waited { fan_out.parallel } else { 0 };
+    let mut fan = Fan { flow, step, fan_out, status, work, values: None, wake: None, overdue };
+    match &step.action {
+        Action::Call(call) => calls::collect(&mut fan, call),
+        Action::Child(child) => children::collect(&mut fan, child),
+        Action::Container(container) => return job::watch(fan, container),
+        Action::Transform(_) | Action::Wait(_) => {
+            let Fan { flow, status, .. } = fan;
+            return begin(flow, step, fan_out, StepStatus { items: None, ..status });
+        }
+    }
+    if fan.status.phase == StepPhase::Unknown {
+        fan.resolve();
+    }
+    let missing = fan.start_more();
+    fan.settle(missing);
+}
+
+/// The items are told to stop: the run is.
+pub(super) fn stop(flow: &mut Flow<'_>, step: &StepDefinition) {
+    let now = flow.now;
+    if let Action::Container(_) = &step.action {
+        return job::stop(flow, step);
+    }
+    let Some(status) = flow.get_mut(step) else { return };
+    let Some(items) = status.items.as_mut().filter(|_| !status.phase.is_final()) else { return };
+    let mut work = Work::read(items);
+    let running: Vec<u32> = work.running.iter().collect();
+    let calls = matches!(step.action, Action::Call(_));
+    for &index in &running {
+        if calls { work.cancel(index) } else { work.stop(index) }
+    }
+    work.cancel_waiting();
+    *items = work.status();
+    status.wake_at = None;
+    if work.at_work() > 0 {
+        status.phase = StepPhase::Stopping;
+        return;
+    }
+    if status.phase == StepPhase::Unknown {
+        return; // a person may still say what became of it; nothing waits for that
+    }
+    status.phase = StepPhase::Canceled;
+    status.finished_at = Some(now);
+    if calls && !running.is_empty() {
+        status.message = Some("the calls under way were dropped: they may have taken effect".to_owned());
+    }
+}
+
+/// What the items are.
+enum Values {
+    /// These.
+    Listed(Vec<Value>),
+    /// So many, each its own index.
+    Count(u32),
+}
+
+fn values(flow: &Flow<'_>, fan_out: &FanOut) -> Result<Values, String> {
+    let expression = match &fan_out.items {
+        Items::Of(expression) => expression,
+        Items::Count(count) => return Ok(Values::Count(*count)),
+    };
+    let too_many =
+        |n: String| format!("forEach.items: {n} items, and at most {MAX_ITEMS} are allowed: divide the work");
+    match expression.evaluate(&flow.variables(expression.references())).map_err(|e| format!("forEach.items: {e}"))? {
+        Value::Array(items) if items.len() <= MAX_ITEMS as usize => Ok(Values::Listed(items)),
+        Value::Array(items) => Err(too_many(items.len().to_string())),
+        Value::Number(n) => match n.as_u64().and_then(|n| u32::try_from(n).ok()) {
+            Some(n) if n <= MAX_ITEMS => Ok(Values::Count(n)),
+            Some(n) => Err(too_many(n.to_string())),
+            None => Err(format!("forEach.items: `{}` must give a whole number from 0", expression.source())),
+        },
+        _ => Err(format!("forEach.items: `{}` must give a list, or how many items there are", expression.source())),
+    }
+}
+
+impl Fan<'_, '_> {
+    /// How many items may fail.
+    fn limit(&self) -> u32 {
+        self.fan_out.tolerate.of(self.work.total)
+    }
+
+    fn is_beyond(&self) -> bool {
+        self.work.failed.len() > self.limit()
+    }
+
+    /// Whether another item may start.
+    fn may_start(&self) -> bool {
+        self.flow.may_start() && !self.is_beyond() && !self.flow.is_stopping()
+    }
+
+    fn values(&mut self) -> Result<&Values, String> {
+        let known = match self.values.take() {
+            Some(known) => known,
+            None => values(self.flow, self.fan_out)?,
+        };
+        Ok(self.values.insert(known))
+    }
+
+    /// The items, where they are more than numbers.
+    fn listed(&mut self) -> Result<Option<Vec<Value>>, String> {
+        Ok(match self.values()? {
+            Values::Listed(items) => Some(items.clone()),
+            Values::Count(_) => None,
+        })
+    }
+
+    /// One item.
+    fn item(&mut self, index: u32) -> Result<Value, String> {
+        let listed = match self.values()? {
+            Values::Listed(items) => items.get(index as usize).cloned(),
+            Values::Count(_) => None,
+        };
+        Ok(listed.unwrap_or_else(|| index.into()))
+    }
+
+    /// Expressions see this item from now on.
+    fn show(&mut self, index: u32) -> Result<(), String> {
+        self.flow.item = Some((self.item(index)?, index));
+        Ok(())
+    }
+
+    /// An attempt of an item has failed. `known` is false when it may have taken effect all the same.
+    fn failed(&mut self, index: u32, class: ErrorClass, known: bool, message: &str) {
+        let present = self.work.attempt(index);
+        let uid = self.flow.view.run.metadata.uid.as_deref().unwrap_or_default();
+        let seed = format!("{uid}/{}/{index}", self.step.id());
+        let wait = self.step.retry.wait(present.attempt, class, &seed);
+        if !known && self.step.safety == Safety::AtMostOnce {
+            self.work.lose(index, class, message);
+        } else if let Some(wait) = wait.filter(|_| self.flow.may_retry() && !self.is_beyond()) {
+            self.work.retry(index, known, self.flow.now, wait);
+        } else {
+            self.work.fail(index, class, message);
+        }
+    }
+
+    /// Starts the items whose turn it is; why none can start, when something is missing that may still come.
+    fn start_more(&mut self) -> Option<String> {
+        while self.may_start()
+            && let Some(index) = self.work.due(self.fan_out.parallel, self.flow.now)
+        {
+            if let Err(problem) = self.show(index) {
+                self.work.start(index);
+                self.failed(index, ErrorClass::Configuration, true, &problem);
+                continue;
+            }
+            let missing = match &self.step.action {
+                Action::Call(call) => calls::start(self, call, index),
+                Action::Child(child) => children::start(self, child, index),
+                _ => None,
+            };
+            self.flow.item = None;
+            if missing.is_some() {
+                return missing;
+            }
+        }
+        None
+    }
+
+    /// Applies what a person has found out about the items of unknown outcome.
+    fn resolve(&mut self) {
+        let Some(found) = resolution::find(self.flow, self.step, &self.status) else { return };
+        let unknown: Vec<u32> = self.work.unknown.iter().collect();
+        match found.outcome {
+            ResolvedAs::Succeeded if !found.outputs.is_empty() => {
+                let message = format!(
+                    "spec.resolutions of step `{}`: the outputs of a step with forEach follow from its items: remove them",
+                    self.step.name
+                );
+                resolution::refuse(self.flow, &mut self.status, message);
+                return;
+            }
+            ResolvedAs::Succeeded => unknown.into_iter().for_each(|index| {
+                self.work.succeed(index);
+                self.work.unlist(index);
+            }),
+            ResolvedAs::Failed => {
+                let message = "spec.resolutions says that it did not take effect";
+                unknown.into_iter().for_each(|index| self.work.fail(index, ErrorClass::Connection, message));
+            }
+            ResolvedAs::Retry if self.flow.may_start() => {
+                unknown
+                    .into_iter()
+                    .for_each(|index| self.work.retry(index, true, self.flow.now, std::time::Duration::ZERO));
+            }
+            ResolvedAs::Retry => return,
+        }
+        // what was found out holds for the items that were unknown then, and for no others
+        self.status.attempt = Some(self.status.attempt.unwrap_or(1) + 1);
+        self.status.phase = StepPhase::Running;
+        self.status.message = None;
+    }
+
+    /// What the step has come to. `missing` is what no item can start without.
+    fn settle(self, missing: Option<String>) {
+        let (limit, beyond, more) = (self.limit(), self.is_beyond(), self.work.has_more());
+        let Self { flow, step, mut status, mut work, wake, .. } = self;
+        if beyond && work.at_work() == 0 {
+            work.cancel_waiting();
+        }
+        status.items = Some(work.status());
+        let now = flow.now;
+        let waiting = status.wake_at.take().filter(|&at| status.phase == StepPhase::Waiting && at > now);
+        status.message = status.message.filter(|_| status.phase == StepPhase::Unknown);
+        if let Some(at) = wake {
+            flow.wake(at);
+        }
+        if work.at_work() > 0 {
+            let stopping = flow.is_stopping() && work.running.is_empty();
+            status.phase = if stopping { StepPhase::Stopping } else { StepPhase::Running };
+            if let Some(&at) = work.retrying.values().min().filter(|_| !beyond) {
+                flow.wake(at);
+            }
+            return flow.set(step, status);
+        }
+        if beyond {
+            return fail_beyond(flow, step, status, &work, limit);
+        }
+        if !more && work.unknown.is_empty() && work.canceled.is_empty() {
+            let result = summary(&work);
+            return conclude(flow, step, status, result);
+        }
+        if flow.is_stopping() && status.phase == StepPhase::Stopping {
+            return stopped(flow, step, status);
+        }
+        if !more {
+            if status.phase != StepPhase::Unknown {
+                status.phase = StepPhase::Unknown;
+                status.reason = work.failures.last().map(|f| f.reason);
+                status.message = Some(format!(
+                    "nobody knows whether items {} took effect, and they may take effect once at most",
+                    work.unknown.text().unwrap_or_default()
+                ));
+                let message = status.message.as_deref().unwrap_or_default();
+                flow.decision.notes.push(Note::warning("StepUnknown", format!("step `{}`: {message}", step.name)));
+            }
+            return flow.set(step, status);
+        }
+        status.phase = StepPhase::Running;
+        if let Some(missing) = missing {
+            let until = waiting.unwrap_or_else(|| super::step::later(flow.now, flow.timeout(step)));
+            status.phase = StepPhase::Waiting;
+            status.wake_at = Some(until);
+            status.message = Some(missing);
+            flow.wake(until);
+        } else if let Some(&at) = work.retrying.values().min() {
+            status.phase = StepPhase::Retrying;
+            status.wake_at = Some(at);
+            if at > flow.now {
+                flow.wake(at);
+            }
+        }
+        flow.set(step, status);
+    }
+}
+
+/// What expressions see as `result`.
+fn summary(work: &Work) -> Value {
+    json!({ "total": work.total, "succeeded": work.succeeded.len(), "failed": work.failed.len() })
+}
+
+/// More items have failed than may.
+fn fail_beyond(flow: &mut Flow<'_>, step: &StepDefinition, status: StepStatus, work: &Work, limit: u32) {
+    let first = work.failures.iter().find(|f| work.failed.contains(f.index));
+    let class = first.map_or(ErrorClass::Configuration, |f| f.reason);
+    let because = first.map(|f| format!("; item {}: {}", f.index, f.message)).unwrap_or_default();
+    let message = format!("{} of {} items failed, and {limit} may{because}", work.failed.len(), work.total);
+    fail_for_good(flow, step, status, class, message);
+}
