@@ -9,7 +9,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use medley::{
     api::{
-        WorkflowRun, WorkflowRunSpec,
+        Protocol, WorkflowRun, WorkflowRunSpec,
         fan_out::ItemsStatus,
         vocabulary::ErrorClass,
         workflow_run::{RunPhase, StepPhase},
@@ -57,7 +57,14 @@ impl World {
 
     fn decide(&self, epoch: i64) -> Decision {
         let endpoints = vec!["10.0.0.1:80".parse().unwrap()];
-        let interface = InterfaceView { name: "http".to_owned(), port: 80, base_path: String::new(), endpoints };
+        let interface = InterfaceView {
+            name: "http".to_owned(),
+            port: 80,
+            protocol: Protocol::Http,
+            base_path: String::new(),
+            endpoints,
+            refused: None,
+        };
         let archive = ServiceView { dns_name: "archive".to_owned(), interfaces: vec![interface] };
         let view = View {
             run: &self.run,
@@ -75,6 +82,9 @@ impl World {
             origin: None,
             epoch,
             draining: false,
+            refused: None,
+            model: None,
+            outlook: None,
         };
         decide(&view, self.now)
     }

@@ -1,6 +1,8 @@
 //! On a real node: services of each backend have names in cluster DNS that pods can use, and a host outside the cluster
 //! leaves and re-enters its name with its health.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 mod site;
 
 use std::{

@@ -146,6 +146,13 @@ impl<I: CallIo> Reconcile for Runs<I> {
                     other => other?,
                 }
             }
+            // so do the pods of its Jobs
+            for job in self.caches.jobs.in_namespace(&key.namespace).iter().filter(|j| owner.controls(&j.metadata)) {
+                match self.writer.delete_with_pods(job.as_ref()).await {
+                    Err(error) if error.refusal().is_some() => {}
+                    other => drop(other?),
+                }
+            }
         }
         if let Some(status) = decision.status {
             let sample = sample_of(&view, &status);
@@ -174,10 +181,12 @@ impl<I: CallIo> Reconcile for Runs<I> {
                 self.caches.pods.wrote(pod);
             }
         }
-        for wish in &decision.start_jobs {
-            let mut job = self.writer.create(&render::job::job(&owner, wish), &owner).await?;
-            prune_job(&mut job);
-            self.caches.jobs.wrote(job);
+        for wish in decision.start_jobs.iter().filter(|_| claimed) {
+            let made = self.writer.create(&render::job::job(&owner, wish), &owner).await;
+            if let Some(mut job) = set_aside(made, &mut refused)? {
+                prune_job(&mut job);
+                self.caches.jobs.wrote(job);
+            }
         }
         for wish in &decision.start_runs {
             let made = self.writer.create(&render::child_run::child_run(&owner, wish), &owner).await;
@@ -191,11 +200,12 @@ impl<I: CallIo> Reconcile for Runs<I> {
             }
         }
         for name in &decision.stop_jobs {
-            if let Some(job) = self.caches.jobs.get(&Key::new(&key.namespace, name)) {
-                if let Some(mut going) = self.writer.delete_with_pods(job.as_ref()).await? {
-                    prune_job(&mut going);
-                    self.caches.jobs.wrote(going);
-                }
+            if let Some(job) = self.caches.jobs.get(&Key::new(&key.namespace, name))
+                && let Some(Some(mut going)) =
+                    set_aside(self.writer.delete_with_pods(job.as_ref()).await, &mut refused)?
+            {
+                prune_job(&mut going);
+                self.caches.jobs.wrote(going);
             }
         }
         for attempt in &decision.stop_calls {

@@ -1,7 +1,7 @@
 //! The volume that the pods of a run share: made before the first of them, removed when nothing of the run needs it.
 //!
-//! Its claim is not watched. That it is there follows from what is: it is made before the first pod, so a run that has a pod
-//! has its claim; and it is in the status from the write that tells of the first pod to the one that ends the run.
+//! Its claim is not watched. That it is there follows from what is: it is made before the first pod or Job, so a run that
+//! has one has its claim; and it is in the status from the write that tells of the first pod to the one that ends the run.
 
 use crate::{
     api::workflow_run::{Ending, RunPhase},
@@ -22,10 +22,11 @@ pub(super) fn mount(flow: &Flow<'_>, volume: &WorkspaceDefinition) -> Mount {
 
 /// Asks for the claim where pods start, unless it must be there already.
 pub(super) fn claim(flow: &mut Flow<'_>, definition: &Definition) {
-    let Some(volume) = definition.workspace.as_ref().filter(|_| !flow.decision.start_pods.is_empty()) else { return };
+    let starts = !flow.decision.start_pods.is_empty() || !flow.decision.start_jobs.is_empty();
+    let Some(volume) = definition.workspace.as_ref().filter(|_| starts) else { return };
     let name = name::workspace(flow.name());
     flow.status.workspace = Some(name.clone());
-    if flow.view.pods.is_empty() {
+    if flow.view.pods.is_empty() && flow.view.jobs.is_empty() {
         let workflow = flow.view.run.spec.workflow.clone();
         flow.decision.claim = Some(StartClaim { name, workflow, volume: volume.clone() });
     }
