@@ -84,7 +84,8 @@ pub(super) fn result(activity: &Activity<'_>, variables: &Variables, given: &[&E
 
 fn variables(spec: &WorkflowSpec, steps: BTreeMap<String, Field>, ended: bool) -> Variables {
     let parameters = spec.parameters.iter().map(|p| {
-        let given = p.required == Some(true) || p.default.is_some();
+        // where a sensitive one is used and not given, its variable is left out
+        let given = p.required == Some(true) || p.default.is_some() || p.sensitive == Some(true);
         let absence = (!given).then(|| Absence {
             why: format!("a run need not give the parameter `{}`, and it has no default", p.name),
             certain: false,
