@@ -107,11 +107,11 @@ impl World {
     /// Some calls end together, or time passes.
     fn happen(&mut self, which: usize, how: u8) {
         self.now = self.now.saturating_add(SignedDuration::from_millis(7)).unwrap();
-        if self.in_flight.is_empty() || which % 5 == 0 {
-            if let Some(wake) = self.wake {
-                self.now = wake.max(self.now);
-                return;
-            }
+        if (self.in_flight.is_empty() || which.is_multiple_of(5))
+            && let Some(wake) = self.wake
+        {
+            self.now = wake.max(self.now);
+            return;
         }
         let together = 1 + which % 4;
         for _ in 0..together {

@@ -10,5 +10,6 @@ pub mod models;
 pub mod notes;
 pub mod observe;
 pub mod perform;
+pub mod pods;
 pub mod queue;
 pub mod watch;

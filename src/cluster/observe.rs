@@ -25,6 +25,7 @@ use crate::{
         cache::Cache,
         family::{every_step, parent_reference},
         models::Models,
+        pods::pod_view,
     },
     core::{
         condition,
@@ -352,43 +353,6 @@ pub fn prune_nothing<K>(_: &mut K) {}
 #[must_use]
 pub fn workflow_of(revision: &ControllerRevision) -> Option<Key> {
     Some(Key::new(revision.namespace()?, revision.labels().get(WORKFLOW_LABEL)?))
-}
-
-/// Reads a pod as the view has it.
-#[must_use]
-pub fn pod_view(pod: &Pod) -> PodView {
-    let status = pod.status.clone().unwrap_or_default();
-    let container = status.container_statuses.iter().flatten().find(|c| c.name == render::pod::CONTAINER);
-    let state = container.and_then(|c| c.state.clone()).unwrap_or_default();
-    let ended = state.terminated;
-    // a pod that was preempted, drained or evicted carries this condition, and its container's code is only a consequence
-    let disrupted = pod.metadata.deletion_timestamp.is_some()
-        || status.conditions.iter().flatten().any(|c| c.type_ == "DisruptionTarget" && c.status == "True");
-    let at = ended.as_ref().and_then(|t| t.finished_at.as_ref()).map(|t| t.0);
-    match status.phase.as_deref() {
-        Some("Succeeded") => PodView::Succeeded {
-            message: ended.and_then(|t| t.message).unwrap_or_default(),
-            at: at.unwrap_or(Timestamp::UNIX_EPOCH),
-        },
-        Some("Failed") => PodView::Failed {
-            exit_code: if status.reason.is_some() || disrupted { None } else { ended.as_ref().map(|t| t.exit_code) },
-            reason: status.reason.or_else(|| ended.and_then(|t| t.reason)),
-            at,
-        },
-        Some("Running") => {
-            PodView::Running { since: state.running.and_then(|r| r.started_at).map_or_else(|| started(pod), |t| t.0) }
-        }
-        _ => {
-            let unplaced =
-                status.conditions.iter().flatten().find(|c| c.type_ == "PodScheduled" && c.status == "False");
-            let problem = state.waiting.and_then(|w| w.reason).or_else(|| unplaced.and_then(|c| c.reason.clone()));
-            PodView::Pending { problem }
-        }
-    }
-}
-
-fn started(pod: &Pod) -> Timestamp {
-    pod.status.as_ref().and_then(|s| s.start_time.as_ref()).map_or(Timestamp::UNIX_EPOCH, |t| t.0)
 }
 
 /// Why a registered host of this interface is neither probed nor published: that its address may not be reached.

@@ -406,14 +406,9 @@ impl Reader<'_> {
         for name in &references.steps {
             if !known.contains(name) {
                 let exists = self.spec.steps.iter().any(|s| s.name == *name);
-                fault(
-                    self,
-                    if exists {
-                        format!("`steps.{name}` may not be done yet: add `{name}` to after")
-                    } else {
-                        format!("`steps.{name}` is not a step of this workflow")
-                    },
-                );
+                let absent = format!("`steps.{name}` is not a step of this workflow");
+                let later = format!("`steps.{name}` may not be done yet: add `{name}` to after");
+                fault(self, if exists { later } else { absent });
             }
         }
         self.faults.len() == before
