@@ -29,6 +29,8 @@ struct Inner<K> {
     objects: BTreeMap<Key, Arc<K>>,
     /// Objects of lists that are under way, by scope.
     listing: HashMap<Scope, BTreeMap<Key, Arc<K>>>,
+    /// The highest resource version in each list that is under way.
+    newest: HashMap<Scope, u64>,
     /// Scopes that are watched and whose first list has not been read.
     awaited: HashSet<Scope>,
     /// Own writes that no watch event has confirmed: their resource versions.
@@ -77,6 +79,7 @@ impl<K> Default for Cache<K> {
         let inner = Inner {
             objects: BTreeMap::new(),
             listing: HashMap::new(),
+            newest: HashMap::new(),
             awaited: HashSet::new(),
             unconfirmed: HashMap::new(),
             seen: HashMap::new(),
@@ -212,7 +215,10 @@ impl<K: Object> Cache<K> {
 
     /// A list begins.
     pub fn list_begins(&self, scope: &Scope) {
-        self.write(|i| i.listing.insert(scope.clone(), BTreeMap::new()));
+        self.write(|i| {
+            i.newest.insert(scope.clone(), 0);
+            i.listing.insert(scope.clone(), BTreeMap::new());
+        });
     }
 
     /// One object of the list.
@@ -220,6 +226,8 @@ impl<K: Object> Cache<K> {
         self.write(|i| {
             let key = key(&object);
             i.saw(&key, version(&object));
+            let highest = i.newest.entry(scope.clone()).or_insert(0);
+            *highest = version(&object).max(*highest);
             let newest = match i.objects.get(&key) {
                 Some(present) if version(present.as_ref()) > version(&object) => present.clone(),
                 _ => Arc::new(object),
@@ -230,15 +238,17 @@ impl<K: Object> Cache<K> {
         });
     }
 
-    /// The list is complete. Own writes that it does not hold are either newer than it or deleted since: they stay, and
-    /// their keys are given back for a live read.
+    /// The list is complete. Objects that it does not hold and that are newer than all that it holds are deleted, or the
+    /// list is older than they are (own writes; a server that lags): they stay, and their keys are given back for a live read.
     pub fn list_ends(&self, scope: &Scope) -> Vec<Key> {
         let (doubtful, complete) = self.write(|i| {
             let mut fresh = i.listing.remove(scope).unwrap_or_default();
             let mut doubtful = Vec::new();
-            for key in i.unconfirmed.keys().filter(|k| covers(scope, k)) {
-                if let (false, Some(own)) = (fresh.contains_key(key), i.objects.get(key)) {
-                    fresh.insert(key.clone(), own.clone());
+            let newest = i.newest.remove(scope).unwrap_or(0);
+            for (key, known) in i.objects.iter().filter(|(k, _)| covers(scope, k)) {
+                let newer = version(known.as_ref()) > newest;
+                if !fresh.contains_key(key) && (newer || i.unconfirmed.contains_key(key)) {
+                    fresh.insert(key.clone(), known.clone());
                     doubtful.push(key.clone());
                 }
             }

@@ -169,7 +169,9 @@ impl Election {
         if !own && holder.is_some() && seen.at.elapsed() < held_for {
             return Ok(None);
         }
-        let epoch = if own { transitions } else { transitions.saturating_add(1) };
+        // taken up again after its time: what was under way was dropped meanwhile, and so this is a new term
+        let goes_on = own && self.sender.borrow().is_some_and(|t| Instant::now() < t.until);
+        let epoch = if goes_on { transitions } else { transitions.saturating_add(1) };
         let acquired = if own { spec.acquire_time.unwrap_or_else(|| now.clone()) } else { now.clone() };
         let next = Lease { spec: Some(self.spec(epoch, acquired, now)), ..lease };
         match self.api.replace(&self.settings.name, &PostParams::default(), &next).await {

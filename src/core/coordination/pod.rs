@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use crate::{
     api::{
-        vocabulary::ErrorClass,
+        vocabulary::{ErrorClass, Safety},
         workflow_run::{StepPhase, StepStatus},
     },
     core::{
@@ -119,6 +119,11 @@ pub(super) fn watch(
         }
         None if status.phase == StepPhase::Running => {
             fail(flow, step, status, ErrorClass::PodLost, false, "the pod was deleted".to_owned());
+        }
+        // another leader wrote the intent: whether its pod was ever there, and what it did, nobody knows
+        None if flow.taken_over && step.safety == Safety::AtMostOnce => {
+            let message = "medley was interrupted before the pod was seen, and it is not there".to_owned();
+            fail(flow, step, status, ErrorClass::PodLost, false, message);
         }
         None => match start(flow, step, container, &status) {
             Ok(pod) => {

@@ -286,8 +286,9 @@ pub(super) fn fail(
         if lost {
             status.disruptions = Some(disruptions);
         }
-        if known {
-            status.known_failures = Some(status.known_failures.unwrap_or(0) + 1);
+        // once nobody knows of an attempt, all that follow must be known as the same request: an effect may be there
+        if known && number == status.known_failures.unwrap_or(0) + 1 {
+            status.known_failures = Some(number);
         }
         return flow.set(step, status);
     } else {

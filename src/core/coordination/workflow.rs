@@ -193,7 +193,9 @@ pub fn decide(view: &View<'_>, now: Timestamp) -> Decision {
         decision.wake_at = next_end;
     }
     if next != present {
-        let due = view.written_at.and_then(|t| t.checked_add(SUMMARY_EVERY).ok()).unwrap_or(now);
+        // a moment that is still to come was told by a clock that somebody has set back since
+        let written = view.written_at.filter(|t| *t <= now);
+        let due = written.and_then(|t| t.checked_add(SUMMARY_EVERY).ok()).unwrap_or(now);
         if urgent || due <= now {
             decision.status = Some(next);
         } else {

@@ -67,6 +67,11 @@ pub(super) const fn of_type(declared: ValueType) -> Kind {
 
 /// What `result` is in the outputs of a step.
 pub(super) fn result(activity: &Activity<'_>, variables: &Variables, given: &[&Expression]) -> Kind {
+    if activity.step.for_each.is_some() {
+        let counts = ["total", "succeeded", "failed"].map(|n| (n.to_owned(), Kind::Int));
+        let items = activity.transform.map(|_| ("items".to_owned(), Kind::Any));
+        return Kind::Map(Fields::of(counts.into_iter().chain(items)));
+    }
     if let Some(transform) = activity.transform {
         let expression = Expression::compile(&transform.expression);
         return expression.map_or(Kind::Any, |e| infer(&e, variables, &[], given).0);
