@@ -46,12 +46,13 @@ impl Stage {
         let stage = Self { cluster, client, home, scratch, numbers: AtomicU32::new(0) };
         for crd in CRDS {
             stage.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", &crd_file(crd)]);
-            stage.kubectl(&[
-                "wait",
-                "--for=condition=Established",
-                "--timeout=30s",
-                &format!("crd/{crd}.medley.health"),
-            ]);
+            // kubectl's own wait gives up where a definition has no conditions yet
+            until(&format!("{crd} is established"), Duration::from_secs(30), async || {
+                let name = format!("crd/{crd}.medley.health");
+                let wait = ["wait", "--for=condition=Established", "--timeout=5s", &name];
+                stage.cluster.kubectl(&wait).ok()
+            })
+            .await;
         }
         stage.kubectl(&["create", "namespace", &stage.home]);
         for (number, replica) in REPLICAS.into_iter().enumerate() {
