@@ -78,6 +78,11 @@ bench-foundation: programs ## Figures of runs, calls, takeover and idling on a c
 	cargo bench --locked --bench foundation --no-run
 	$(CLUSTER_BIN) run fake --name bench --wait 600 -- cargo bench --locked --bench foundation
 
+.PHONY: bench-coordination
+bench-coordination: programs ## Figures of whole workflows beside the least that any engine could cost (root; SECTIONS="pods writes latency calls large memory")
+	cargo bench --locked --bench coordination --no-run
+	$(CLUSTER_BIN) run fake --name bench --wait 600 -- cargo bench --locked --bench coordination -- $(SECTIONS)
+
 .PHONY: image
 image: ## Build the operator's image as dist/medley.tar, without Docker (RELEASE=1: as shipped)
 	RELEASE=$(RELEASE) scripts/image.sh

@@ -7,25 +7,23 @@
 
 #[path = "foundation/calls.rs"]
 mod calls;
-#[path = "foundation/figures.rs"]
-mod figures;
+#[path = "common/mod.rs"]
+mod common;
 #[path = "foundation/idle.rs"]
 mod idle;
-#[path = "foundation/link.rs"]
-mod link;
 #[path = "foundation/runs.rs"]
 mod runs;
 #[path = "../tests/cluster/support/mod.rs"]
 mod support;
 
-use figures::Figures;
+use common::{figures::Figures, link::Link};
 use support::stage::Stage;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let stage = Stage::set().await;
-    let mut figures = Figures::default();
-    let link = link::Link::make();
+    let mut figures = Figures::of("foundation");
+    let link = Link::make();
     runs::writes(&stage, &mut figures).await;
     calls::chain(&stage, &link, &mut figures).await;
     runs::takeover(&stage, &mut figures).await;

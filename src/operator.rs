@@ -35,7 +35,7 @@ use crate::{
         runs::{Runs, tell_others},
         samples::Samples,
         services::Services,
-        workflows::Workflows,
+        workflows::{RUNS_WAIT, Workflows},
     },
     medical::http::CallIo,
     render::{RUN_LABEL, SERVICE_LABEL, WORKFLOW_LABEL},
@@ -142,6 +142,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
     pub async fn run(self, stop: CancellationToken) {
         let background = CancellationToken::new();
         let mut tasks = JoinSet::new();
+        let _listening = Listening(self.caches.clone());
         self.watch_all(&background, &mut tasks);
         let (notes, teller) =
             Notes::new(self.client.clone(), self.settings.lease.identity.clone(), self.metrics.clone());
@@ -218,7 +219,6 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
             clock: self.clock,
             notes: notes.clone(),
             workflows: Arc::clone(&self.queues.workflows),
-            runs: Arc::clone(&self.queues.runs),
             starting: Mutex::default(),
             guard: Arc::clone(&self.settings.guard),
             samples,
@@ -252,110 +252,76 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
     }
 
     fn watch_all(&self, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
-        let scopes: Vec<Scope> = if self.settings.namespaces.is_empty() {
-            vec![None]
-        } else {
-            self.settings.namespaces.iter().cloned().map(Some).collect()
-        };
         let Queues { services, workflows, runs } = self.queues.clone();
-        for scope in &scopes {
-            self.watch(scope, &self.caches.services, None, prune_nothing, stop, tasks, {
-                let (services, waiting) = (services.clone(), self.waiting_runs());
-                move |change: &Change<MedicalService>| {
-                    touched(change, &services);
-                    if let Some(service) = change.after.as_ref() {
-                        waiting(&service.namespace().unwrap_or_default());
-                    }
+        self.watch(&self.caches.services, None, prune_nothing, stop, tasks, {
+            let (services, waiting) = (services.clone(), self.waiting_runs());
+            move |change: &Change<MedicalService>| {
+                touched(change, &services);
+                if let Some(service) = change.after.as_ref() {
+                    waiting(&service.namespace().unwrap_or_default());
                 }
-            });
-            self.watch(scope, &self.caches.workflows, None, prune_nothing, stop, tasks, {
-                let (workflows, runs, cache) = (workflows.clone(), runs.clone(), Arc::clone(&self.caches.runs));
-                move |change| {
-                    touched(change, &workflows);
-                    let Some(workflow) = change.after.as_ref().or(change.before.as_ref()) else { return };
-                    let (namespace, name) = (workflow.namespace().unwrap_or_default(), workflow.name_any());
-                    let pending = |run: &WorkflowRun| run.status.as_ref().is_none_or(|s| s.revision.is_none());
-                    for run in cache.in_namespace(&namespace) {
-                        if run.spec.workflow == name && pending(&run) {
-                            runs.add(key(run.as_ref()), false);
-                        }
-                    }
+            }
+        });
+        self.watch(&self.caches.workflows, None, prune_nothing, stop, tasks, {
+            let (workflows, runs, caches) = (workflows.clone(), runs.clone(), self.caches.clone());
+            move |change| {
+                touched(change, &workflows);
+                let Some(workflow) = change.after.as_ref().or(change.before.as_ref()) else { return };
+                let (namespace, name) = (workflow.namespace().unwrap_or_default(), workflow.name_any());
+                let pending = |run: &WorkflowRun| run.status.as_ref().is_none_or(|s| s.revision.is_none());
+                for run in caches.live_runs(&namespace, &name).iter().filter(|r| pending(r)) {
+                    runs.add(key(run.as_ref()), false);
                 }
-            });
-            self.watch(scope, &self.caches.runs, None, prune_run, stop, tasks, {
-                let (workflows, runs, dispatcher) = (workflows.clone(), runs.clone(), Arc::clone(&self.dispatcher));
-                let caches = self.caches.clone();
-                move |change: &Change<WorkflowRun>| {
-                    touched(change, &runs);
-                    let Some(run) = change.after.as_ref().or(change.before.as_ref()) else { return };
-                    if change.after.is_none() {
-                        dispatcher.forget(&run.uid().unwrap_or_default());
-                    }
-                    tell_others(&caches, &runs, change.before.as_deref(), change.after.as_deref());
-                    // own writes are in the cache already and tell of no change: whoever writes them adds the workflow
-                    let phase = |run: Option<&Arc<WorkflowRun>>| run.and_then(|r| r.status.as_ref()?.phase);
-                    if change.before.is_none()
-                        || change.after.is_none()
-                        || phase(change.before.as_ref()) != phase(change.after.as_ref())
-                    {
-                        workflows.add(Key::new(run.namespace().unwrap_or_default(), &run.spec.workflow), false);
-                    }
+            }
+        });
+        self.watch(&self.caches.runs, None, prune_run, stop, tasks, {
+            let (workflows, runs, dispatcher) = (workflows.clone(), runs.clone(), Arc::clone(&self.dispatcher));
+            let caches = self.caches.clone();
+            move |change: &Change<WorkflowRun>| {
+                touched(change, &runs);
+                let Some(run) = change.after.as_ref().or(change.before.as_ref()) else { return };
+                if change.after.is_none() {
+                    dispatcher.forget(&run.uid().unwrap_or_default());
                 }
-            });
-            self.watch(scope, &self.caches.pods, Some(RUN_LABEL), prune_pod, stop, tasks, by_label(RUN_LABEL, &runs));
-            self.watch(scope, &self.caches.jobs, Some(RUN_LABEL), prune_job, stop, tasks, by_label(RUN_LABEL, &runs));
-            self.watch(scope, &self.caches.revisions, Some(WORKFLOW_LABEL), prune_nothing, stop, tasks, {
-                let workflows = workflows.clone();
-                move |change| {
-                    if let Some(key) = change.after.as_ref().or(change.before.as_ref()).and_then(|r| workflow_of(r)) {
-                        workflows.add(key, false);
-                    }
+                tell_others(&caches, &runs, change.before.as_deref(), change.after.as_deref());
+                let phase = |run: Option<&Arc<WorkflowRun>>| run.and_then(|r| r.status.as_ref()?.phase);
+                if change.before.is_none()
+                    || change.after.is_none()
+                    || phase(change.before.as_ref()) != phase(change.after.as_ref())
+                {
+                    let workflow = Key::new(run.namespace().unwrap_or_default(), &run.spec.workflow);
+                    workflows.add_within(workflow, RUNS_WAIT);
                 }
-            });
-            let label = Some(SERVICE_LABEL);
-            self.watch(
-                scope,
-                &self.caches.deployments,
-                label,
-                prune_nothing,
-                stop,
-                tasks,
-                by_label(SERVICE_LABEL, &services),
-            );
-            self.watch(
-                scope,
-                &self.caches.core_services,
-                label,
-                prune_nothing,
-                stop,
-                tasks,
-                by_label(SERVICE_LABEL, &services),
-            );
-            self.watch(
-                scope,
-                &self.caches.budgets,
-                label,
-                prune_nothing,
-                stop,
-                tasks,
-                by_label(SERVICE_LABEL, &services),
-            );
-            self.watch(scope, &self.caches.slices, label, prune_nothing, stop, tasks, {
-                let (to_service, waiting) = (by_label(SERVICE_LABEL, &services), self.waiting_runs());
-                move |change: &Change<k8s_openapi::api::discovery::v1::EndpointSlice>| {
-                    to_service(change);
-                    if let Some(slice) = change.after.as_ref() {
-                        waiting(&slice.namespace().unwrap_or_default());
-                    }
+            }
+        });
+        self.watch(&self.caches.pods, Some(RUN_LABEL), prune_pod, stop, tasks, of_others(by_label(RUN_LABEL, &runs)));
+        self.watch(&self.caches.jobs, Some(RUN_LABEL), prune_job, stop, tasks, of_others(by_label(RUN_LABEL, &runs)));
+        self.watch(&self.caches.revisions, Some(WORKFLOW_LABEL), prune_nothing, stop, tasks, {
+            let workflows = workflows.clone();
+            move |change| {
+                if let Some(key) = change.after.as_ref().or(change.before.as_ref()).and_then(|r| workflow_of(r)) {
+                    workflows.add(key, false);
                 }
-            });
-        }
+            }
+        });
+        let label = Some(SERVICE_LABEL);
+        self.watch(&self.caches.deployments, label, prune_nothing, stop, tasks, by_label(SERVICE_LABEL, &services));
+        self.watch(&self.caches.core_services, label, prune_nothing, stop, tasks, by_label(SERVICE_LABEL, &services));
+        self.watch(&self.caches.budgets, label, prune_nothing, stop, tasks, by_label(SERVICE_LABEL, &services));
+        self.watch(&self.caches.slices, label, prune_nothing, stop, tasks, {
+            let (to_service, waiting) = (by_label(SERVICE_LABEL, &services), self.waiting_runs());
+            move |change: &Change<k8s_openapi::api::discovery::v1::EndpointSlice>| {
+                to_service(change);
+                if let Some(slice) = change.after.as_ref() {
+                    waiting(&slice.namespace().unwrap_or_default());
+                }
+            }
+        });
     }
 
     #[allow(clippy::too_many_arguments)]
     fn watch<K>(
         &self,
-        scope: &Scope,
         cache: &Arc<Cache<K>>,
         labels: Option<&'static str>,
         prune: fn(&mut K),
@@ -365,17 +331,24 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
     ) where
         K: Object + Resource<Scope = NamespaceResourceScope> + DeserializeOwned + std::fmt::Debug,
     {
-        cache.expect(scope);
-        let settings = Watch {
-            client: self.client.clone(),
-            scope: scope.clone(),
-            labels,
-            cache: Arc::clone(cache),
-            prune,
-            changed: Box::new(changed),
-            metrics: self.metrics.clone(),
+        cache.on_change(Some(Box::new(changed)));
+        let scopes: Vec<Scope> = if self.settings.namespaces.is_empty() {
+            vec![None]
+        } else {
+            self.settings.namespaces.iter().cloned().map(Some).collect()
         };
-        tasks.spawn(watch(settings, stop.clone()));
+        for scope in scopes {
+            cache.expect(&scope);
+            let settings = Watch {
+                client: self.client.clone(),
+                scope,
+                labels,
+                cache: Arc::clone(cache),
+                prune,
+                metrics: self.metrics.clone(),
+            };
+            tasks.spawn(watch(settings, stop.clone()));
+        }
     }
 
     /// Looks again at the runs of a namespace that wait for a service.
@@ -392,12 +365,34 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
     }
 }
 
-/// Looks at the object that changed; at once, whatever went wrong before, when its own spec did.
+/// While it is there, caches tell of changes. Who is told holds caches in turn, so that they would never go by themselves.
+struct Listening(Caches);
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.tell_nobody();
+    }
+}
+
+/// Looks at the object that changed; at once, whatever went wrong before, when its own spec did. The look that has written
+/// an object needs no other for it.
 fn touched<K: Object>(change: &Change<K>, queue: &Queue) {
+    if change.by_us && change.before.is_some() {
+        return;
+    }
     let generation = |o: Option<&Arc<K>>| o.and_then(|o| o.meta().generation);
     let fresh = generation(change.before.as_ref()) != generation(change.after.as_ref());
     if let Some(object) = change.after.as_ref().or(change.before.as_ref()) {
         queue.add(key(object.as_ref()), fresh);
+    }
+}
+
+/// Only what others have changed: the run that has made a pod knows of it.
+fn of_others<K>(changed: impl Fn(&Change<K>) + Send + Sync + 'static) -> impl Fn(&Change<K>) + Send + Sync + 'static {
+    move |change| {
+        if !change.by_us {
+            changed(change);
+        }
     }
 }
 

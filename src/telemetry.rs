@@ -109,7 +109,11 @@ impl Default for Metrics {
         registry.register("watch_failures", "Watches that failed and were started again", watch_failures.clone());
         registry.register("cached_objects", "Objects in the caches", cached.clone());
         registry.register("service_calls", "Calls of workflow steps to services", calls.clone());
-        registry.register("events_dropped", "Kubernetes events dropped because too many waited", notes_dropped.clone());
+        registry.register(
+            "events_dropped",
+            "Kubernetes events that were not told, since there were too many at once",
+            notes_dropped.clone(),
+        );
         registry.register(
             "deadline_risks",
             "Times that a run came to be at risk of missing its deadline",

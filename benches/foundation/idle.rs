@@ -1,6 +1,6 @@
 //! What the operator costs when there is much to look after and nothing to do.
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use kube::{Api, api::PostParams};
@@ -8,8 +8,11 @@ use medley::api::{MedicalService, WorkflowRun, WorkflowRunSpec};
 use serde_json::json;
 
 use crate::{
-    figures::Figures,
-    link::{ADDRESS, Link},
+    common::{
+        figures::Figures,
+        link::{ADDRESS, Link},
+        processor,
+    },
     support::{operator::Operator, stage::Stage, until},
 };
 
@@ -79,10 +82,10 @@ pub(crate) async fn cost(stage: &Stage, link: &Result<Link, String>, figures: &m
         (now - std::mem::replace(&mut last, now) < 20.0).then_some(())
     })
     .await;
-    let (before, begun) = (looks(&operator).await, processor_seconds(&operator));
+    let (before, begun) = (looks(&operator).await, processor::seconds(operator.pid()));
     tokio::time::sleep(WATCHED).await;
-    let (after, ended) = (looks(&operator).await, processor_seconds(&operator));
-    figures.add(&format!("{name}: resident memory"), resident_mib(&operator), "MiB");
+    let (after, ended) = (looks(&operator).await, processor::seconds(operator.pid()));
+    figures.add(&format!("{name}: resident memory"), processor::resident_mib(operator.pid()), "MiB");
     figures.at_most(
         &format!("{name}: processor, idle"),
         (ended - begun) / WATCHED.as_secs_f64() * 100.0,
@@ -110,19 +113,4 @@ async fn looks(operator: &Operator) -> f64 {
         .filter(|(name, _)| name.starts_with("medley_reconciles_total"))
         .map(|(_, value)| value)
         .sum()
-}
-
-/// Processor time used so far; proc(5) counts it in hundredths of a second.
-fn processor_seconds(operator: &Operator) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", operator.pid())).unwrap();
-    // the program's name, in brackets, may hold spaces
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    let ticks = |place: usize| fields[place].parse::<f64>().unwrap();
-    (ticks(11) + ticks(12)) / 100.0
-}
-
-fn resident_mib(operator: &Operator) -> f64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", operator.pid())).unwrap();
-    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
 }

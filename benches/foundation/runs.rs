@@ -6,7 +6,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 
 use crate::{
-    figures::Figures,
+    common::figures::Figures,
     support::{
         operator::{LEASE, Operator},
         requests::asked,

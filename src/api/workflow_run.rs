@@ -115,9 +115,10 @@ pub enum ResolvedAs {
 }
 
 /// Where the run is.
+// One writer owns it as a whole (`atomic`): with an owner kept for every field, the API server would pay for all on each write.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = rules::workflow_run_status()))]
+#[schemars(extend("x-kubernetes-validations" = rules::workflow_run_status(), "x-kubernetes-map-type" = "atomic"))]
 pub struct WorkflowRunStatus {
     /// Generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -260,7 +261,6 @@ impl RunPhase {
 #[serde(rename_all = "camelCase")]
 pub struct StepStatus {
     /// Where it is; Succeeded, Skipped, Failed and Canceled are final.
-    #[schemars(extend("x-kubernetes-validations" = rules::step_phase()))]
     pub phase: StepPhase,
     /// Which attempt, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -2,9 +2,13 @@
 //!
 //! Read your own writes: what a write answers goes into the cache at once, by resource version (comparable numbers since
 //! Kubernetes 1.35). A watch that lags behind cannot bring back an older version, and a relist cannot lose a newer one.
+//!
+//! A change is told once, when it is known first: by the answer of an own write, or by the watch, whose event of that write then
+//! tells nothing new.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    fmt::{self, Debug, Formatter},
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -18,15 +22,27 @@ pub trait Object: Resource<DynamicType = ()> + Clone + Send + Sync + 'static {}
 impl<K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static> Object for K {}
 
 /// All objects of one kind.
-#[derive(Debug)]
 pub struct Cache<K> {
     inner: RwLock<Inner<K>>,
     ready: watch::Sender<bool>,
+    group_of: GroupOf<K>,
+    changed: RwLock<Option<Changed<K>>>,
 }
+
+impl<K> Debug for Cache<K> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").finish_non_exhaustive()
+    }
+}
+
+/// Told of every change; must not block.
+pub type Changed<K> = Box<dyn Fn(&Change<K>) + Send + Sync>;
 
 #[derive(Debug)]
 struct Inner<K> {
     objects: BTreeMap<Key, Arc<K>>,
+    /// The objects of each group of a namespace, by where they lie in memory: that costs the least of it.
+    groups: HashMap<Key, HashMap<usize, Arc<K>>>,
     /// Objects of lists that are under way, by scope.
     listing: HashMap<Scope, BTreeMap<Key, Arc<K>>>,
     /// The highest resource version in each list that is under way.
@@ -37,6 +53,39 @@ struct Inner<K> {
     unconfirmed: HashMap<Key, u64>,
     /// The highest resource version that a watch has brought, by namespace.
     seen: HashMap<String, u64>,
+}
+
+/// How a cache's objects are grouped.
+type GroupOf<K> = Option<fn(&K) -> Option<String>>;
+
+impl<K: Object> Inner<K> {
+    fn put(&mut self, key: Key, object: Arc<K>, group_of: GroupOf<K>) -> Option<Arc<K>> {
+        if let Some(group) = group_of.and_then(|g| g(&object)) {
+            let place = Key::new(&key.namespace, &group);
+            self.groups.entry(place).or_default().insert(Arc::as_ptr(&object).addr(), Arc::clone(&object));
+        }
+        let before = self.objects.insert(key, object);
+        self.ungroup(before.as_ref(), group_of);
+        before
+    }
+
+    fn take(&mut self, key: &Key, group_of: GroupOf<K>) -> Option<Arc<K>> {
+        let before = self.objects.remove(key);
+        self.ungroup(before.as_ref(), group_of);
+        before
+    }
+
+    fn ungroup(&mut self, object: Option<&Arc<K>>, group_of: GroupOf<K>) {
+        let Some(object) = object else { return };
+        let Some(group) = group_of.and_then(|g| g(object)) else { return };
+        let place = Key::new(object.meta().namespace.clone().unwrap_or_default(), &group);
+        if let Some(members) = self.groups.get_mut(&place) {
+            members.remove(&Arc::as_ptr(object).addr());
+            if members.is_empty() {
+                self.groups.remove(&place);
+            }
+        }
+    }
 }
 
 impl<K> Inner<K> {
@@ -60,6 +109,8 @@ pub struct Change<K> {
     pub before: Option<Arc<K>>,
     /// The object now; `None` when it is gone.
     pub after: Option<Arc<K>>,
+    /// This process made it, or read it by itself.
+    pub by_us: bool,
 }
 
 /// Key of an object.
@@ -78,17 +129,24 @@ impl<K> Default for Cache<K> {
     fn default() -> Self {
         let inner = Inner {
             objects: BTreeMap::new(),
+            groups: HashMap::new(),
             listing: HashMap::new(),
             newest: HashMap::new(),
             awaited: HashSet::new(),
             unconfirmed: HashMap::new(),
             seen: HashMap::new(),
         };
-        Self { inner: RwLock::new(inner), ready: watch::Sender::new(false) }
+        Self { inner: RwLock::new(inner), ready: watch::Sender::new(false), group_of: None, changed: RwLock::default() }
     }
 }
 
 impl<K: Object> Cache<K> {
+    /// An empty cache whose objects can be asked for by group; an object may be in none.
+    #[must_use]
+    pub fn grouped(group_of: fn(&K) -> Option<String>) -> Self {
+        Self { group_of: Some(group_of), ..Self::default() }
+    }
+
     fn read<T>(&self, f: impl FnOnce(&Inner<K>) -> T) -> T {
         // a panic while the lock was held leaves whole values behind: each change is one insertion or removal
         f(&self.inner.read().unwrap_or_else(PoisonError::into_inner))
@@ -111,6 +169,16 @@ impl<K: Object> Cache<K> {
         self.read(|i| {
             i.objects.range(from..).take_while(|(k, _)| k.namespace == namespace).map(|(_, o)| o.clone()).collect()
         })
+    }
+
+    /// The objects of a group of a namespace, by name.
+    #[must_use]
+    pub fn in_group(&self, namespace: &str, group: &str) -> Vec<Arc<K>> {
+        let place = Key::new(namespace, group);
+        let mut members: Vec<Arc<K>> =
+            self.read(|i| i.groups.get(&place).map(|g| g.values().cloned().collect()).unwrap_or_default());
+        members.sort_by(|a, b| a.meta().name.cmp(&b.meta().name));
+        members
     }
 
     /// All objects.
@@ -150,28 +218,47 @@ impl<K: Object> Cache<K> {
         *self.ready.borrow()
     }
 
+    /// Who is told of every change from now on; `None` for nobody.
+    pub fn on_change(&self, changed: Option<Changed<K>>) {
+        *self.changed.write().unwrap_or_else(PoisonError::into_inner) = changed;
+    }
+
+    /// Tells of a change.
+    pub fn tell(&self, change: &Change<K>) {
+        if let Some(changed) = self.changed.read().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            changed(change);
+        }
+    }
+
     /// Takes in what an own write or a live read answered.
     pub fn wrote(&self, object: K) {
         let (key, version) = (key(&object), version(&object));
-        self.write(|i| {
+        let after = Arc::new(object);
+        let news = self.write(|i| {
             let newer = match i.objects.get(&key) {
                 Some(present) => self::version(present.as_ref()) < version,
                 // not there although the watch is further on: deleted since
                 None => i.seen.get(&key.namespace).is_none_or(|&seen| seen < version),
             };
-            if newer {
-                i.objects.insert(key.clone(), Arc::new(object));
-                i.unconfirmed.insert(key, version);
-            }
+            newer.then(|| {
+                i.unconfirmed.insert(key.clone(), version);
+                i.put(key, Arc::clone(&after), self.group_of)
+            })
         });
+        if let Some(before) = news {
+            self.tell(&Change { before, after: Some(after), by_us: true });
+        }
     }
 
     /// Takes out an object that a live read did not find.
     pub fn gone(&self, key: &Key) {
-        self.write(|i| {
-            i.objects.remove(key);
+        let before = self.write(|i| {
             i.unconfirmed.remove(key);
+            i.take(key, self.group_of)
         });
+        if before.is_some() {
+            self.tell(&Change { before, after: None, by_us: true });
+        }
     }
 
     /// A watch event: the object is there.
@@ -182,13 +269,13 @@ impl<K: Object> Cache<K> {
             if i.unconfirmed.get(&key).is_some_and(|&v| v <= version) {
                 i.unconfirmed.remove(&key);
             }
-            let before = i.objects.get(&key).cloned();
-            if before.as_ref().is_some_and(|b| self::version(b.as_ref()) > version) {
+            let known = i.objects.get(&key).map(|b| self::version(b.as_ref()));
+            if known.is_some_and(|known| known >= version) {
                 return None;
             }
             let after = Arc::new(object);
-            i.objects.insert(key, after.clone());
-            Some(Change { before, after: Some(after) })
+            let before = i.put(key, after.clone(), self.group_of);
+            Some(Change { before, after: Some(after), by_us: false })
         })
     }
 
@@ -203,8 +290,8 @@ impl<K: Object> Cache<K> {
                 return None;
             }
             i.unconfirmed.remove(&key);
-            let before = i.objects.remove(&key);
-            Some(Change { before, after: None })
+            let before = i.take(&key, self.group_of);
+            Some(Change { before, after: None, by_us: false })
         })
     }
 
@@ -252,8 +339,17 @@ impl<K: Object> Cache<K> {
                     doubtful.push(key.clone());
                 }
             }
-            i.objects.retain(|k, _| !covers(scope, k));
-            i.objects.extend(fresh);
+            let old: Vec<Key> =
+                i.objects.keys().filter(|k| covers(scope, k) && !fresh.contains_key(k)).cloned().collect();
+            for key in old {
+                i.take(&key, self.group_of);
+            }
+            for (key, object) in fresh {
+                // the same object must not leave its group
+                if i.objects.get(&key).is_none_or(|known| !Arc::ptr_eq(known, &object)) {
+                    i.put(key, object, self.group_of);
+                }
+            }
             i.unconfirmed.retain(|k, _| !covers(scope, k) || doubtful.contains(k));
             i.awaited.remove(scope);
             (doubtful, i.awaited.is_empty())
@@ -266,73 +362,5 @@ impl<K: Object> Cache<K> {
 }
 
 #[cfg(test)]
-mod tests {
-    use k8s_openapi::api::core::v1::ConfigMap;
-    use serde_json::json;
-
-    use super::*;
-
-    fn object(name: &str, uid: &str, version: u64) -> ConfigMap {
-        serde_json::from_value(
-            json!({"metadata": {"namespace": "n", "name": name, "uid": uid, "resourceVersion": version.to_string()}}),
-        )
-        .unwrap()
-    }
-
-    fn held(cache: &Cache<ConfigMap>, name: &str) -> Option<u64> {
-        cache.get(&Key::new("n", name)).map(|o| version(o.as_ref()))
-    }
-
-    #[test]
-    fn a_late_event_does_not_bring_back_an_older_version() {
-        let cache = Cache::default();
-        cache.applied(object("a", "1", 10));
-        cache.wrote(object("a", "1", 20));
-        assert!(cache.applied(object("a", "1", 15)).is_none());
-        assert_eq!(held(&cache, "a"), Some(20));
-    }
-
-    #[test]
-    fn a_write_after_its_own_deletion_event_does_not_revive_the_object() {
-        let cache = Cache::default();
-        cache.applied(object("a", "1", 10));
-        cache.deleted(&object("a", "1", 30));
-        cache.wrote(object("a", "1", 20));
-        assert_eq!(held(&cache, "a"), None);
-    }
-
-    #[test]
-    fn a_relist_keeps_newer_own_writes_and_asks_about_them() {
-        let cache = Cache::default();
-        cache.list_begins(&None);
-        cache.list_ends(&None);
-        cache.wrote(object("mine", "1", 105));
-        cache.list_begins(&None);
-        cache.listed(&None, object("other", "2", 90));
-        assert_eq!(cache.list_ends(&None), [Key::new("n", "mine")]);
-        assert_eq!(held(&cache, "mine"), Some(105));
-        cache.gone(&Key::new("n", "mine"));
-        assert_eq!(held(&cache, "mine"), None);
-    }
-
-    #[test]
-    fn a_relist_drops_what_is_gone_and_never_goes_back_in_time() {
-        let cache = Cache::default();
-        cache.applied(object("a", "1", 10));
-        cache.applied(object("b", "2", 11));
-        cache.wrote(object("b", "2", 20));
-        cache.list_begins(&None);
-        cache.listed(&None, object("b", "2", 11));
-        cache.list_ends(&None);
-        assert_eq!((held(&cache, "a"), held(&cache, "b")), (None, Some(20)));
-    }
-
-    #[test]
-    fn a_namespace_is_read_by_itself() {
-        let cache = Cache::default();
-        cache.applied(object("a", "1", 1));
-        assert_eq!(cache.in_namespace("n").len(), 1);
-        assert!(cache.in_namespace("m").is_empty());
-        assert!(cache.in_namespace("nn").is_empty());
-    }
-}
+#[path = "cache_tests.rs"]
+mod tests;

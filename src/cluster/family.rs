@@ -83,43 +83,57 @@ impl Caches {
         !wanted_children(&parent).contains(&run.name_any())
     }
 
+    /// The runs of a workflow that have not ended, by name.
+    #[must_use]
+    pub fn live_runs(&self, namespace: &str, workflow: &str) -> Vec<Arc<WorkflowRun>> {
+        self.runs.in_group(namespace, &group(workflow, false))
+    }
+
+    /// The runs of a workflow that have ended, by name.
+    #[must_use]
+    pub fn ended_runs(&self, namespace: &str, workflow: &str) -> Vec<Arc<WorkflowRun>> {
+        self.runs.in_group(namespace, &group(workflow, true))
+    }
+
     /// The other runs of the same workflow that have not ended; `about_to_start` tells the key of
     /// those whose start is being written.
     #[must_use]
     pub fn rivals_of(&self, run: &WorkflowRun, about_to_start: impl Fn(&str) -> Option<String>) -> Vec<Rival> {
-        let others = self.runs.in_namespace(&run.namespace().unwrap_or_default());
-        let live = others.iter().filter(|r| {
-            r.spec.workflow == run.spec.workflow
-                && r.metadata.name != run.metadata.name
-                && !r.status.as_ref().and_then(|s| s.phase).is_some_and(RunPhase::is_final)
-        });
-        live.map(|r| {
-            let status = r.status.as_ref();
-            let about_to_start = about_to_start(r.uid().unwrap_or_default().as_str());
-            Rival {
-                name: r.name_any(),
-                created_at: r.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |t| t.0),
-                urgency: r.spec.urgency,
-                started: status.is_some_and(|s| s.started_at.is_some()) || about_to_start.is_some(),
-                key: status.and_then(|s| s.concurrency_key.clone()).or(about_to_start),
-            }
-        })
-        .collect()
+        let live = self.live_runs(&run.namespace().unwrap_or_default(), &run.spec.workflow);
+        let others = live.iter().filter(|r| r.metadata.name != run.metadata.name);
+        others
+            .map(|r| {
+                let status = r.status.as_ref();
+                let about_to_start = about_to_start(r.uid().unwrap_or_default().as_str());
+                Rival {
+                    name: r.name_any(),
+                    created_at: r.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |t| t.0),
+                    urgency: r.spec.urgency,
+                    started: status.is_some_and(|s| s.started_at.is_some()) || about_to_start.is_some(),
+                    key: status.and_then(|s| s.concurrency_key.clone()).or(about_to_start),
+                }
+            })
+            .collect()
     }
 
     /// The runs that have not ended and that count together with this one (`concurrency`).
     #[must_use]
     pub fn sharing_place_with(&self, run: &WorkflowRun) -> Vec<Key> {
         let place = |r: &WorkflowRun| r.status.as_ref().and_then(|s| s.concurrency_key.clone());
-        let all = self.runs.in_namespace(&run.namespace().unwrap_or_default());
-        let same = all.iter().filter(|r| {
-            r.spec.workflow == run.spec.workflow
-                && r.uid() != run.uid()
-                && !r.status.as_ref().and_then(|s| s.phase).is_some_and(RunPhase::is_final)
-                && place(r) == place(run)
-        });
+        let live = self.live_runs(&run.namespace().unwrap_or_default(), &run.spec.workflow);
+        let same = live.iter().filter(|r| r.uid() != run.uid() && place(r) == place(run));
         same.map(|r| key(r.as_ref())).collect()
     }
+}
+
+/// Runs are found by their workflow, and by whether they have ended.
+pub(super) fn group_of_run(run: &WorkflowRun) -> Option<String> {
+    let ended = run.status.as_ref().and_then(|s| s.phase).is_some_and(RunPhase::is_final);
+    Some(group(&run.spec.workflow, ended))
+}
+
+fn group(workflow: &str, ended: bool) -> String {
+    format!("{workflow}/{}", if ended { "ended" } else { "live" })
 }
 
 /// The statuses of all steps and of what undoes them.

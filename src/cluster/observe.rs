@@ -18,12 +18,14 @@ use kube::ResourceExt;
 
 use crate::{
     api::{
-        MedicalService, Workflow, WorkflowRun, WorkflowSpec, medical_service::EndpointReason, status::STALLED,
-        workflow_run::RunPhase,
+        MedicalService, Workflow, WorkflowRun, WorkflowSpec,
+        medical_service::EndpointReason,
+        status::STALLED,
+        workflow_run::{RunPhase, StepPhase, StepStatus},
     },
     cluster::{
         cache::Cache,
-        family::{every_step, parent_reference},
+        family::{every_step, group_of_run, parent_reference},
         models::Models,
         pods::pod_view,
     },
@@ -44,7 +46,7 @@ use crate::{
 };
 
 /// All caches.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Caches {
     /// `MedicalService`s.
     pub services: Arc<Cache<MedicalService>>,
@@ -73,6 +75,25 @@ pub struct Caches {
 /// A parsed definition: UID of its revision, and what came of parsing.
 type Parsed = (String, Result<Arc<Definition>, String>);
 
+impl Default for Caches {
+    fn default() -> Self {
+        Self {
+            services: Arc::default(),
+            workflows: Arc::default(),
+            runs: Arc::new(Cache::grouped(group_of_run)),
+            pods: Arc::default(),
+            jobs: Arc::default(),
+            revisions: Arc::new(Cache::grouped(|r: &ControllerRevision| r.labels().get(WORKFLOW_LABEL).cloned())),
+            deployments: Arc::default(),
+            core_services: Arc::default(),
+            slices: Arc::new(Cache::grouped(|s: &EndpointSlice| s.labels().get(SERVICE_LABEL).cloned())),
+            budgets: Arc::default(),
+            definitions: Arc::default(),
+            models: Arc::default(),
+        }
+    }
+}
+
 impl Caches {
     /// Waits for the first complete list of every kind.
     pub async fn wait_ready(&self) {
@@ -88,6 +109,20 @@ impl Caches {
             self.slices.wait_ready(),
             self.budgets.wait_ready(),
         );
+    }
+
+    /// Tells nobody of changes any more.
+    pub fn tell_nobody(&self) {
+        self.services.on_change(None);
+        self.workflows.on_change(None);
+        self.runs.on_change(None);
+        self.pods.on_change(None);
+        self.jobs.on_change(None);
+        self.revisions.on_change(None);
+        self.deployments.on_change(None);
+        self.core_services.on_change(None);
+        self.slices.on_change(None);
+        self.budgets.on_change(None);
     }
 
     /// Whether every kind's first list has been read.
@@ -254,9 +289,7 @@ impl Caches {
     /// The slices of a service, whoever made them.
     #[must_use]
     pub fn slices_of(&self, namespace: &str, service: &str) -> Vec<Arc<EndpointSlice>> {
-        let mut slices = self.slices.in_namespace(namespace);
-        slices.retain(|s| s.labels().get(SERVICE_LABEL).is_some_and(|l| l == service));
-        slices
+        self.slices.in_group(namespace, service)
     }
 
     /// The stored revisions of a workflow.
@@ -264,7 +297,7 @@ impl Caches {
     pub fn revisions_of(&self, workflow: &Workflow) -> Vec<RevisionView> {
         let owner = owner_of_workflow(workflow);
         self.revisions
-            .in_namespace(&workflow.namespace().unwrap_or_default())
+            .in_group(&workflow.namespace().unwrap_or_default(), &workflow.name_any())
             .iter()
             .filter(|r| owner.controls(&r.metadata))
             .map(|r| RevisionView { name: r.name_any(), generation: r.revision })
@@ -274,22 +307,19 @@ impl Caches {
     /// The runs of a workflow, in short.
     #[must_use]
     pub fn runs_of(&self, namespace: &str, workflow: &str) -> Vec<RunView> {
-        self.runs
-            .in_namespace(namespace)
-            .iter()
-            .filter(|r| r.spec.workflow == workflow)
-            .map(|r| {
-                let status = r.status.as_ref();
-                RunView {
-                    name: r.name_any(),
-                    created_at: r.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |t| t.0),
-                    phase: status.and_then(|s| s.phase).unwrap_or(RunPhase::Pending),
-                    finished_at: status.and_then(|s| s.finished_at),
-                    revision: status.and_then(|s| s.revision.clone()),
-                    is_child: parent_reference(r).is_some(),
-                }
-            })
-            .collect()
+        let runs = self.live_runs(namespace, workflow).into_iter().chain(self.ended_runs(namespace, workflow));
+        runs.map(|r| {
+            let status = r.status.as_ref();
+            RunView {
+                name: r.name_any(),
+                created_at: r.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |t| t.0),
+                phase: status.and_then(|s| s.phase).unwrap_or(RunPhase::Pending),
+                finished_at: status.and_then(|s| s.finished_at),
+                revision: status.and_then(|s| s.revision.clone()),
+                is_child: parent_reference(&r).is_some(),
+            }
+        })
+        .collect()
     }
 }
 
@@ -324,9 +354,10 @@ fn owner<K: ResourceExt>(kind: &'static str, object: &K) -> render::Owner {
 pub fn prune_run(run: &mut WorkflowRun) {
     let is_child = parent_reference(run).is_some();
     if let Some(status) = run.status.as_mut().filter(|s| s.phase.is_some_and(RunPhase::is_final)) {
-        // pods and jobs may still have to be stopped: their names stay
-        status.steps.retain(|_, s| s.pod.is_some() || s.job.is_some());
-        status.compensations.retain(|_, s| s.pod.is_some());
+        // pods and jobs of steps that did not end by themselves may still have to be stopped: their names stay
+        let ended = |s: &StepStatus| matches!(s.phase, StepPhase::Succeeded | StepPhase::Skipped);
+        status.steps.retain(|_, s| !ended(s) && (s.pod.is_some() || s.job.is_some()));
+        status.compensations.retain(|_, s| !ended(s) && s.pod.is_some());
         for step in status.steps.values_mut().chain(status.compensations.values_mut()) {
             step.outputs.clear();
             step.items = None;

@@ -51,13 +51,19 @@ impl Queue {
     /// Look at this object now. A failing object is not looked at before its wait is over, unless `fresh` says that
     /// its own spec has changed.
     pub fn add(&self, key: Key, fresh: bool) {
-        let mut inner = self.lock();
         if fresh {
-            inner.failures.remove(&key);
-        } else if inner.failures.contains_key(&key) && inner.at.contains_key(&key) {
+            self.lock().failures.remove(&key);
+        }
+        self.add_within(key, Duration::ZERO);
+    }
+
+    /// Look at this object when this time has passed: whatever else happens meanwhile is looked at with it.
+    pub fn add_within(&self, key: Key, wait: Duration) {
+        let mut inner = self.lock();
+        if inner.failures.contains_key(&key) && inner.at.contains_key(&key) {
             return;
         }
-        inner.schedule(key, Instant::now());
+        inner.schedule(key, Instant::now() + wait);
         drop(inner);
         self.changed.notify_one();
     }

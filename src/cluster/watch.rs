@@ -24,9 +24,6 @@ use crate::{
 /// Seconds after which a watch is renewed: a connection that died silently is noticed 5 s later.
 const WATCH_SECONDS: u32 = 50;
 
-/// Told of every change; must not block.
-pub type Changed<K> = Box<dyn Fn(&Change<K>) + Send + Sync>;
-
 /// What a watch needs.
 pub struct Watch<K> {
     /// How to reach the API server.
@@ -39,8 +36,6 @@ pub struct Watch<K> {
     pub cache: Arc<Cache<K>>,
     /// Drops what nobody reads, before an object is kept.
     pub prune: fn(&mut K),
-    /// Told of every change.
-    pub changed: Changed<K>,
     /// Counters.
     pub metrics: Metrics,
 }
@@ -88,18 +83,18 @@ where
                     reread(&watch, &key).await;
                 }
                 for (key, after) in watch.cache.all() {
-                    (watch.changed)(&Change { before: before.remove(&key), after: Some(after) });
+                    watch.cache.tell(&Change { before: before.remove(&key), after: Some(after), by_us: false });
                 }
                 // what was deleted while the watch was away
                 for (_, gone) in before {
-                    (watch.changed)(&Change { before: Some(gone), after: None });
+                    watch.cache.tell(&Change { before: Some(gone), after: None, by_us: false });
                 }
             }
             Ok(Some(Event::Apply(guard))) => {
                 if let Some(change) =
                     readable(guard, &kind, &mut malformed, watch.prune).and_then(|object| watch.cache.applied(object))
                 {
-                    (watch.changed)(&change);
+                    watch.cache.tell(&change);
                 }
             }
             Ok(Some(Event::Delete(guard))) => {
@@ -107,7 +102,7 @@ where
                 if let Ok(object) = guard.0
                     && let Some(change) = watch.cache.deleted(&object)
                 {
-                    (watch.changed)(&change);
+                    watch.cache.tell(&change);
                 }
             }
             Ok(None) => return,

@@ -2,6 +2,7 @@
 
 pub mod dispatcher;
 pub mod dns;
+mod effects;
 pub mod prober;
 pub mod reconciler;
 pub mod refusals;

@@ -6,7 +6,6 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim};
 use kube::{Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
@@ -16,7 +15,6 @@ use crate::{
         clock::Clock,
         error::Error,
         family::{parent_key, wanted_children},
-        jobs::prune_job,
         notes::Notes,
         observe::{Caches, owner_of, prune_run},
         perform::Writer,
@@ -31,16 +29,11 @@ use crate::{
         },
         discovery::guard::AddressGuard,
         name::Key,
-        note::Note,
     },
     loops::{
-        dispatcher::Dispatcher,
-        reconciler::Reconcile,
-        refusals::{Refusals, set_aside},
-        samples::Samples,
+        dispatcher::Dispatcher, reconciler::Reconcile, refusals::Refusals, samples::Samples, workflows::RUNS_WAIT,
     },
     medical::http::CallIo,
-    render::{self, Owner},
     telemetry::Metrics,
 };
 
@@ -58,8 +51,6 @@ pub struct Runs<I> {
     pub notes: Notes,
     /// Told when a run's phase changes: its workflow counts.
     pub workflows: Arc<Queue>,
-    /// Told when a run makes room for others, or when a child run has ended.
-    pub runs: Arc<Queue>,
     /// UID and concurrency key of runs whose start was decided and is not known to be written: they count as started.
     pub starting: Mutex<HashMap<String, String>>,
     /// Which addresses may be called.
@@ -116,7 +107,7 @@ impl<I: CallIo> Reconcile for Runs<I> {
             draining: self.draining.is_cancelled(),
             refused: refused_before.as_ref(),
         };
-        let decision = if limited {
+        let mut decision = if limited {
             // of two runs that are looked at together, the second sees what was decided about the first
             let mut starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
             view.rivals = self.caches.rivals_of(&run, |uid| starting.get(uid).cloned());
@@ -130,97 +121,31 @@ impl<I: CallIo> Reconcile for Runs<I> {
         } else {
             coordination::decide(&view, self.clock.now())
         };
-        self.outlooks(|o| match decision.outlook {
+        self.outlooks(|o| match decision.outlook.take() {
             Some(outlook) => o.insert(key.clone(), outlook),
             None => o.remove(key),
         });
         let (owner, about) = (owner_of(&run), run.object_ref(&()));
-        if let Some(name) = &decision.drop_claim {
-            self.drop_claim(name, &owner, &about).await?;
-        }
-        if decision.drop_pods {
-            for pod in self.caches.pods.in_namespace(&key.namespace).iter().filter(|p| owner.controls(&p.metadata)) {
-                match self.writer.delete(pod.as_ref()).await {
-                    // it keeps the claim until the run's object goes
-                    Err(error) if error.refusal().is_some() => {}
-                    other => other?,
-                }
-            }
-            // so do the pods of its Jobs
-            for job in self.caches.jobs.in_namespace(&key.namespace).iter().filter(|j| owner.controls(&j.metadata)) {
-                match self.writer.delete_with_pods(job.as_ref()).await {
-                    Err(error) if error.refusal().is_some() => {}
-                    other => drop(other?),
-                }
-            }
-        }
-        if let Some(status) = decision.status {
-            let sample = sample_of(&view, &status);
-            self.write_status(key, &run, status).await?;
+        self.clear_away(&decision, &owner, &about).await?;
+        if let Some(status) = &decision.status {
+            let sample = sample_of(&view, status);
+            self.write_status(&run, status.clone()).await?;
             if let Some(sample) = sample {
                 let workflow = Key::new(&key.namespace, &run.spec.workflow);
                 self.samples.add(workflow.clone(), sample);
-                self.workflows.add(workflow, false);
+                self.workflows.add_within(workflow, RUNS_WAIT);
             }
         }
         self.dispatcher.settled(&uid, view.outcomes.keys().filter(|a| !decision.held.contains(a)));
         // told as soon as the status holds what they tell
-        self.notes.tell(&about, decision.notes);
-        let mut refused = None;
-        let claimed = match &decision.claim {
-            Some(wish) => {
-                let made = self.writer.create(&render::claim::claim(&owner, wish), &owner).await;
-                set_aside(made, &mut refused)?.is_some()
-            }
-            None => true,
-        };
-        // a pod that is there tells that its claim is
-        for wish in decision.start_pods.iter().filter(|_| claimed) {
-            let made = self.writer.create(&render::pod::pod(&owner, wish), &owner).await;
-            if let Some(pod) = set_aside(made, &mut refused)? {
-                self.caches.pods.wrote(pod);
-            }
-        }
-        for wish in decision.start_jobs.iter().filter(|_| claimed) {
-            let made = self.writer.create(&render::job::job(&owner, wish), &owner).await;
-            if let Some(mut job) = set_aside(made, &mut refused)? {
-                prune_job(&mut job);
-                self.caches.jobs.wrote(job);
-            }
-        }
-        for wish in &decision.start_runs {
-            let made = self.writer.create(&render::child_run::child_run(&owner, wish), &owner).await;
-            if let Some(child) = set_aside(made, &mut refused)? {
-                self.caches.runs.wrote(child);
-            }
-        }
-        for name in &decision.stop_pods {
-            if let Some(pod) = self.caches.pods.get(&Key::new(&key.namespace, name)) {
-                set_aside(self.writer.delete(pod.as_ref()).await, &mut refused)?;
-            }
-        }
-        for name in &decision.stop_jobs {
-            if let Some(job) = self.caches.jobs.get(&Key::new(&key.namespace, name))
-                && let Some(Some(mut going)) =
-                    set_aside(self.writer.delete_with_pods(job.as_ref()).await, &mut refused)?
-            {
-                prune_job(&mut going);
-                self.caches.jobs.wrote(going);
-            }
-        }
-        for attempt in &decision.stop_calls {
-            self.dispatcher.stop(&uid, attempt);
-        }
-        for call in decision.start_calls {
-            // the lease is checked before a call as before a write
-            self.writer.term()?;
-            self.dispatcher.start(key, &uid, call);
-        }
+        self.notes.tell(&about, &decision.notes);
+        let wake_at = decision.wake_at;
+        let refused = self.bring_about(key, decision, &owner).await?;
         let news = self.refusals.note(key, refused_before.as_ref(), refused.as_ref());
         match refused {
             Some(error) => Err(error),
             None if news => Ok(Some(self.clock.now())),
-            None => Ok(decision.wake_at),
+            None => Ok(wake_at),
         }
     }
 }
@@ -235,29 +160,11 @@ impl<I: CallIo> Runs<I> {
         Ok(Some(other.map_or(OriginView::NotFound, |run| OriginView::Found(Box::new(run)))))
     }
 
-    /// Removes a run's claim. One that may not be removed does not keep the run from ending: it goes with the run's object.
-    async fn drop_claim(&self, name: &str, owner: &Owner, about: &ObjectReference) -> Result<(), Error> {
-        let present = self.writer.read::<PersistentVolumeClaim>(&owner.namespace, name).await?;
-        let Some(claim) = present.filter(|c| owner.controls(&c.metadata)) else { return Ok(()) };
-        let result = self.writer.delete(&claim).await;
-        if let Some(refusal) = result.as_ref().err().and_then(Error::refusal) {
-            let message = format!("{}; the claim goes when this run is deleted", refusal.message());
-            self.notes.tell(about, vec![Note::warning("WorkspaceKept", message)]);
-            return Ok(());
-        }
-        result
-    }
-
-    async fn write_status(&self, key: &Key, run: &WorkflowRun, status: WorkflowRunStatus) -> Result<(), Error> {
+    async fn write_status(&self, run: &WorkflowRun, status: WorkflowRunStatus) -> Result<(), Error> {
         let mut next = run.clone();
         next.status = Some(status);
         self.writer.report(&next, &self.caches.runs, prune_run).await?;
         self.count(run, &next);
-        // the watch event of an own write finds the cache as it is already, and so tells of no change
-        if phase(Some(run)) != phase(Some(&next)) {
-            self.workflows.add(Key::new(&key.namespace, &run.spec.workflow), false);
-        }
-        tell_others(&self.caches, &self.runs, Some(run), Some(&next));
         Ok(())
     }
 }

@@ -87,7 +87,7 @@ impl<P: ProbeIo, L: LookupIo> Reconcile for Services<P, L> {
             next.status = Some(status);
             self.writer.report(&next, &self.caches.services, prune_nothing).await?;
         }
-        self.notes.tell(&about, decision.notes);
+        self.notes.tell(&about, &decision.notes);
         let look_again = || self.clock.now().saturating_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
         refused.map_or_else(|| Ok(taken.then(look_again)), Err)
     }

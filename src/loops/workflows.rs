@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -27,6 +28,9 @@ use crate::{
     loops::{reconciler::Reconcile, refusals::set_aside, samples::Samples},
     render::{self, Owner, WORKFLOW_LABEL},
 };
+
+/// How long the changes of runs are gathered before their workflow looks at them: it looks at all of its runs then.
+pub const RUNS_WAIT: Duration = Duration::from_millis(250);
 
 /// What is needed to look after workflows.
 pub struct Workflows {
@@ -85,7 +89,7 @@ impl Reconcile for Workflows {
         if let Some((number, _)) = samples.last().filter(|_| !decision.held) {
             self.samples.counted(key, *number);
         }
-        self.notes.tell(&about, decision.notes);
+        self.notes.tell(&about, &decision.notes);
         refused.map_or(Ok(decision.wake_at), Err)
     }
 }

@@ -5,20 +5,37 @@ use std::{fs, path::Path};
 use serde_json::{Value, json};
 
 /// What was measured and what was left out.
-#[derive(Default)]
 pub(crate) struct Figures {
+    bench: &'static str,
     list: Vec<Value>,
 }
 
 impl Figures {
+    /// None yet, of this bench.
+    pub(crate) const fn of(bench: &'static str) -> Self {
+        Self { bench, list: Vec::new() }
+    }
+
     /// A figure without a target.
     pub(crate) fn add(&mut self, name: &str, value: f64, unit: &str) {
+        println!("    {name}: {value:.2} {unit}");
         self.list.push(json!({ "name": name, "value": value, "unit": unit, "target": null, "met": null }));
     }
 
     /// A figure that should be at most `target`.
     pub(crate) fn at_most(&mut self, name: &str, value: f64, unit: &str, target: f64) {
-        self.list.push(json!({ "name": name, "value": value, "unit": unit, "target": target, "met": value <= target }));
+        self.push(name, value, unit, "at most", target, value <= target);
+    }
+
+    /// A figure that should be at least `target`.
+    pub(crate) fn at_least(&mut self, name: &str, value: f64, unit: &str, target: f64) {
+        self.push(name, value, unit, "at least", target, value >= target);
+    }
+
+    fn push(&mut self, name: &str, value: f64, unit: &str, bound: &str, target: f64, met: bool) {
+        println!("    {name}: {value:.2} {unit} ({bound} {target})");
+        self.list
+            .push(json!({ "name": name, "value": value, "unit": unit, "bound": bound, "target": target, "met": met }));
     }
 
     /// What was not measured, and why.
@@ -34,25 +51,26 @@ impl Figures {
         println!(
             "{cores} cores for operator, control plane and this bench; operator built {build}; operator's client without rate limit; 16 workers a kind"
         );
-        println!("{:<58} {:>12} {:<8} {:>10}  met", "figure", "value", "unit", "at most");
+        println!("{:<66} {:>10} {:<8} {:>17}  met", "figure", "value", "unit", "target");
         for figure in &self.list {
             let name = figure["name"].as_str().unwrap_or_default();
             if let Some(reason) = figure["skipped"].as_str() {
-                println!("{name:<58} skipped: {reason}");
+                println!("{name:<66} skipped: {reason}");
                 continue;
             }
             let number = |key: &str| figure[key].as_f64().map(|v| format!("{v:.2}")).unwrap_or_default();
             let met = figure["met"].as_bool().map_or("", |met| if met { "yes" } else { "NO" });
             println!(
-                "{name:<58} {:>12} {:<8} {:>10}  {met}",
+                "{name:<66} {:>10} {:<8} {:>8} {:>8}  {met}",
                 number("value"),
                 figure["unit"].as_str().unwrap_or_default(),
+                figure["bound"].as_str().unwrap_or_default(),
                 number("target")
             );
         }
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("bench");
         fs::create_dir_all(&dir).unwrap();
-        let file = dir.join("foundation.json");
+        let file = dir.join(format!("{}.json", self.bench));
         fs::write(&file, serde_json::to_vec_pretty(&self.list).unwrap()).unwrap();
         println!("written to {}", file.display());
     }

@@ -1,0 +1,141 @@
+//! What a decision about a run asks for, in its order: what must go before the status is written, and what may begin after.
+
+use std::pin::pin;
+
+use futures::{StreamExt, stream};
+use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim};
+
+use crate::{
+    cluster::{error::Error, jobs::prune_job, observe::prune_pod, perform::Writable},
+    core::{coordination::view::Decision, name::Key, note::Note},
+    loops::{refusals::set_aside, runs::Runs},
+    medical::http::CallIo,
+    render::{self, Owner},
+};
+
+/// Objects of one run that are made at the same time.
+const TOGETHER: usize = 8;
+
+impl<I: CallIo> Runs<I> {
+    /// Takes away what the next status does not tell of any more.
+    pub(super) async fn clear_away(
+        &self,
+        decision: &Decision,
+        owner: &Owner,
+        about: &ObjectReference,
+    ) -> Result<(), Error> {
+        if let Some(name) = &decision.drop_claim {
+            self.drop_claim(name, owner, about).await?;
+        }
+        if !decision.drop_pods {
+            return Ok(());
+        }
+        for pod in self.caches.pods.in_namespace(&owner.namespace).iter().filter(|p| owner.controls(&p.metadata)) {
+            match self.writer.delete(pod.as_ref()).await {
+                // it keeps the claim until the run's object goes
+                Err(error) if error.refusal().is_some() => {}
+                other => other?,
+            }
+        }
+        // so do the pods of its Jobs
+        for job in self.caches.jobs.in_namespace(&owner.namespace).iter().filter(|j| owner.controls(&j.metadata)) {
+            match self.writer.delete_with_pods(job.as_ref()).await {
+                Err(error) if error.refusal().is_some() => {}
+                other => drop(other?),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes and stops what the written status tells of. Gives what the API server refused: it is told in the next status.
+    pub(super) async fn bring_about(
+        &self,
+        key: &Key,
+        decision: Decision,
+        owner: &Owner,
+    ) -> Result<Option<Error>, Error> {
+        let mut refused = None;
+        self.make(&decision, owner, &mut refused).await?;
+        for name in &decision.stop_pods {
+            if let Some(pod) = self.caches.pods.get(&Key::new(&key.namespace, name)) {
+                set_aside(self.writer.delete(pod.as_ref()).await, &mut refused)?;
+            }
+        }
+        for name in &decision.stop_jobs {
+            if let Some(job) = self.caches.jobs.get(&Key::new(&key.namespace, name))
+                && let Some(Some(mut going)) =
+                    set_aside(self.writer.delete_with_pods(job.as_ref()).await, &mut refused)?
+            {
+                prune_job(&mut going);
+                self.caches.jobs.wrote(going);
+            }
+        }
+        for attempt in &decision.stop_calls {
+            self.dispatcher.stop(&owner.uid, attempt);
+        }
+        for call in decision.start_calls {
+            // the lease is checked before a call as before a write
+            self.writer.term()?;
+            self.dispatcher.start(key, &owner.uid, call);
+        }
+        Ok(refused)
+    }
+
+    async fn make(&self, decision: &Decision, owner: &Owner, refused: &mut Option<Error>) -> Result<(), Error> {
+        let claimed = match &decision.claim {
+            Some(wish) => {
+                let made = self.writer.create(&render::claim::claim(owner, wish), owner).await;
+                set_aside(made, refused)?.is_some()
+            }
+            None => true,
+        };
+        // a pod that is there tells that its claim is
+        if claimed {
+            let pods = decision.start_pods.iter().map(|wish| render::pod::pod(owner, wish)).collect();
+            self.make_all(pods, owner, refused, |mut pod| {
+                prune_pod(&mut pod);
+                self.caches.pods.wrote(pod);
+            })
+            .await?;
+            let jobs = decision.start_jobs.iter().map(|wish| render::job::job(owner, wish)).collect();
+            self.make_all(jobs, owner, refused, |mut job| {
+                prune_job(&mut job);
+                self.caches.jobs.wrote(job);
+            })
+            .await?;
+        }
+        let children = decision.start_runs.iter().map(|wish| render::child_run::child_run(owner, wish)).collect();
+        self.make_all(children, owner, refused, |child| self.caches.runs.wrote(child)).await
+    }
+
+    /// Makes objects, several at a time.
+    async fn make_all<K: Writable>(
+        &self,
+        objects: Vec<K>,
+        owner: &Owner,
+        refused: &mut Option<Error>,
+        took: impl Fn(K),
+    ) -> Result<(), Error> {
+        let made = stream::iter(objects).map(|object| async move { self.writer.create(&object, owner).await });
+        let mut made = pin!(made.buffered(TOGETHER));
+        while let Some(result) = made.next().await {
+            if let Some(object) = set_aside(result, refused)? {
+                took(object);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a run's claim. One that may not be removed does not keep the run from ending: it goes with the run's object.
+    async fn drop_claim(&self, name: &str, owner: &Owner, about: &ObjectReference) -> Result<(), Error> {
+        let present = self.writer.read::<PersistentVolumeClaim>(&owner.namespace, name).await?;
+        let Some(claim) = present.filter(|c| owner.controls(&c.metadata)) else { return Ok(()) };
+        let result = self.writer.delete(&claim).await;
+        if let Some(refusal) = result.as_ref().err().and_then(Error::refusal) {
+            let message = format!("{}; the claim goes when this run is deleted", refusal.message());
+            self.notes.tell(about, &[Note::warning("WorkspaceKept", message)]);
+            return Ok(());
+        }
+        result
+    }
+}
