@@ -2,10 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    Action, FanOut, Items, Tolerance,
-    reader::{Reader, Scope},
-};
+use super::{Action, FanOut, Items, Tolerance, reader::Reader, scope::Scope};
 use crate::{
     api::{fan_out::ForEach, step::Step},
     core::expression::Template,
@@ -128,6 +125,14 @@ mod tests {
     fn a_container_gets_its_index_from_the_kubelet_and_its_item_from_a_variable() {
         let step = |arg: &str| json!([{"name": "a", "forEach": {"items": "[1, 2]"}, "container": {"image": "i", "args": [arg]}}]);
         assert_eq!(faults(step("--part=$( index )")), Vec::<String>::new());
+        assert_eq!(faults(step("$(JOB_COMPLETION_INDEX)/$(MEDLEY_ITEMS)")), Vec::<String>::new());
+        let env = |value: &str| {
+            json!([{"name": "a", "forEach": {"items": "[1, 2]"},
+            "container": {"image": "i", "env": [{"name": "PART", "value": value}]}}])
+        };
+        assert_eq!(faults(env("part-$( index )")), Vec::<String>::new());
+        let [item] = &faults(env("$( item )"))[..] else { panic!("it is refused once") };
+        assert!(item.starts_with("spec.steps[0].container.env[0].value") && item.contains("MEDLEY_ITEMS"), "{item}");
         let [item] = &faults(step("$( item )"))[..] else { panic!("it is refused once") };
         assert!(item.starts_with("spec.steps[0].container.args[0]") && item.contains("MEDLEY_ITEMS"), "{item}");
         let [sum] = &faults(step("$( index + 1 )"))[..] else { panic!("it is refused once") };

@@ -2,6 +2,7 @@
 
 mod fan_out;
 mod reader;
+mod scope;
 
 use std::time::Duration;
 

@@ -8,6 +8,8 @@ use std::{
 use super::{
     Action, CallDefinition, ChildDefinition, ConcurrencyDefinition, ContainerDefinition, Definition, Fault,
     OutputDefinition, Role, Source, StepDefinition, WorkspaceDefinition,
+    fan_out::{INDEX_VARIABLE, ITEMS_VARIABLE},
+    scope::Scope,
 };
 use crate::{
     api::{
@@ -23,7 +25,7 @@ use crate::{
             request::{RequestDefinition, Texts},
             retry::RetryPolicy,
         },
-        expression::{Expression, ExpressionError, References, Template, TemplateKind},
+        expression::{Expression, ExpressionError, Template, TemplateKind},
     },
 };
 
@@ -92,15 +94,6 @@ pub(super) fn read(spec: &WorkflowSpec) -> Result<Definition, Vec<Fault>> {
     }
 }
 
-/// Which variables an expression may use.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scope {
-    /// `params`, `steps`, `run`.
-    Flow,
-    /// `result` besides.
-    Result,
-}
-
 /// What an action is, how long an attempt may take, and whether it may be repeated, where the step does not say.
 type Read = (Action, Duration, Safety);
 
@@ -123,10 +116,10 @@ impl Texts for StepTexts<'_, '_, '_> {
 }
 
 pub(super) struct Reader<'a> {
-    spec: &'a WorkflowSpec,
-    faults: Vec<Fault>,
+    pub(super) spec: &'a WorkflowSpec,
+    pub(super) faults: Vec<Fault>,
     /// Expressions see `item` and `index`.
-    items: bool,
+    pub(super) items: bool,
 }
 
 impl Reader<'_> {
@@ -280,7 +273,10 @@ impl Reader<'_> {
     }
 
     fn container(&mut self, at: &str, container: &Container, known: &BTreeSet<String>) -> Option<Read> {
-        let declared: BTreeSet<&str> = container.env.iter().map(|v| v.name.as_str()).collect();
+        let mut declared: BTreeSet<&str> = container.env.iter().map(|v| v.name.as_str()).collect();
+        if self.items {
+            declared.extend([INDEX_VARIABLE, ITEMS_VARIABLE]);
+        }
         let words = |reader: &mut Self, field: &str, list: &[String]| -> Option<Vec<Template>> {
             list.iter()
                 .enumerate()
@@ -297,6 +293,7 @@ impl Reader<'_> {
             let field = format!("{at}.container.env[{e}].value");
             let template =
                 self.compiled(&field, Template::compile(&variable.value, TemplateKind::Container, &declared))?;
+            let template = if self.items { self.indexed(&field, template)? } else { template };
             let value = match template.sole_parameter().filter(|p| self.is_sensitive(p)) {
                 Some(parameter) => Source::Sensitive(parameter.to_owned()),
                 None if self.check(&field, &template.references(), known, Scope::Flow) => Source::Computed(template),
@@ -331,7 +328,7 @@ impl Reader<'_> {
         Some((Action::Child(Box::new(child)), CHILD_TIMEOUT, Safety::Idempotent))
     }
 
-    fn is_sensitive(&self, parameter: &str) -> bool {
+    pub(super) fn is_sensitive(&self, parameter: &str) -> bool {
         self.spec.parameters.iter().any(|p| p.name == parameter && p.sensitive == Some(true))
     }
 
@@ -362,55 +359,5 @@ impl Reader<'_> {
 
     fn compiled<T>(&mut self, field: &str, result: Result<T, ExpressionError>) -> Option<T> {
         result.map_err(|e| self.fault(field.to_owned(), e.to_string())).ok()
-    }
-
-    fn check(&mut self, field: &str, references: &References, known: &BTreeSet<String>, scope: Scope) -> bool {
-        let before = self.faults.len();
-        let fault = |reader: &mut Self, message: String| reader.fault(field.to_owned(), message);
-        for name in &references.variables {
-            let allowed = matches!(name.as_str(), "params" | "steps" | "run")
-                || (scope == Scope::Result && name == "result")
-                || (self.items && matches!(name.as_str(), "item" | "index"));
-            if !allowed {
-                let more = match scope {
-                    Scope::Result => ", result",
-                    Scope::Flow if self.items => ", item, index",
-                    Scope::Flow => "",
-                };
-                let message =
-                    format!("there is no variable `{name}`; an expression here may use params, steps, run{more}");
-                fault(self, message);
-            }
-        }
-        if references.computed {
-            fault(
-                self,
-                "use params.<name> and steps.<name> with the name written out, so that what a step needs can be told"
-                    .to_owned(),
-            );
-        }
-        for name in &references.parameters {
-            if !self.spec.parameters.iter().any(|p| p.name == *name) {
-                fault(self, format!("`params.{name}` is not declared in spec.parameters"));
-            }
-            if self.is_sensitive(name) {
-                fault(
-                    self,
-                    format!(
-                        "`params.{name}` is sensitive: it may only be the whole value of a variable in a container's \
-                         env, as $( params.{name} ), or of a parameter of a child run"
-                    ),
-                );
-            }
-        }
-        for name in &references.steps {
-            if !known.contains(name) {
-                let exists = self.spec.steps.iter().any(|s| s.name == *name);
-                let absent = format!("`steps.{name}` is not a step of this workflow");
-                let later = format!("`steps.{name}` may not be done yet: add `{name}` to after");
-                fault(self, if exists { later } else { absent });
-            }
-        }
-        self.faults.len() == before
     }
 }
