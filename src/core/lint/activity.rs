@@ -5,12 +5,16 @@ use std::collections::BTreeSet;
 use crate::{
     api::{
         call::{Call, HttpMethod},
+        fan_out::ForEach,
         fhir::{FhirCall, FhirParameter},
         step::{ChildWorkflow, Container, Retry, Step, StepOutput, Transform},
         vocabulary::Safety,
         workflow::WorkflowSpec,
     },
-    core::{coordination::definition::Role, expression::TemplateKind},
+    core::{
+        coordination::definition::{INDEX_VARIABLE, ITEMS_VARIABLE, Role},
+        expression::TemplateKind,
+    },
 };
 
 /// One thing that is done.
@@ -77,7 +81,12 @@ fn of_step(at: String, step: &Step, role: Role) -> Activity<'_> {
     }
 }
 
-impl Activity<'_> {
+impl<'a> Activity<'a> {
+    /// What it is done for, where that is many items: what undoes a step is done once.
+    pub(super) fn for_each(&self) -> Option<&'a ForEach> {
+        self.step.for_each.as_ref().filter(|_| self.role != Role::Compensation)
+    }
+
     /// Its templates: path below it, kind, text.
     pub(super) fn templates(&self) -> Vec<(String, TemplateKind, &str)> {
         let mut all: Vec<(String, TemplateKind, &str)> = Vec::new();
@@ -110,7 +119,9 @@ impl Activity<'_> {
 
     /// Names of the kubelet's variables in its container.
     pub(super) fn environment(&self) -> BTreeSet<&str> {
-        self.container.iter().flat_map(|c| c.env.iter().map(|v| v.name.as_str())).collect()
+        let of_items = self.for_each().map(|_| [INDEX_VARIABLE, ITEMS_VARIABLE]);
+        let given = |c: &'a Container| c.env.iter().map(|v| v.name.as_str());
+        self.container.into_iter().flat_map(given).chain(of_items.into_iter().flatten()).collect()
     }
 
     /// The safety that holds for it.

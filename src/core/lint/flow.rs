@@ -34,7 +34,7 @@ pub(super) enum Fate {
 }
 
 /// The value of an expression that depends on nothing.
-fn constant(expression: &Expression) -> Option<Result<Value, String>> {
+pub(super) fn constant(expression: &Expression) -> Option<Result<Value, String>> {
     expression
         .references()
         .variables
@@ -58,7 +58,7 @@ pub(super) fn fates(activities: &[Activity<'_>], uses: &[Use]) -> Vec<Fate> {
         });
         let fate = match dead {
             Some(name) => Fate::Cut(name.clone()),
-            None => own.get(&place).map_or(Fate::Open, |uses| alone(uses)),
+            None => own.get(&place).map_or(Fate::Open, |uses| alone(activity, uses)),
         };
         fates.push(fate);
         if activity.role != Role::Compensation {
@@ -69,9 +69,12 @@ pub(super) fn fates(activities: &[Activity<'_>], uses: &[Use]) -> Vec<Fate> {
 }
 
 /// The fate that a step's own expressions give it.
-fn alone(uses: &[&Use]) -> Fate {
+fn alone(activity: &Activity<'_>, uses: &[&Use]) -> Fate {
     let mut fate = Fate::Open;
-    for one in uses {
+    // what fails for each item need not fail the step
+    let tolerant = activity.for_each().is_some_and(|each| each.tolerate.is_some());
+    let of_item = |wants: Wants| matches!(wants, Wants::Result | Wants::Text(_) | Wants::Argument(_));
+    for one in uses.iter().filter(|u| !(tolerant && of_item(u.wants))) {
         match (one.wants, constant(&one.expression)) {
             (_, Some(Err(problem))) => return Fate::Fails(problem),
             (Wants::Condition, Some(Ok(Value::Bool(true)))) => fate = Fate::Always,

@@ -10,6 +10,7 @@ mod fields;
 mod finding;
 mod fit;
 mod flow;
+mod items;
 mod metadata;
 mod object;
 mod place;

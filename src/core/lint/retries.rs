@@ -67,6 +67,9 @@ fn refusal(activity: &Activity<'_>, class: ErrorClass) -> Option<&'static str> {
         // a FHIR server's answer can be no FHIR, and then nobody knows what came of the request
         ErrorClass::InvalidResult if is_fhir(activity) => (activity.safety() == Safety::AtMostOnce)
             .then_some("the step may have taken effect, and with safety AtMostOnce it becomes Unknown"),
+        ErrorClass::InvalidResult if activity.for_each().is_some() => {
+            Some("the outputs of a step with forEach are read once, when its items are over")
+        }
         ErrorClass::InvalidResult if activity.outputs.is_empty() => Some("the step declares no outputs"),
         _ => None,
     }

@@ -11,6 +11,8 @@ use crate::{
 pub(super) enum Wants {
     /// true or false: `when`.
     Condition,
+    /// The items of the step, or how many there are.
+    Items,
     /// The step's result.
     Result,
     /// The output of this number, over `result`.
@@ -61,6 +63,9 @@ fn of(place: usize, activity: &Activity<'_>, uses: &mut Vec<Use>) {
     let at = |field: &str| format!("{}.{field}", activity.at);
     if let Some(when) = activity.when {
         add(uses, at("when"), Some(place), Wants::Condition, when);
+    }
+    if let Some(items) = activity.for_each().and_then(|each| each.items.as_deref()) {
+        add(uses, at("forEach.items"), Some(place), Wants::Items, items);
     }
     if let Some(transform) = activity.transform {
         add(uses, at("transform.expression"), Some(place), Wants::Result, &transform.expression);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{activity::Activity, flow::Fate};
+use super::{activity::Activity, flow::Fate, items, uses::Wants};
 use crate::{
     api::{
         step::Step,
@@ -65,11 +65,31 @@ pub(super) const fn of_type(declared: ValueType) -> Kind {
     }
 }
 
+/// The variables that one expression of an activity sees besides.
+pub(super) fn local(
+    activity: &Activity<'_>,
+    wants: Wants,
+    variables: &Variables,
+    given: &[&Expression],
+) -> Vec<(String, Kind)> {
+    match (wants, activity.for_each()) {
+        (Wants::Output(_), _) => vec![("result".to_owned(), result(activity, variables, given))],
+        (Wants::Result | Wants::Text(_) | Wants::Argument(_), Some(each)) => items::variables(each, variables, given),
+        _ => Vec::new(),
+    }
+}
+
 /// What `result` is in the outputs of a step.
-pub(super) fn result(activity: &Activity<'_>, variables: &Variables, given: &[&Expression]) -> Kind {
-    if activity.step.for_each.is_some() {
+fn result(activity: &Activity<'_>, variables: &Variables, given: &[&Expression]) -> Kind {
+    if let Some(each) = activity.for_each() {
         let counts = ["total", "succeeded", "failed"].map(|n| (n.to_owned(), Kind::Int));
-        let items = activity.transform.map(|_| ("items".to_owned(), Kind::Any));
+        let one = activity.transform.map(|transform| {
+            let local = items::variables(each, variables, given);
+            let value = Expression::compile(&transform.expression).map(|e| infer(&e, variables, &local, given).0);
+            // an item that failed gives null
+            value.ok().filter(|_| each.tolerate.is_none()).unwrap_or(Kind::Any)
+        });
+        let items = one.map(|value| ("items".to_owned(), Kind::List(Box::new(value))));
         return Kind::Map(Fields::of(counts.into_iter().chain(items)));
     }
     if let Some(transform) = activity.transform {

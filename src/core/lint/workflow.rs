@@ -4,7 +4,7 @@ use super::{
     activity::{self, Activity},
     deadlines,
     finding::{Findings, Severity},
-    flow,
+    flow, items,
     object::Object,
     retries, templates,
     uses::{self, Use, Wants},
@@ -42,6 +42,7 @@ pub(super) fn check(object: &Object, spec: &WorkflowSpec, findings: &mut Finding
         }
     }
     flow::check(object, spec, &activities, &uses, &fates, findings);
+    items::check(object, &activities, &uses, findings);
     retries::check(object, &activities, findings);
     deadlines::check(object, spec, findings);
     templates::workflow(object, &activities, findings);
@@ -57,7 +58,9 @@ pub(super) fn arguments(spec: &WorkflowSpec) -> Vec<(String, String, String, Kin
         let (Some(place), Wants::Argument(p)) = (one.activity, one.wants) else { return None };
         let activity = activities.get(place)?;
         let child = activity.child?;
-        let (kind, _) = infer(&one.expression, &environment.of(Some(activity)), &[], &[]);
+        let variables = environment.of(Some(activity));
+        let local = variables::local(activity, one.wants, &variables, &[]);
+        let (kind, _) = infer(&one.expression, &variables, &local, &[]);
         Some((one.path.clone(), child.name.clone(), child.parameters.get(p)?.name.clone(), kind))
     };
     uses.iter().filter_map(argument).collect()
@@ -73,12 +76,7 @@ fn kinds(
     let variables = environment.of(activity);
     let when = activity.and_then(|a| a.when).and_then(|w| Expression::compile(w).ok());
     let given: Vec<&Expression> = if one.wants == Wants::Condition { Vec::new() } else { when.iter().collect() };
-    let local: Vec<(String, Kind)> = match (activity, one.wants) {
-        (Some(activity), Wants::Output(_)) => {
-            vec![("result".to_owned(), variables::result(activity, &variables, &given))]
-        }
-        _ => Vec::new(),
-    };
+    let local = activity.map_or_else(Vec::new, |a| variables::local(a, one.wants, &variables, &given));
     let (kind, doubts) = infer(&one.expression, &variables, &local, &given);
     for Doubt { certain, absent, message } in doubts {
         let severity = if certain { Severity::Error } else { Severity::Warning };
@@ -97,6 +95,7 @@ fn misfit(activity: Option<&Activity<'_>>, one: &Use, kind: &Kind) -> Option<(Se
             Some((Severity::Error, format!("when must be true or false, and this is {}", kind.name())))
         }
         Wants::Condition => None,
+        Wants::Items => items::misfit(kind).map(|message| (Severity::Error, message)),
         Wants::Output(o) => {
             let output = activity?.outputs.get(o)?;
             let declared = of_type(output.type_);
