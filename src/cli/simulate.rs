@@ -29,10 +29,11 @@ pub struct Args {
     #[arg(long, num_args = 1.., value_name = "NAME=VALUE")]
     parameters: Vec<String>,
     /// How long an attempt works, as step=5s or step=5s..20s; `<step>.compensate` is what undoes a step. When not set: 200ms
-    /// for a call, 10s for a container, 1m for a child run.
+    /// for a call, 10s for a container, 1m for a child run. Of a step with forEach it is for each item, and step[3]=5s for one.
     #[arg(long, num_args = 1.., value_name = "STEP=SPAN")]
     durations: Vec<String>,
-    /// Attempts that fail, as step=Timeout:2 for the first two, or step=Timeout for all.
+    /// Attempts that fail, as step=Timeout:2 for the first two, or step=Timeout for all. Of a step with forEach it is for each
+    /// item, and step[3]=Timeout for one.
     #[arg(long, num_args = 1.., value_name = "STEP=CLASS[:TIMES]")]
     fail: Vec<String>,
     /// Outputs of calls, containers and child runs, as step.output=value; what is no String is JSON. When not set:

@@ -1,18 +1,19 @@
 //! A workflow in a world without a cluster: the decisions are the operator's own, time is counted and not waited for, and
 //! what pods, services and child runs do follows from a plan.
 
+mod job;
 mod plan;
 mod show;
 mod timeline;
 mod world;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 pub use plan::{Failing, Plan, Span};
-pub use timeline::{Row, Timeline};
+pub use timeline::{ItemsRow, Row, Timeline};
 use world::World;
 
 use crate::{
@@ -20,13 +21,15 @@ use crate::{
         self, WorkflowRun, WorkflowRunSpec,
         workflow_run::{RunPhase, StepPhase},
     },
-    core::coordination::{Definition, decide, view::DefinitionView},
+    core::coordination::{Definition, decide, fan_out::indexes::MAX_ITEMS, view::DefinitionView},
 };
 
 /// When every simulated run begins: a moment like any other.
 const START: Timestamp = Timestamp::constant(946_684_800, 0);
 /// Looks at one run: 500 steps of 101 attempts need some four each.
 const MAX_LOOKS: usize = 300_000;
+/// Looks for the sake of one attempt of one item.
+const LOOKS_OF_ITEM: usize = 4;
 
 /// What is simulated.
 #[derive(Clone, Debug)]
@@ -48,12 +51,6 @@ pub struct Input {
 /// # Errors
 /// When the plan names what the workflow does not have, or the run does not come to an end.
 pub fn simulate(input: Input) -> Result<Timeline, String> {
-    if let Some(step) = input.definition.every_step().find(|s| s.fan_out.is_some()) {
-        return Err(format!(
-            "step `{}` has forEach, and the simulated world has one attempt a step only: simulate the step without it",
-            step.name
-        ));
-    }
     input.plan.check(&input.definition)?;
     let mut run = WorkflowRun::new(
         &format!("{}-simulated", input.workflow),
@@ -74,7 +71,9 @@ pub fn simulate(input: Input) -> Result<Timeline, String> {
     let mut world = World::new(&input.plan, &definition);
     let mut timeline = Timeline::new(&input.workflow, START);
     let mut now = START;
-    for _ in 0..MAX_LOOKS {
+    let looks = looks(&definition);
+    for _ in 0..looks {
+        world.advance(now);
         let decision = decide(&world.view(&run, found.clone(), now), now);
         let changed = decision.status.is_some();
         if let Some(status) = decision.status.clone() {
@@ -83,7 +82,7 @@ pub fn simulate(input: Input) -> Result<Timeline, String> {
         }
         let phase = run.status.as_ref().and_then(|s| s.phase);
         if phase.is_some_and(RunPhase::is_final) {
-            return Ok(timeline.end(&run, now));
+            return Ok(timeline.end(&run, &world.repeated(), now));
         }
         let started = world.perform(&decision, run.status.as_ref(), now);
         if changed || started {
@@ -91,10 +90,24 @@ pub fn simulate(input: Input) -> Result<Timeline, String> {
         }
         match [decision.wake_at, world.next(now)].into_iter().flatten().filter(|at| *at > now).min() {
             Some(at) => now = at,
-            None => return Ok(timeline.end(&run, now)),
+            None => return Ok(timeline.end(&run, &world.repeated(), now)),
         }
     }
-    Err(format!("the run did not come to an end within {MAX_LOOKS} looks at it: does it wait for itself?"))
+    Err(format!("the run did not come to an end within {looks} looks at it: does it wait for itself?"))
+}
+
+/// How often a run is looked at, at most.
+fn looks(definition: &Definition) -> usize {
+    let of_items = definition.every_step().filter(|s| s.fan_out.is_some()).map(|step| {
+        let attempts = usize::try_from(step.retry.limit).unwrap_or(usize::MAX).saturating_add(1);
+        (MAX_ITEMS as usize * LOOKS_OF_ITEM).saturating_mul(attempts)
+    });
+    of_items.fold(MAX_LOOKS, usize::saturating_add)
+}
+
+/// A moment so much later; none where that is beyond all time.
+fn later(at: Timestamp, by: Duration) -> Option<Timestamp> {
+    at.saturating_add(SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX)).ok().filter(|t| *t < Timestamp::MAX)
 }
 
 /// Whether a step has ended, or waits for a person.

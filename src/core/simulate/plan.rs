@@ -8,8 +8,10 @@ use crate::{
     api::{self, vocabulary::ErrorClass, workflow::ValueType},
     core::{
         coordination::{
-            definition::{Action, Definition, OutputDefinition, StepDefinition},
+            definition::{Action, Definition, FanOut, Items, OutputDefinition, StepDefinition},
+            fan_out::indexes::MAX_ITEMS,
             request::RequestDefinition,
+            view::Attempt,
         },
         expression::Expression,
         name::chance,
@@ -76,7 +78,8 @@ impl FromStr for Failing {
     }
 }
 
-/// What the world does. Steps go by their name, what undoes one by `<name>.compensate`.
+/// What the world does. Steps go by their name, what undoes one by `<name>.compensate`, one item of a step by `<name>[3]`; what is
+/// said of one item counts before what is said of all.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     /// How long an attempt works.
@@ -104,14 +107,19 @@ impl Plan {
             })
         };
         for id in self.durations.keys() {
-            if !find(id)?.action.works() {
+            let (id, item) = one_item(id)?;
+            let step = find(&id)?;
+            check_item(step, item)?;
+            if !step.action.works() {
                 return Err(format!(
                     "the step `{id}` takes no time that could be given: a transform takes none, and a wait as long as it says"
                 ));
             }
         }
         for (id, failing) in &self.failures {
-            let step = find(id)?;
+            let (id, item) = one_item(id)?;
+            let step = find(&id)?;
+            check_item(step, item)?;
             let possible = possible(step);
             if !possible.contains(&failing.class) {
                 let all: Vec<String> = possible.iter().map(|c| format!("{c:?}")).collect();
@@ -130,7 +138,7 @@ impl Plan {
                 let meant = meant.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
                 return Err(format!("the step `{id}` declares no output `{output}`{meant}"));
             }
-            if !step.action.works() {
+            if !step.action.works() || step.fan_out.is_some() {
                 return Err(format!("the outputs of `{id}` are computed, and cannot be given"));
             }
         }
@@ -140,6 +148,9 @@ impl Plan {
     /// The definition with the outputs of what works elsewhere taken from the plan: nobody knows what a service answers.
     pub(super) fn prepared(&self, mut definition: Definition) -> Definition {
         for step in definition.steps.iter_mut().chain(&mut definition.finally) {
+            if step.fan_out.is_some() {
+                continue; // they follow from the counts of its items
+            }
             let place = match &step.action {
                 Action::Call(call) => match call.request {
                     RequestDefinition::Http(_) => "result.body",
@@ -168,25 +179,59 @@ impl Plan {
     }
 
     /// How long an attempt works.
-    pub(super) fn duration(&self, step: &StepDefinition, attempt: u32) -> Duration {
+    pub(super) fn duration(&self, step: &StepDefinition, attempt: &Attempt) -> Duration {
         let usual = match step.action {
             Action::Call(_) => CALL,
             Action::Container(_) => CONTAINER,
             Action::Child(_) => CHILD,
             Action::Transform(_) | Action::Wait(_) => Duration::ZERO,
         };
-        let id = step.id();
-        let Some(Span { from, to }) = self.durations.get(&id).copied() else { return usual };
-        let part = chance(&[&self.seed.to_string(), &id, &attempt.to_string()]);
+        let Some(Span { from, to }) = of(&self.durations, attempt).copied() else { return usual };
+        if from == to {
+            return from;
+        }
+        let (seed, number) = (self.seed.to_string(), attempt.number.to_string());
+        let part = match attempt.index {
+            None => chance(&[&seed, &attempt.step, &number]),
+            Some(index) => chance(&[&seed, &attempt.step, &number, &index.to_string()]),
+        };
         // whole milliseconds: that is how times are shown
         let extra = (to - from).mul_f64(part).as_millis();
         from + Duration::from_millis(u64::try_from(extra).unwrap_or(u64::MAX))
     }
 
     /// How an attempt fails; `None` when it does not.
-    pub(super) fn failure(&self, id: &str, attempt: u32) -> Option<ErrorClass> {
-        let failing = self.failures.get(id)?;
-        failing.times.is_none_or(|times| attempt <= times).then_some(failing.class)
+    pub(super) fn failure(&self, attempt: &Attempt) -> Option<ErrorClass> {
+        let failing = of(&self.failures, attempt)?;
+        failing.times.is_none_or(|times| attempt.number <= times).then_some(failing.class)
+    }
+}
+
+/// What is said of an attempt: of its item, or of all.
+fn of<'p, T>(all: &'p BTreeMap<String, T>, attempt: &Attempt) -> Option<&'p T> {
+    if all.is_empty() {
+        return None;
+    }
+    let of_item = attempt.index.and_then(|index| all.get(&format!("{}[{index}]", attempt.step)));
+    of_item.or_else(|| all.get(&attempt.step))
+}
+
+/// `read[3]` as the step and the number of its item.
+fn one_item(id: &str) -> Result<(String, Option<u32>), String> {
+    let Some((step, rest)) = id.split_once('[') else { return Ok((id.to_owned(), None)) };
+    match rest.strip_suffix(']').and_then(|n| n.parse::<u32>().ok()).filter(|n| *n < MAX_ITEMS) {
+        Some(index) => Ok((step.to_owned(), Some(index))),
+        None => Err(format!("`{id}`: in brackets comes the number of an item, from 0 to {}", MAX_ITEMS - 1)),
+    }
+}
+
+fn check_item(step: &StepDefinition, item: Option<u32>) -> Result<(), String> {
+    match (item, &step.fan_out) {
+        (Some(_), None) => Err(format!("the step `{}` has no forEach, so it has no items", step.id())),
+        (Some(index), Some(FanOut { items: Items::Count(count), .. })) if index >= *count => {
+            Err(format!("the step `{}` has {count} items, from 0: there is no item {index}", step.id()))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -212,7 +257,8 @@ fn possible(step: &StepDefinition) -> Vec<ErrorClass> {
     };
     // a FHIR server's answer can be no FHIR
     let is_fhir = matches!(&step.action, Action::Call(c) if matches!(c.request, RequestDefinition::Fhir(_)));
-    if step.action.works() && (is_fhir || !step.outputs.is_empty()) {
+    // the outputs of a step with forEach come from its counts
+    if step.action.works() && (is_fhir || (!step.outputs.is_empty() && step.fan_out.is_none())) {
         all.push(E::InvalidResult);
     }
     all

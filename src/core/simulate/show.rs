@@ -2,7 +2,7 @@
 
 use crate::{
     api::{Span, workflow_run::RunPhase},
-    core::simulate::timeline::{Row, Timeline},
+    core::simulate::timeline::{ItemsRow, Row, Timeline},
 };
 
 /// Characters of a bar that stands for the whole run.
@@ -33,7 +33,8 @@ impl Timeline {
                 (None, Some(message)) => format!("  {message}"),
                 _ => String::new(),
             };
-            let text = format!("{}{}{}", line(cells), self.bar(row), plain(&why));
+            let items = row.items.as_ref().map(|i| format!("  {}", counts(i))).unwrap_or_default();
+            let text = format!("{}{}{items}{}", line(cells), self.bar(row), plain(&why));
             out.push_str(text.trim_end());
             out.push('\n');
         }
@@ -58,6 +59,22 @@ impl Timeline {
         let mark = if row.attempt == 0 { "·" } else { "█" };
         format!("│{}{}{}│", " ".repeat(from), mark.repeat(long), " ".repeat(BAR - from - long))
     }
+}
+
+/// What has become of a step's items.
+fn counts(items: &ItemsRow) -> String {
+    let over = items.succeeded + items.failed + items.unknown + items.canceled;
+    let all = [
+        (items.succeeded, "succeeded"),
+        (items.failed, "failed"),
+        (items.unknown, "of unknown outcome"),
+        (items.canceled, "stopped"),
+        (items.total.saturating_sub(over), "not done"),
+        (items.repeated, "tried again"),
+    ];
+    let told: Vec<String> = all.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    let many = if items.total == 1 { "item" } else { "items" };
+    if told.is_empty() { format!("0 {many}") } else { format!("{} {many}: {}", items.total, told.join(", ")) }
 }
 
 fn cells(row: &Row) -> [String; 6] {

@@ -1,5 +1,7 @@
 //! Runs in a simulated world.
 
+mod items;
+
 use serde_json::{Value, json};
 
 use super::*;

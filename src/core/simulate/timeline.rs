@@ -10,11 +10,15 @@ use super::is_settled;
 use crate::{
     api::{
         WorkflowRun, WorkflowRunStatus,
+        fan_out::{ItemFailure, ItemsStatus},
         status::SUCCEEDED,
         vocabulary::ErrorClass,
         workflow_run::{RunPhase, StepPhase},
     },
-    core::coordination::definition::{Definition, Role},
+    core::coordination::{
+        definition::{Definition, Role},
+        fan_out::indexes::Indexes,
+    },
 };
 
 /// One attempt of one step. Times are milliseconds from the start of the run.
@@ -37,6 +41,44 @@ pub struct Row {
     pub reason: Option<ErrorClass>,
     /// What happened, for people.
     pub message: Option<String>,
+    /// Its items, where it is done for many: they have one row together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub items: Option<ItemsRow>,
+}
+
+/// The items of a step that is done for many.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ItemsRow {
+    /// How many there are.
+    pub total: u32,
+    /// How many are done.
+    pub succeeded: u32,
+    /// How many have failed for good.
+    pub failed: u32,
+    /// How many may have taken effect, and nobody knows.
+    pub unknown: u32,
+    /// How many were stopped.
+    pub canceled: u32,
+    /// How many attempts followed one that failed.
+    pub repeated: u32,
+    /// The first ten that failed.
+    pub failures: Vec<ItemFailure>,
+}
+
+impl ItemsRow {
+    fn of(status: &ItemsStatus) -> Self {
+        let count = |text: &Option<String>| Indexes::parse(text.as_deref()).len();
+        Self {
+            total: status.total,
+            succeeded: status.succeeded,
+            failed: status.failed,
+            unknown: count(&status.indexes.unknown),
+            canceled: count(&status.indexes.canceled),
+            repeated: 0,
+            failures: status.failures.clone(),
+        }
+    }
 }
 
 /// A whole run.
@@ -95,6 +137,7 @@ impl Timeline {
             let known = self.attempts.iter_mut().find(|r| r.step == id && r.attempt == attempt);
             match known {
                 Some(row) => {
+                    row.items = present.items.as_ref().map(ItemsRow::of);
                     let waited = row.phase == StepPhase::Retrying;
                     if row.phase != present.phase && waited {
                         // given up between two attempts: the attempt had ended before
@@ -113,13 +156,14 @@ impl Timeline {
                     phase: present.phase,
                     reason: present.reason.filter(|_| over),
                     message: present.message.clone(),
+                    items: present.items.as_ref().map(ItemsRow::of),
                 }),
             }
         }
     }
 
     /// The run has come to its end, or nothing more happens by itself.
-    pub(super) fn end(mut self, run: &WorkflowRun, now: Timestamp) -> Self {
+    pub(super) fn end(mut self, run: &WorkflowRun, repeated: &BTreeMap<String, u32>, now: Timestamp) -> Self {
         let Some(status) = &run.status else { return self };
         self.phase = status.phase.unwrap_or(RunPhase::Pending);
         self.total = self.at(now);
@@ -128,6 +172,11 @@ impl Timeline {
             self.message.clone_from(&condition.message);
         }
         self.outputs.clone_from(&status.outputs);
+        for row in &mut self.attempts {
+            if let Some(items) = &mut row.items {
+                items.repeated = repeated.get(&row.step).copied().unwrap_or(0);
+            }
+        }
         self.attempts.sort_by_key(|r| r.from);
         self
     }

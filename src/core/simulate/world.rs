@@ -1,4 +1,4 @@
-//! Pods, services and child runs that do what the plan says.
+//! Pods, Jobs, services and child runs that do what the plan says.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,22 +6,26 @@ use std::{
     time::Duration,
 };
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{is_settled, plan::Plan};
+use super::{is_settled, job::IndexedJob, later, plan::Plan};
 use crate::{
     api::{
         WorkflowRun, WorkflowRunStatus,
         vocabulary::{ErrorClass, Protocol},
         workflow_run::{RunPhase, StepPhase, StepStatus},
     },
-    core::coordination::{
-        definition::{Action, Definition, Role, StepDefinition},
-        fhir::FhirDefinition,
-        outcome::{Answer, CallOutcome, CallResult},
-        request::RequestDefinition,
-        view::{Attempt, ChildView, Decision, DefinitionView, InterfaceView, PodView, ServiceView, View},
+    core::{
+        coordination::{
+            definition::{Action, Definition, Role, StepDefinition},
+            fan_out::{self, at_work},
+            fhir::FhirDefinition,
+            outcome::{Answer, CallOutcome, CallResult},
+            request::RequestDefinition,
+            view::{Attempt, ChildView, Decision, DefinitionView, InterfaceView, PodView, ServiceView, View},
+        },
+        name,
     },
 };
 
@@ -30,7 +34,7 @@ const ENDPOINT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2,
 
 /// One attempt at work.
 #[derive(Clone, Debug)]
-struct Job {
+struct Task {
     attempt: Attempt,
     began: Timestamp,
     /// When it ends by itself; never when it hangs.
@@ -46,11 +50,14 @@ struct Job {
 #[derive(Debug)]
 pub(super) struct World<'a> {
     plan: &'a Plan,
-    definition: &'a Definition,
     services: BTreeMap<String, ServiceView>,
-    pods: BTreeMap<String, Job>,
-    children: BTreeMap<String, Job>,
-    calls: Vec<Job>,
+    steps: BTreeMap<String, &'a StepDefinition>,
+    pods: BTreeMap<String, Task>,
+    jobs: BTreeMap<String, IndexedJob<'a>>,
+    children: BTreeMap<String, Task>,
+    calls: BTreeMap<Attempt, Task>,
+    /// Attempts of items that were not their first, by step.
+    repeated: BTreeMap<String, u32>,
 }
 
 impl<'a> World<'a> {
@@ -75,30 +82,55 @@ impl<'a> World<'a> {
                 });
             }
         }
-        Self { plan, definition, services, pods: BTreeMap::new(), children: BTreeMap::new(), calls: Vec::new() }
+        Self {
+            plan,
+            services,
+            steps: definition.every_step().map(|s| (s.id(), s)).collect(),
+            pods: BTreeMap::new(),
+            jobs: BTreeMap::new(),
+            children: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            repeated: BTreeMap::new(),
+        }
     }
 
     fn step(&self, id: &str) -> Option<&'a StepDefinition> {
-        self.definition.every_step().find(|s| s.id() == id)
+        self.steps.get(id).copied()
+    }
+
+    /// Time has come this far.
+    pub(super) fn advance(&mut self, now: Timestamp) {
+        for job in self.jobs.values_mut() {
+            job.advance(now);
+        }
+    }
+
+    /// How many attempts of a step's items were not their first, by step.
+    pub(super) fn repeated(&self) -> BTreeMap<String, u32> {
+        let mut all = self.repeated.clone();
+        for job in self.jobs.values() {
+            *all.entry(job.step.id()).or_default() += job.repeated;
+        }
+        all
     }
 
     /// What a decision is made from at this time.
     pub(super) fn view<'r>(&self, run: &'r WorkflowRun, definition: DefinitionView, now: Timestamp) -> View<'r> {
-        let over = |job: &Job| job.ends.filter(|at| *at <= now);
-        let outcomes = self.calls.iter().filter_map(|job| {
-            let what = self.answer(self.step(&job.attempt.step)?, job);
-            over(job).map(|at| (job.attempt.clone(), CallOutcome { at, what }))
+        let over = |task: &Task| task.ends.filter(|at| *at <= now);
+        let outcomes = self.calls.values().filter_map(|task| {
+            let what = self.answer(self.step(&task.attempt.step)?, task);
+            over(task).map(|at| (task.attempt.clone(), CallOutcome { at, what }))
         });
         View {
             run,
             definition,
-            pods: self.pods.iter().map(|(name, job)| (name.clone(), self.pod(job, over(job)))).collect(),
+            pods: self.pods.iter().map(|(name, task)| (name.clone(), self.pod(task, over(task)))).collect(),
             stopping: BTreeSet::new(),
-            jobs: BTreeMap::new(),
+            jobs: self.jobs.iter().map(|(name, job)| (name.clone(), job.view())).collect(),
             services: self.services.clone(),
             outcomes: outcomes.collect(),
-            in_flight: self.calls.iter().filter(|j| over(j).is_none()).map(|j| j.attempt.clone()).collect(),
-            children: self.children.iter().map(|(name, job)| (name.clone(), self.child(job, over(job)))).collect(),
+            in_flight: self.calls.values().filter(|t| over(t).is_none()).map(|t| t.attempt.clone()).collect(),
+            children: self.children.iter().map(|(name, task)| (name.clone(), self.child(task, over(task)))).collect(),
             depth: 0,
             unwanted: false,
             rivals: Vec::new(),
@@ -111,7 +143,7 @@ impl<'a> World<'a> {
         }
     }
 
-    fn answer(&self, step: &StepDefinition, job: &Job) -> CallResult {
+    fn answer(&self, step: &StepDefinition, task: &Task) -> CallResult {
         let answered = |status: u16, body: Value| {
             let headers = vec![("content-type".to_owned(), "application/fhir+json".to_owned())];
             CallResult::Answered(Answer { status, headers, body })
@@ -126,118 +158,178 @@ impl<'a> World<'a> {
             },
             _ => (200, values),
         };
-        match job.failure {
+        match task.failure {
             None => answered(expected, body),
             Some(ErrorClass::Overloaded) => answered(503, Value::Null),
             Some(ErrorClass::ServerError) => answered(500, Value::Null),
             Some(ErrorClass::Rejected) => answered(400, Value::Null),
             Some(ErrorClass::InvalidResult) => answered(expected, json!({})),
             Some(ErrorClass::Timeout) => {
-                let message = format!("no whole answer within {:?}", job.limit.unwrap_or(step.timeout));
+                let message = format!("no whole answer within {:?}", task.limit.unwrap_or(step.timeout));
                 CallResult::Failed { class: ErrorClass::Timeout, sent: true, message }
             }
             Some(class) => CallResult::Failed { class, sent: false, message: "no connection".to_owned() },
         }
     }
 
-    fn pod(&self, job: &Job, over: Option<Timestamp>) -> PodView {
-        let Some(at) = over else { return PodView::Running { since: job.began } };
+    fn pod(&self, task: &Task, over: Option<Timestamp>) -> PodView {
+        let Some(at) = over else { return PodView::Running { since: task.began } };
         let failed = |exit_code: Option<i32>, reason: &str| PodView::Failed {
             exit_code,
             reason: Some(reason.to_owned()),
             at: Some(at),
         };
-        match job.failure {
+        match task.failure {
             Some(ErrorClass::ContainerFailed) => failed(Some(1), "Error"),
             Some(ErrorClass::PodLost) => failed(None, "Evicted"),
             Some(ErrorClass::PodNotStarted) => PodView::Pending { problem: Some("ImagePullBackOff".to_owned()) },
             Some(_) => PodView::Succeeded { message: String::new(), at },
             None => {
-                let values = self.step(&job.attempt.step).map(|s| self.plan.values(s)).unwrap_or_default();
+                let values = self.step(&task.attempt.step).map(|s| self.plan.values(s)).unwrap_or_default();
                 PodView::Succeeded { message: json!(values).to_string(), at }
             }
         }
     }
 
-    fn child(&self, job: &Job, over: Option<Timestamp>) -> ChildView {
-        let values = self.step(&job.attempt.step).map(|s| self.plan.values(s)).unwrap_or_default();
-        let (phase, reason, outputs) = match (over, job.failure) {
+    fn child(&self, task: &Task, over: Option<Timestamp>) -> ChildView {
+        let values = self.step(&task.attempt.step).map(|s| self.plan.values(s)).unwrap_or_default();
+        let (phase, reason, outputs) = match (over, task.failure) {
             (None, _) => (RunPhase::Running, "Running", BTreeMap::new()),
-            _ if job.stopped => (RunPhase::Canceled, "ParentStopped", BTreeMap::new()),
+            _ if task.stopped => (RunPhase::Canceled, "ParentStopped", BTreeMap::new()),
             (_, Some(ErrorClass::InvalidResult)) => (RunPhase::Succeeded, "Succeeded", BTreeMap::new()),
             (_, Some(_)) => (RunPhase::Failed, "StepFailed", BTreeMap::new()),
             (_, None) => (RunPhase::Succeeded, "Succeeded", values),
         };
-        ChildView { created_at: job.began, phase, reason: reason.to_owned(), since: Some(job.began), outputs }
+        ChildView { created_at: task.began, phase, reason: reason.to_owned(), since: Some(task.began), outputs }
     }
 
     /// Carries a decision out; whether anything began or stopped.
     pub(super) fn perform(&mut self, decision: &Decision, status: Option<&WorkflowRunStatus>, now: Timestamp) -> bool {
         let mut moved = false;
+        for job in decision.start_jobs.iter().filter(|j| !self.jobs.contains_key(&j.pod.name)).collect::<Vec<_>>() {
+            if let Some(step) = self.step(&job.pod.attempt.step) {
+                let begun = IndexedJob::new(self.plan, step, job.clone(), now);
+                moved |= self.jobs.insert(job.pod.name.clone(), begun).is_none();
+            }
+        }
         for pod in decision.start_pods.iter().filter(|p| !self.pods.contains_key(&p.name)).collect::<Vec<_>>() {
-            let job = self.job(pod.attempt.clone(), None, now);
-            moved |= self.pods.insert(pod.name.clone(), job).is_none();
+            let task = self.task(pod.attempt.clone(), None, now);
+            moved |= self.pods.insert(pod.name.clone(), task).is_none();
         }
         for call in &decision.start_calls {
-            let job = self.job(call.attempt.clone(), Some(call.timeout), now);
-            self.calls.push(job);
-            moved = true;
+            let task = self.task(call.attempt.clone(), Some(call.timeout), now);
+            moved |= self.calls.insert(call.attempt.clone(), task).is_none();
         }
-        for run in decision.start_runs.iter().filter(|r| !self.children.contains_key(&r.name)).collect::<Vec<_>>() {
-            if let Some(attempt) = status.and_then(|s| self.attempt_of_child(s, &run.name)) {
-                let job = self.job(attempt, None, now);
-                moved |= self.children.insert(run.name.clone(), job).is_none();
+        if let Some(status) = status.filter(|_| !decision.start_runs.is_empty()) {
+            let attempts = self.attempts_of_children(status);
+            for run in &decision.start_runs {
+                let Some(attempt) = attempts.get(&run.name).filter(|_| !self.children.contains_key(&run.name)) else {
+                    continue;
+                };
+                let task = self.task(attempt.clone(), None, now);
+                moved |= self.children.insert(run.name.clone(), task).is_none();
             }
         }
         for name in &decision.stop_pods {
             moved |= self.pods.remove(name).is_some();
         }
-        self.calls.retain(|job| !decision.stop_calls.contains(&job.attempt));
-        if let Some(status) = status {
-            // an outcome is told until the status holds it
-            self.calls.retain(|job| {
-                let step = self.definition.every_step().find(|s| s.id() == job.attempt.step);
-                let present = step.and_then(|s| of(status, s));
-                present.is_some_and(|s| s.attempt == Some(job.attempt.number) && s.phase.is_at_work())
-            });
-            let stopping = |s: &StepStatus| if s.phase == StepPhase::Stopping { s.run.clone() } else { None };
-            for name in status.steps.values().chain(status.compensations.values()).filter_map(stopping) {
-                if let Some(job) = self.children.get_mut(&name).filter(|j| !j.stopped && j.ends.is_none_or(|e| e > now))
-                {
-                    (job.stopped, job.ends) = (true, Some(now));
-                    moved = true;
-                }
+        for name in &decision.stop_jobs {
+            if let Some(job) = self.jobs.remove(name) {
+                *self.repeated.entry(job.step.id()).or_default() += job.repeated;
+                moved = true;
             }
+        }
+        self.calls.retain(|attempt, _| !decision.stop_calls.contains(attempt));
+        if let Some(status) = status {
+            self.settle_calls(status);
+            moved |= self.settle_children(status, now);
         }
         moved
     }
 
-    fn attempt_of_child(&self, status: &WorkflowRunStatus, run: &str) -> Option<Attempt> {
-        self.definition.every_step().find_map(|step| {
-            let present = of(status, step).filter(|s| s.run.as_deref() == Some(run) && !is_settled(s.phase))?;
-            Some(Attempt { step: step.id(), index: None, number: present.attempt.unwrap_or(1) })
-        })
+    /// An outcome is told until the status holds it.
+    fn settle_calls(&mut self, status: &WorkflowRunStatus) {
+        let mut items: BTreeMap<&str, BTreeSet<(u32, u32)>> = BTreeMap::new();
+        for (id, step) in self.steps.iter().filter(|(_, s)| s.fan_out.is_some()) {
+            let pairs = of(status, step).map(|s| at_work(s).0).unwrap_or_default();
+            items.insert(id, pairs.into_iter().collect());
+        }
+        let steps = &self.steps;
+        self.calls.retain(|attempt, _| match attempt.index {
+            Some(index) => items.get(attempt.step.as_str()).is_some_and(|i| i.contains(&(index, attempt.number))),
+            None => {
+                let present = steps.get(&attempt.step).and_then(|s| of(status, s));
+                present.is_some_and(|s| s.attempt == Some(attempt.number) && s.phase.is_at_work())
+            }
+        });
     }
 
-    fn job(&self, attempt: Attempt, limit: Option<Duration>, now: Timestamp) -> Job {
-        let failure = self.plan.failure(&attempt.step, attempt.number);
-        let works = self.step(&attempt.step).map_or(Duration::ZERO, |s| self.plan.duration(s, attempt.number));
+    /// Child runs that are told to stop do so at once, and those of items that are over are forgotten.
+    fn settle_children(&mut self, status: &WorkflowRunStatus, now: Timestamp) -> bool {
+        let mut moved = false;
+        let all = || status.steps.values().chain(status.compensations.values()).filter(|s| s.run.is_some());
+        let mut wanted: BTreeSet<String> = BTreeSet::new();
+        let mut stopping: Vec<String> = Vec::new();
+        for present in all() {
+            if present.items.is_some() {
+                let (running, told) = fan_out::children(present);
+                wanted.extend(running.into_iter().chain(told.iter().cloned()));
+                stopping.extend(told);
+            } else if present.phase == StepPhase::Stopping {
+                stopping.extend(present.run.clone());
+            }
+        }
+        for name in stopping {
+            if let Some(task) = self.children.get_mut(&name).filter(|t| !t.stopped && t.ends.is_none_or(|e| e > now)) {
+                (task.stopped, task.ends) = (true, Some(now));
+                moved = true;
+            }
+        }
+        self.children.retain(|name, task| task.attempt.index.is_none() || wanted.contains(name));
+        moved
+    }
+
+    /// Which attempt each child run is that a status waits for, by its name.
+    fn attempts_of_children(&self, status: &WorkflowRunStatus) -> BTreeMap<String, Attempt> {
+        let mut all = BTreeMap::new();
+        for (id, step) in &self.steps {
+            let Some(present) = of(status, step).filter(|s| !is_settled(s.phase)) else { continue };
+            let Some(run) = &present.run else { continue };
+            if present.items.is_none() {
+                let number = present.attempt.unwrap_or(1);
+                all.insert(run.clone(), Attempt { step: id.clone(), index: None, number });
+                continue;
+            }
+            for (index, number) in at_work(present).0 {
+                let name = name::item(run, index, number);
+                all.insert(name, Attempt { step: id.clone(), index: Some(index), number });
+            }
+        }
+        all
+    }
+
+    fn task(&mut self, attempt: Attempt, limit: Option<Duration>, now: Timestamp) -> Task {
+        if attempt.index.is_some() && attempt.number > 1 {
+            *self.repeated.entry(attempt.step.clone()).or_default() += 1;
+        }
+        let failure = self.plan.failure(&attempt);
+        let works = self.step(&attempt.step).map_or(Duration::ZERO, |s| self.plan.duration(s, &attempt));
         let hangs = failure == Some(ErrorClass::Timeout);
-        let later = |by| now.saturating_add(SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX)).ok();
         let (ends, failure) = match limit {
             // the dispatcher drops a call that is late
-            Some(limit) if hangs || works > limit => (later(limit), Some(ErrorClass::Timeout)),
+            Some(limit) if hangs || works > limit => (later(now, limit), Some(ErrorClass::Timeout)),
             // a pod or child run that is late is stopped by the operator
             None if hangs => (None, failure),
-            _ => (later(works), failure),
+            _ => (later(now, works), failure),
         };
-        Job { attempt, began: now, ends, failure, limit, stopped: false }
+        Task { attempt, began: now, ends, failure, limit, stopped: false }
     }
 
     /// When something next happens by itself.
     pub(super) fn next(&self, now: Timestamp) -> Option<Timestamp> {
-        let jobs = self.pods.values().chain(self.children.values()).chain(&self.calls);
-        jobs.filter_map(|j| j.ends).filter(|at| *at > now).min()
+        let tasks = self.pods.values().chain(self.children.values()).chain(self.calls.values());
+        let ends = tasks.filter_map(|t| t.ends).chain(self.jobs.values().filter_map(IndexedJob::next));
+        ends.filter(|at| *at > now).min()
     }
 }
 

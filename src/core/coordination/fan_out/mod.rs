@@ -29,7 +29,7 @@ use crate::{
     core::note::Note,
 };
 
-pub use status::children;
+pub use status::{Pairs, at_work, children};
 pub(super) use {
     job::unwanted as unwanted_jobs,
     status::{give_up, unwanted_calls},

@@ -65,10 +65,11 @@ fn wanted_calls(status: Option<&StepStatus>) -> impl Fn(&Attempt) -> bool {
 }
 
 /// Index and attempt of items.
-type Pairs = Vec<(u32, u32)>;
+pub type Pairs = Vec<(u32, u32)>;
 
-/// Index and attempt of the items of a step whose child runs are known to a status, first those that are waited for.
-fn at_work(status: &StepStatus) -> (Pairs, Pairs) {
+/// Index and attempt of the items of a step that are at work, first those that are waited for, then those told to stop.
+#[must_use]
+pub fn at_work(status: &StepStatus) -> (Pairs, Pairs) {
     let Some(items) = &status.items else { return Default::default() };
     let work = Work::read(items);
     let of = |set: &Indexes| set.iter().map(|i| (i, work.attempt(i).attempt)).collect();
