@@ -13,6 +13,12 @@ mod decisions;
 mod families;
 #[path = "converge/fan_out.rs"]
 mod fan_out;
+#[path = "converge/fan_out_children.rs"]
+mod fan_out_children;
+#[path = "converge/fan_out_pods.rs"]
+mod fan_out_pods;
+#[path = "converge/fan_out_taken_up.rs"]
+mod fan_out_taken_up;
 #[path = "converge/faults.rs"]
 mod faults;
 #[path = "converge/fhir.rs"]

@@ -22,26 +22,26 @@ use super::{
 };
 
 /// How often each path was asked for.
-fn asked(stage: &Stage) -> BTreeMap<String, usize> {
+pub(crate) fn asked(stage: &Stage) -> BTreeMap<String, usize> {
     stage.world.requests().into_iter().fold(BTreeMap::new(), |mut all, r| {
         *all.entry(r.path).or_default() += 1;
         all
     })
 }
 
-fn items(stage: &Stage) -> Value {
+pub(crate) fn items(stage: &Stage) -> Value {
     stage.step("r1", "each")["items"].clone()
 }
 
 /// A run of the workflow has begun after the operator has come to rest.
-async fn begun(stage: &Stage) {
+pub(crate) async fn begun(stage: &Stage) {
     stage.start("op-1");
     sleep(Duration::from_secs(30)).await;
     stage.run("r1", "ct").await;
 }
 
 /// Never were more items under way than may be, and never was an object large.
-fn assert_bounded(stage: &Stage, parallel: u32) {
+pub(crate) fn assert_bounded(stage: &Stage, parallel: u32) {
     for status in stage.history_of("r1") {
         let Some(each) = status.steps.get("each").and_then(|s| s.items.clone()) else { continue };
         let at_work = Indexes::parse(each.indexes.running.as_deref()).len();

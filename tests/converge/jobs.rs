@@ -1,9 +1,11 @@
 //! The Job controller of the simulation: makes no pods, but plays their fates and tells them in the Job's status, as the real one
-//! does (`completedIndexes`, `failedIndexes`, `FailedIndexes`, `MaxFailedIndexesExceeded`).
+//! does (`completedIndexes`, `failedIndexes`, `FailedIndexes`, `MaxFailedIndexesExceeded`, `DeadlineExceeded`). The controller is away
+//! where the step is called `unseen`.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use harness::simulated::ApiServer;
@@ -17,6 +19,10 @@ use super::world::{TICK, World};
 struct Play {
     /// Items at work: since when, and in which attempt.
     running: BTreeMap<usize, (Option<Instant>, usize)>,
+    /// When the Job was first seen.
+    since: Option<Instant>,
+    /// Pods of each item that were taken away at no cost.
+    disrupted: BTreeMap<usize, usize>,
     succeeded: BTreeSet<usize>,
     failed: BTreeSet<usize>,
     told: Value,
@@ -51,16 +57,27 @@ impl Play {
         let number = |field: &str| usize::try_from(job["spec"][field].as_u64().unwrap()).unwrap();
         let (total, parallel) = (number("completions"), number("parallelism"));
         let step = job["metadata"]["labels"][STEP_LABEL].as_str().unwrap();
+        if step == "unseen" {
+            return;
+        }
+        let seconds = |of: &Value| Duration::from_secs(of["activeDeadlineSeconds"].as_u64().unwrap());
+        let (pods_limit, limit) = (seconds(&job["spec"]["template"]["spec"]), seconds(&job["spec"]));
+        let late = self.since.get_or_insert_with(Instant::now).elapsed() >= limit;
         for (index, (since, attempt)) in self.running.clone() {
-            let fate = world.fate_of_item(step, index, attempt);
+            let disrupted = self.disrupted.get(&index).copied().unwrap_or(0);
+            let fate = world.fate_of_item(step, index, attempt + disrupted);
             let since = since.unwrap_or_else(Instant::now);
             self.running.insert(index, (Some(since), attempt));
-            if fate.runs.is_none_or(|r| since.elapsed() < r) {
+            let timed_out = fate.has_place() && since.elapsed() >= pods_limit;
+            if !timed_out && fate.runs.is_none_or(|r| since.elapsed() < r) {
                 continue;
             }
             self.running.remove(&index);
-            if fate.is_good() {
+            if !timed_out && fate.is_good() {
                 self.succeeded.insert(index);
+            } else if !timed_out && fate.is_evicted() && job["spec"]["podFailurePolicy"].is_object() {
+                self.disrupted.insert(index, disrupted + 1);
+                self.running.insert(index, (None, attempt));
             } else if attempt < number("backoffLimitPerIndex") {
                 self.running.insert(index, (None, attempt + 1));
             } else {
@@ -68,7 +85,7 @@ impl Play {
             }
         }
         let too_many = self.failed.len() > number("maxFailedIndexes");
-        if too_many {
+        if too_many || late {
             self.running.clear();
         } else {
             let begun: BTreeSet<usize> =
@@ -87,6 +104,8 @@ impl Play {
             "failed": self.failed.len(), "completedIndexes": text(&self.succeeded), "failedIndexes": text(&self.failed)});
         let end = if too_many {
             Some(("Failed", "MaxFailedIndexesExceeded"))
+        } else if late {
+            Some(("Failed", "DeadlineExceeded"))
         } else if self.succeeded.len() + self.failed.len() < total {
             None
         } else if self.failed.is_empty() {

@@ -82,6 +82,14 @@ pub(crate) fn reset() -> Reply {
 }
 
 impl Reply {
+    /// With this header besides.
+    pub(crate) fn saying(mut self, name: &str, value: &str) -> Self {
+        if let CallResult::Answered(answer) = &mut self.what {
+            answer.headers.push((name.to_owned(), value.to_owned()));
+        }
+        self
+    }
+
     pub(crate) fn after(self, after: Duration) -> Self {
         Self { after, ..self }
     }
@@ -106,6 +114,16 @@ impl Fate {
     /// Whether the container ends with exit code 0.
     pub(super) const fn is_good(&self) -> bool {
         matches!(self.end, End::Exit(0, _))
+    }
+
+    /// Whether the pod is taken away.
+    pub(super) const fn is_evicted(&self) -> bool {
+        matches!(self.end, End::Evicted)
+    }
+
+    /// Whether the kubelet gets to see the pod: only then its deadline counts.
+    pub(super) const fn has_place(&self) -> bool {
+        !matches!(self.end, End::Unplaced)
     }
 }
 
