@@ -1,251 +1,27 @@
 //! Laws of the decision about a `MedicalService`: for all services, hosts, lookups and probe results.
 #![allow(clippy::unwrap_used)] // helpers of tests: a failure is a failed test
 
-use std::{collections::BTreeMap, net::IpAddr};
+#[path = "laws_service/specs.rs"]
+mod specs;
+#[path = "laws_service/world.rs"]
+mod world;
 
-use jiff::Timestamp;
-use k8s_openapi::{
-    api::{apps::v1::Deployment, core::v1::Service, discovery::v1::EndpointSlice, policy::v1::PodDisruptionBudget},
-    apimachinery::pkg::apis::meta::v1::OwnerReference,
-};
+use std::net::IpAddr;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use medley::{
-    api::{
-        MedicalService, MedicalServiceSpec, Protocol,
-        medical_service::{EndpointReason, External, ExternalEndpoint, Interface, Probe, Select, Workload},
-    },
+    api::medical_service::{EndpointReason, Probe},
     core::{
         discovery::{
             decision::{OwnedKind, ServiceDecision, Wanted},
-            guard::AddressGuard,
             lookup::{Lookup, LookupFailure},
-            service::decide,
-            target::Endpoint,
-            view::ServiceView,
         },
-        monitoring::health::{Health, ProbeOutcome, State, Thresholds},
+        monitoring::health::{ProbeOutcome, State},
     },
-    render::endpoint_slice::{is_ours, ready_addresses},
 };
 use proptest::prelude::*;
-
-/// A namespace as the API server would hold it.
-#[derive(Clone, Debug, PartialEq)]
-struct World {
-    service: MedicalService,
-    deployment: Option<Deployment>,
-    core_service: Option<Service>,
-    budget: Option<PodDisruptionBudget>,
-    slices: Vec<EndpointSlice>,
-    lookups: BTreeMap<String, Lookup>,
-    health: BTreeMap<Endpoint, Health>,
-}
-
-fn at(s: i64) -> Timestamp {
-    Timestamp::from_second(s).unwrap()
-}
-
-impl World {
-    fn new(spec: MedicalServiceSpec) -> Self {
-        let mut service = MedicalService::new("pacs", spec);
-        service.metadata.namespace = Some("radiology".to_owned());
-        service.metadata.uid = Some("u1".to_owned());
-        service.metadata.generation = Some(1);
-        Self {
-            service,
-            deployment: None,
-            core_service: None,
-            budget: None,
-            slices: Vec::new(),
-            lookups: BTreeMap::new(),
-            health: BTreeMap::new(),
-        }
-    }
-
-    fn decide(&self, now: i64) -> ServiceDecision {
-        let view = ServiceView {
-            service: &self.service,
-            cluster_domain: "cluster.local",
-            deployment: self.deployment.as_ref(),
-            core_service: self.core_service.as_ref(),
-            budget: self.budget.as_ref(),
-            slices: self.slices.iter().collect(),
-            lookups: &self.lookups,
-            health: &self.health,
-            refused: None,
-            guard: &AddressGuard::default(),
-        };
-        decide(&view, at(now))
-    }
-
-    /// Does what was decided.
-    fn perform(&mut self, decision: ServiceDecision) {
-        for wanted in decision.wanted {
-            match wanted {
-                Wanted::Deployment(o) => {
-                    let status = self.deployment.take().and_then(|d| d.status);
-                    self.deployment = Some(Deployment { status, ..*o });
-                }
-                Wanted::Service(o) => self.core_service = Some(*o),
-                Wanted::PodDisruptionBudget(o) => self.budget = Some(*o),
-                Wanted::EndpointSlice(o) => {
-                    self.slices.retain(|s| s.metadata.name != o.metadata.name);
-                    self.slices.push(*o);
-                    self.slices.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
-                }
-            }
-        }
-        for (kind, name) in decision.unwanted {
-            match kind {
-                OwnedKind::Deployment => self.deployment = None,
-                OwnedKind::Service => self.core_service = None,
-                OwnedKind::PodDisruptionBudget => self.budget = None,
-                OwnedKind::EndpointSlice => self.slices.retain(|s| s.metadata.name.as_deref() != Some(&name)),
-            }
-        }
-        if let Some(status) = decision.status {
-            self.service.status = Some(status);
-        }
-    }
-
-    /// Decides and performs until nothing changes; fails when that never happens.
-    fn settle(&mut self, now: i64) -> ServiceDecision {
-        for _ in 0..8 {
-            let decision = self.decide(now);
-            let before = self.clone();
-            self.perform(decision.clone());
-            if *self == before {
-                return decision;
-            }
-        }
-        panic!("it does not settle: {:?}", self.decide(now));
-    }
-
-    /// What gets traffic: address and interface.
-    fn published(&self) -> Vec<(IpAddr, String)> {
-        let mut list: Vec<_> = self
-            .slices
-            .iter()
-            .filter(|s| is_ours(s))
-            .flat_map(|s| {
-                let port = s.ports.as_ref().unwrap()[0].name.clone().unwrap();
-                ready_addresses(s).map(move |(a, _)| (a, port.clone()))
-            })
-            .collect();
-        list.sort();
-        list
-    }
-}
-
-const HOSTS: [&str; 6] = ["192.0.2.1", "192.0.2.2", "2001:db8::1", "a.example", "b.example", "c.example"];
-
-fn interface(i: usize) -> Interface {
-    let (name, port, protocol) =
-        [("dicom", 104, Protocol::Dicom), ("web", 80, Protocol::Http), ("fhir", 8080, Protocol::Fhir)][i % 3];
-    Interface {
-        name: name.to_owned(),
-        port,
-        target_port: None,
-        protocol,
-        http: None,
-        fhir: None,
-        grpc: None,
-        probe: None,
-    }
-}
-
-fn interfaces() -> impl Strategy<Value = Vec<Interface>> {
-    prop::sample::subsequence(vec![0, 1, 2], 1..=3).prop_map(|list| list.into_iter().map(interface).collect())
-}
-
-fn external() -> impl Strategy<Value = MedicalServiceSpec> {
-    let hosts = prop::sample::subsequence(HOSTS.to_vec(), 1..=HOSTS.len());
-    (hosts, interfaces(), any::<bool>()).prop_map(|(hosts, interfaces, zoned)| MedicalServiceSpec {
-        workload: None,
-        select: None,
-        external: Some(External {
-            endpoints: hosts
-                .into_iter()
-                .map(|host| ExternalEndpoint {
-                    host: host.to_owned(),
-                    zone: zoned.then(|| format!("zone-of-{host}").replace(':', "-")),
-                })
-                .collect(),
-        }),
-        interfaces,
-        urgency: None,
-    })
-}
-
-fn any_spec() -> impl Strategy<Value = MedicalServiceSpec> {
-    let workload = (interfaces(), prop::option::of(0..4_i32)).prop_map(|(interfaces, replicas)| MedicalServiceSpec {
-        workload: Some(Workload {
-            image: "reader:1".to_owned(),
-            image_pull_policy: None,
-            command: vec![],
-            args: vec![],
-            env: vec![],
-            resources: None,
-            replicas,
-        }),
-        select: None,
-        external: None,
-        interfaces,
-        urgency: None,
-    });
-    let select = interfaces().prop_map(|interfaces| MedicalServiceSpec {
-        workload: None,
-        select: Some(Select { match_labels: [("app".to_owned(), "x".to_owned())].into() }),
-        external: None,
-        interfaces,
-        urgency: None,
-    });
-    prop_oneof![external(), workload, select]
-}
-
-fn lookup() -> impl Strategy<Value = Option<Lookup>> {
-    let addresses = prop::collection::btree_set(1_u8..6, 0..4)
-        .prop_map(|list| list.into_iter().map(|n| format!("198.51.100.{n}").parse().unwrap()).collect());
-    let failed = prop::option::of(prop_oneof![Just(LookupFailure::NotFound), Just(LookupFailure::Timeout)]);
-    prop::option::of((addresses, failed).prop_map(|(addresses, failed)| Lookup { addresses, failed }))
-}
-
-fn lookups() -> impl Strategy<Value = BTreeMap<String, Lookup>> {
-    prop::collection::vec(lookup(), 3).prop_map(|list| {
-        let names = ["a.example", "b.example", "c.example"];
-        names.into_iter().zip(list).filter_map(|(name, l)| Some((name.to_owned(), l?))).collect()
-    })
-}
-
-/// Health of some of the endpoints that could be probed.
-fn health() -> impl Strategy<Value = BTreeMap<Endpoint, Health>> {
-    let one = Thresholds { failures: 1, successes: 1 };
-    prop::collection::vec(0_u8..4, 24).prop_map(move |states| {
-        let addresses = ["192.0.2.1", "192.0.2.2", "2001:db8::1"]
-            .into_iter()
-            .map(str::to_owned)
-            .chain((1..6).map(|n| format!("198.51.100.{n}")));
-        let endpoints = addresses.flat_map(|address| {
-            (0..3).map(move |i| Endpoint {
-                address: address.parse().unwrap(),
-                port: interface(i).port,
-                interface: interface(i).name,
-            })
-        });
-        endpoints
-            .zip(states)
-            .filter_map(|(endpoint, state)| {
-                let mut health = Health::unknown(at(1));
-                match state {
-                    0 => return None,
-                    1 => {}
-                    2 => _ = health.observe(ProbeOutcome::Answered, at(2), one),
-                    _ => _ = health.observe(ProbeOutcome::Failed(EndpointReason::TcpRefused), at(2), one),
-                }
-                Some((endpoint, health))
-            })
-            .collect()
-    })
-}
+use specs::{any_spec, external, health, lookups};
+use world::{World, at};
 
 proptest! {
     #[test]

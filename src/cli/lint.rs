@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use serde_json::json;
 
 use crate::{
-    cli::files,
+    cli::{files, format::Format},
     core::lint::{Linter, Report, Severity, Source},
 };
 
@@ -20,18 +20,9 @@ pub struct Args {
     /// YAML files, and folders of them; `-` is standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// How findings look.
+    /// How findings look; as text one line each, `file:line:column: severity: field: message [rule]`.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-}
-
-/// How findings look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// One line each, `file:line:column: severity: field: message [rule]`.
-    Text,
-    /// One JSON object.
-    Json,
 }
 
 /// Prints all findings; fails when there is an error among them.

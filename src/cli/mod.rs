@@ -2,6 +2,7 @@
 
 pub mod crds;
 pub mod files;
+pub mod format;
 pub mod graph;
 pub mod lint;
 pub mod operator;

@@ -10,7 +10,7 @@ use crate::{
         Workflow,
         workflow::{Parameter, ValueType},
     },
-    cli::files,
+    cli::{files, format::Format},
     core::{
         coordination::Definition,
         simulate::{Failing, Input, Plan, Span, simulate},
@@ -43,18 +43,9 @@ pub struct Args {
     /// Decides what is left to chance: a duration within its span, the jitter of retries.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// How the timeline looks.
+    /// How the timeline looks: as a table with bars, or as JSON, where times are milliseconds from the start.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
-}
-
-/// How a timeline looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Format {
-    /// A table with bars.
-    Text,
-    /// One JSON object; times are milliseconds from the start.
-    Json,
 }
 
 /// Prints the timeline of one run. A run that fails as planned is no error.
