@@ -29,6 +29,8 @@ mod guard;
 mod jobs;
 #[path = "converge/refusals.rs"]
 mod refusals;
+#[path = "converge/retry_after.rs"]
+mod retry_after;
 #[path = "converge/secrets.rs"]
 mod secrets;
 #[path = "converge/services.rs"]

@@ -130,7 +130,8 @@ pub struct Retry {
     /// How many attempts after the first.
     #[schemars(range(min = 1, max = 100))]
     pub limit: u8,
-    /// How long to wait before each.
+    /// How long to wait before each. Where a service that answers 429 or 503 says how long it wants to be left alone
+    /// (`Retry-After`), no shorter than that, up to `max` and to the run's deadline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backoff: Option<Backoff>,
     /// Kinds of failure that are tried again; Connection, Timeout, Overloaded, ServerError and PodLost when not set.
@@ -139,7 +140,9 @@ pub struct Retry {
     pub errors: Vec<ErrorClass>,
 }
 
-/// Waiting time before attempt n+1: `min(max, initial × factor^(n-1))`, less a random part of up to `jitter` percent.
+/// Waiting time before attempt n+1: `min(max, initial × factor^(n-1))`, less a random part of up to `jitter` percent. Where a
+/// service that answers 429 or 503 says how long to wait (`Retry-After`), it is no shorter than that, up to `max`, and longer by
+/// a random part of up to `jitter` percent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Backoff {
     /// Before the second attempt; `1s` when not set.
@@ -149,7 +152,7 @@ pub struct Backoff {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10))]
     pub factor: Option<u8>,
-    /// The longest wait; `5m` when not set.
+    /// The longest wait, also where a service asks for a longer one; `5m` when not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<Span>,
     /// Percent of each wait that is left to chance; 20 when not set.

@@ -30,6 +30,19 @@ fn outcome(code: &str) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_is_overloaded_is_left_alone_as_long_as_it_asks() {
+    let stage = stage(vec![fhir("read", json!({"read": {"type": "Task", "id": "t1"}})).retries(2).step()]).await;
+    let busy = world::fhir(429, outcome("throttled")).saying("retry-after", "75");
+    stage.world.replies("/r4/Task/t1", [busy, world::fhir(200, json!({"resourceType": "Task", "id": "t1"}))]);
+    stage.until("it waits", Duration::from_secs(60), |s| s.step("r1", "read")["phase"] == "Retrying").await;
+    let waits = tokio::time::Instant::now();
+    let message = stage.step("r1", "read")["message"].as_str().unwrap().to_owned();
+    assert!(message.contains("throttled") && message.ends_with(" and asks to wait for 75 s"), "{message}");
+    assert_eq!(stage.ended("r1").await, RunPhase::Succeeded);
+    assert!((74..77).contains(&waits.elapsed().as_secs()), "{:?}", waits.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_task_is_read_and_written_back_with_the_version_that_was_read() {
     let stage = stage(vec![
         fhir("read", json!({"read": {"type": "Task", "id": "t1"}}))

@@ -1,5 +1,8 @@
 //! A step that calls a service: which endpoint gets the request, what it says, and what came of it.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::{
@@ -10,9 +13,10 @@ use crate::{
     core::{
         coordination::{
             definition::{CallDefinition, StepDefinition},
-            outcome::CallResult,
+            outcome::{CallResult, Failure},
+            retry_after,
             run::Flow,
-            step::{fail, fill, later, succeed},
+            step::{fail, fail_asked, fill, later, succeed},
             view::{Attempt, StartCall},
         },
         name::chance,
@@ -79,11 +83,21 @@ pub(super) fn request(
     })
 }
 
-/// What has come of a call: the step's `result`, or class, whether it is known to have had no effect, and message.
-pub(super) fn settle(call: &CallDefinition, what: CallResult) -> Result<Value, (ErrorClass, bool, String)> {
+/// What has come of a call: the step's `result`, or why it failed, and how long the service asks to be left alone.
+pub(super) fn settle(
+    call: &CallDefinition,
+    what: CallResult,
+    now: Timestamp,
+) -> Result<Value, (Failure, Option<Duration>)> {
     match what {
-        CallResult::Answered(answer) => call.request.settle(&answer).map_err(|f| (f.class, f.known, f.message)),
-        CallResult::Failed { class, sent, message } => Err((class, !sent, message)),
+        CallResult::Answered(answer) => call.request.settle(&answer).map_err(|mut failure| {
+            let asked = retry_after::asked(&answer, now);
+            if let Some(asked) = asked {
+                failure.message.push_str(&format!(" and asks to wait for {} s", asked.as_secs().max(1)));
+            }
+            (failure, asked)
+        }),
+        CallResult::Failed { class, sent, message } => Err((Failure { class, known: !sent, message }, None)),
     }
 }
 
@@ -157,9 +171,9 @@ pub(super) fn endpoint(
 pub(super) fn watch(flow: &mut Flow<'_>, step: &StepDefinition, call: &CallDefinition, status: StepStatus) {
     let this = Attempt { step: step.id(), index: None, number: status.attempt.unwrap_or(1) };
     if let Some(outcome) = flow.view.outcomes.get(&this) {
-        match settle(call, outcome.what.clone()) {
+        match settle(call, outcome.what.clone(), flow.now) {
             Ok(result) => succeed(flow, step, status, result),
-            Err((class, known, message)) => fail(flow, step, status, class, known, message),
+            Err((failure, asked)) => fail_asked(flow, step, status, failure, asked),
         }
     } else if flow.view.in_flight.contains(&this) {
         // its end will be told

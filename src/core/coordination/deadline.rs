@@ -11,7 +11,7 @@ use crate::{
     },
     core::{
         coordination::{
-            definition::StepDefinition,
+            definition::{Role, StepDefinition},
             forecast::DEADLINE_EXCEEDED,
             risk::{self, Ahead},
             run::{End, Flow},
@@ -43,6 +43,17 @@ impl Flow<'_> {
         match (step.deadline_share, self.deadline) {
             (Some(share), Some((deadline, _))) => deadline.duration() * u32::from(share) / 100,
             _ => step.timeout,
+        }
+    }
+
+    /// What a service asks to wait for, within what is left until the deadline: that ends the steps, and not what follows them.
+    pub(super) fn bounded(&self, step: &StepDefinition, asked: Option<Duration>) -> Option<Duration> {
+        match self.deadline {
+            Some((_, at)) if step.role == Role::Main => {
+                let left = Duration::try_from(at.duration_since(self.now)).unwrap_or_default();
+                asked.map(|asked| asked.min(left))
+            }
+            _ => asked,
         }
     }
 

@@ -51,10 +51,16 @@ impl RetryPolicy {
     /// How long to wait before the attempt after `attempt` (from 1) when that failed with `class`; `None` when there is
     /// no further attempt. The wait is `min(max, initial × factor^(attempt-1)) × (1 - jitter × u)` with u in [0, 1)
     /// following from `seed`, so that it is the same after a restart ("equal jitter" family; see AWS Architecture Blog,
-    /// "Exponential Backoff and Jitter").
+    /// "Exponential Backoff and Jitter"). It is no shorter than what the service has `asked` for, up to `max`, and then longer by
+    /// up to `jitter`, so that not all who were sent away come back together.
     #[must_use]
-    pub fn wait(&self, attempt: u32, class: ErrorClass, seed: &str) -> Option<Duration> {
-        (attempt <= self.limit && self.retries(class)).then(|| self.pause(attempt, seed))
+    pub fn wait(&self, attempt: u32, class: ErrorClass, asked: Option<Duration>, seed: &str) -> Option<Duration> {
+        let wait = || {
+            let pause = self.pause(attempt, seed);
+            let spread = 1.0 + self.jitter * chance(&[seed, &attempt.to_string()]);
+            asked.map_or(pause, |asked| pause.max(asked.min(self.max).mul_f64(spread)))
+        };
+        (attempt <= self.limit && self.retries(class)).then(wait)
     }
 
     /// The wait after the `attempt`th failure in a row (from 1), whether or not another attempt is allowed.
@@ -86,7 +92,7 @@ mod tests {
     #[test]
     fn waits_grow_to_the_maximum() {
         let p = policy(json!({"limit": 5, "backoff": {"initial": "1s", "factor": 3, "max": "10s", "jitter": 0}}));
-        let waits: Vec<_> = (1..=6).map(|a| p.wait(a, ErrorClass::Timeout, "s").map(|d| d.as_secs())).collect();
+        let waits: Vec<_> = (1..=6).map(|a| p.wait(a, ErrorClass::Timeout, None, "s").map(|d| d.as_secs())).collect();
         assert_eq!(waits, [Some(1), Some(3), Some(9), Some(10), Some(10), None]);
     }
 
@@ -94,18 +100,36 @@ mod tests {
     fn jitter_only_shortens_and_repeats() {
         let p = policy(json!({"limit": 100, "backoff": {"initial": "10s", "factor": 1, "jitter": 50}}));
         for a in 1..=100 {
-            let w = p.wait(a, ErrorClass::Connection, "seed").unwrap();
+            let w = p.wait(a, ErrorClass::Connection, None, "seed").unwrap();
             assert!(w > Duration::from_secs(5) && w <= Duration::from_secs(10));
-            assert_eq!(Some(w), p.wait(a, ErrorClass::Connection, "seed"));
+            assert_eq!(Some(w), p.wait(a, ErrorClass::Connection, None, "seed"));
         }
+    }
+
+    #[test]
+    fn what_a_service_asks_for_is_waited_for_up_to_the_maximum() {
+        let p = policy(json!({"limit": 9, "backoff": {"initial": "1s", "max": "1m", "jitter": 0}}));
+        let wait = |attempt: u32, asked: u64| {
+            p.wait(attempt, ErrorClass::Overloaded, Some(Duration::from_secs(asked)), "s").map(|d| d.as_secs())
+        };
+        assert_eq!(
+            [wait(1, 30), wait(4, 3), wait(1, 3600), wait(1, u64::MAX)],
+            [Some(30), Some(8), Some(60), Some(60)]
+        );
+        assert_eq!(wait(10, 30), None, "it buys no further attempt");
+        let p = policy(json!({"limit": 100, "backoff": {"initial": "1s", "factor": 1, "jitter": 50}}));
+        let waits: Vec<Duration> =
+            (1..=100).filter_map(|a| p.wait(a, ErrorClass::Overloaded, Some(Duration::from_secs(10)), "s")).collect();
+        assert!(waits.iter().all(|w| (10.0..15.0).contains(&w.as_secs_f64())), "{waits:?}");
+        assert!(waits.iter().any(|w| w.as_secs() >= 13) && waits.iter().any(|w| w.as_secs() < 12), "{waits:?}");
     }
 
     #[test]
     fn only_named_classes_are_tried_again() {
         let p = policy(json!({"limit": 1, "errors": ["Rejected"]}));
-        assert!(p.wait(1, ErrorClass::Rejected, "s").is_some());
-        assert!(p.wait(1, ErrorClass::Timeout, "s").is_none());
+        assert!(p.wait(1, ErrorClass::Rejected, None, "s").is_some());
+        assert!(p.wait(1, ErrorClass::Timeout, None, "s").is_none());
         let careful = RetryPolicy::new(Some(&serde_json::from_value(json!({"limit": 1})).unwrap()), Safety::AtMostOnce);
-        assert!(careful.wait(1, ErrorClass::ServerError, "s").is_none());
+        assert!(careful.wait(1, ErrorClass::ServerError, None, "s").is_none());
     }
 }

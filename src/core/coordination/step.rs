@@ -14,7 +14,9 @@ use crate::{
         coordination::{
             call, child,
             definition::{Action, Role, StepDefinition},
-            fan_out, pod, resolution, result,
+            fan_out,
+            outcome::Failure,
+            pod, resolution, result,
             run::Flow,
             stages,
         },
@@ -251,10 +253,21 @@ pub(super) fn succeed(flow: &mut Flow<'_>, step: &StepDefinition, mut status: St
 pub(super) fn fail(
     flow: &mut Flow<'_>,
     step: &StepDefinition,
-    mut status: StepStatus,
+    status: StepStatus,
     class: ErrorClass,
     known: bool,
     message: String,
+) {
+    fail_asked(flow, step, status, Failure { class, known, message }, None);
+}
+
+/// As [`fail`]; a service has `asked` to be left alone for so long.
+pub(super) fn fail_asked(
+    flow: &mut Flow<'_>,
+    step: &StepDefinition,
+    mut status: StepStatus,
+    Failure { class, known, message }: Failure,
+    asked: Option<std::time::Duration>,
 ) {
     let number = status.attempt.unwrap_or(1);
     let uid = flow.view.run.metadata.uid.as_deref().unwrap_or_default();
@@ -267,7 +280,7 @@ pub(super) fn fail(
     let again = if lost {
         Some(step.retry.pause(disruptions, &seed))
     } else {
-        step.retry.wait(number - disruptions.min(number - 1), class, &seed)
+        step.retry.wait(number - disruptions.min(number - 1), class, flow.bounded(step, asked), &seed)
     };
     if !known && step.safety == Safety::AtMostOnce {
         status.phase = StepPhase::Unknown;

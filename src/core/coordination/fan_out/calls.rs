@@ -51,9 +51,9 @@ pub(super) fn collect(fan: &mut Fan<'_, '_>, call: &CallDefinition) {
             if wait {
                 continue;
             }
-            match call::settle(call, outcome.what.clone()) {
+            match call::settle(call, outcome.what.clone(), fan.flow.now) {
                 Ok(_) => fan.work.succeed(index),
-                Err((class, known, message)) => fan.failed(index, class, known, &message),
+                Err((failure, asked)) => fan.failed_asked(index, &failure, asked),
             }
         } else if in_flight.contains(&this) || fan.flow.view.draining {
             // its end will be told; or the next leader sees to it

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use self::{indexes::MAX_ITEMS, work::Work};
 use super::{
     definition::{Action, FanOut, Items, StepDefinition},
+    outcome::Failure,
     resolution,
     run::Flow,
     step::{conclude, fail_for_good, stopped},
@@ -211,10 +212,16 @@ impl Fan<'_, '_> {
 
     /// An attempt of an item has failed. `known` is false when it may have taken effect all the same.
     fn failed(&mut self, index: u32, class: ErrorClass, known: bool, message: &str) {
+        self.failed_asked(index, &Failure { class, known, message: message.to_owned() }, None);
+    }
+
+    /// As [`Self::failed`]; a service has `asked` to be left alone for so long.
+    fn failed_asked(&mut self, index: u32, failure: &Failure, asked: Option<std::time::Duration>) {
+        let &Failure { class, known, ref message } = failure;
         let present = self.work.attempt(index);
         let uid = self.flow.view.run.metadata.uid.as_deref().unwrap_or_default();
         let seed = format!("{uid}/{}/{index}", self.step.id());
-        let wait = self.step.retry.wait(present.attempt, class, &seed);
+        let wait = self.step.retry.wait(present.attempt, class, self.flow.bounded(self.step, asked), &seed);
         if !known && self.step.safety == Safety::AtMostOnce {
             self.work.lose(index, class, message);
         } else if let Some(wait) = wait.filter(|_| self.flow.may_retry() && !self.is_beyond()) {
