@@ -30,18 +30,16 @@ impl Indexes {
         if let Some(digits) = text.strip_prefix(BITMAP) {
             for (k, digit) in (0_u32..).zip(digits.chars()) {
                 let bits = digit.to_digit(16).unwrap_or(0);
-                (0..4).filter(|b| bits & (1 << b) != 0).for_each(|b| {
-                    set.insert(4 * k + b);
-                });
+                if 4 * k < MAX_ITEMS {
+                    set.add(4 * k, u64::from(bits) << (4 * k % 64));
+                }
             }
             return set;
         }
         for part in text.split(',').filter(|p| !p.is_empty()) {
             let (first, last) = part.split_once('-').unwrap_or((part, part));
             if let (Ok(first), Ok(last)) = (first.parse::<u32>(), last.parse::<u32>()) {
-                (first..=last.min(MAX_ITEMS - 1)).for_each(|i| {
-                    set.insert(i);
-                });
+                set.insert_all(first, last.min(MAX_ITEMS - 1));
             }
         }
         set
@@ -51,7 +49,7 @@ impl Indexes {
     #[must_use]
     pub fn text(&self) -> Option<String> {
         use std::fmt::Write as _;
-        let last = self.iter().last()?;
+        let last = self.last()?;
         let bitmap = usize::try_from(last / 4 + 1).unwrap_or(usize::MAX).saturating_add(BITMAP.len());
         let mut text = String::new();
         for (first, last) in self.ranges() {
@@ -63,21 +61,48 @@ impl Indexes {
         if text.len() <= bitmap.max(128) {
             return Some(text);
         }
-        let digit = |k: u32| (0..4).map(|b| u32::from(self.contains(4 * k + b)) << b).sum::<u32>();
-        let digits = (0..=last / 4).filter_map(|k| char::from_digit(digit(k), 16));
+        let word = |k: u32| self.words.get((k / 16) as usize).copied().unwrap_or(0);
+        let digits = (0..=last / 4).filter_map(|k| char::from_digit((word(k) >> (4 * (k % 16)) & 15) as u32, 16));
         Some(BITMAP.chars().chain(digits).collect())
     }
 
     /// First and last index of each range, in order.
     fn ranges(&self) -> Vec<(u32, u32)> {
         let mut ranges: Vec<(u32, u32)> = Vec::new();
-        for i in self.iter() {
-            match ranges.last_mut() {
-                Some((_, last)) if *last + 1 == i => *last = i,
-                _ => ranges.push((i, i)),
+        for (word, &bits) in (0_u32..).zip(&self.words) {
+            let mut bits = bits;
+            while bits != 0 {
+                let from = bits.trailing_zeros();
+                let many = (bits >> from).trailing_ones();
+                let (first, last) = (word * 64 + from, word * 64 + from + many - 1);
+                match ranges.last_mut() {
+                    Some(before) if before.1 + 1 == first => before.1 = last,
+                    _ => ranges.push((first, last)),
+                }
+                bits &= !(u64::MAX >> (64 - many) << from);
             }
         }
         ranges
+    }
+
+    /// Adds indexes of the word that holds `index`.
+    fn add(&mut self, index: u32, bits: u64) {
+        let word = (index / 64) as usize;
+        if self.words.len() <= word {
+            self.words.resize(word + 1, 0);
+        }
+        self.len += (bits & !self.words[word]).count_ones();
+        self.words[word] |= bits;
+    }
+
+    /// Adds the indexes from `first` to `last`.
+    fn insert_all(&mut self, first: u32, last: u32) {
+        let mut index = first;
+        while index <= last {
+            let (from, many) = (index % 64, (64 - index % 64).min(last - index + 1));
+            self.add(index, u64::MAX >> (64 - many) << from);
+            index += many;
+        }
     }
 
     /// Adds an index below [`MAX_ITEMS`]; false when it was there.
@@ -85,12 +110,7 @@ impl Indexes {
         if index >= MAX_ITEMS || self.contains(index) {
             return false;
         }
-        let (word, bit) = place(index);
-        if self.words.len() <= word {
-            self.words.resize(word + 1, 0);
-        }
-        self.words[word] |= bit;
-        self.len += 1;
+        self.add(index, place(index).1);
         true
     }
 
@@ -142,14 +162,15 @@ impl Indexes {
     /// The highest index.
     #[must_use]
     pub fn last(&self) -> Option<u32> {
-        self.iter().last()
+        let word = self.words.iter().rposition(|bits| *bits != 0)?;
+        u32::try_from(word).ok().map(|at| at * 64 + 63 - self.words[word].leading_zeros())
     }
 
     /// Adds all indexes of another set.
     pub fn extend(&mut self, other: &Self) {
-        other.iter().for_each(|i| {
-            self.insert(i);
-        });
+        for (word, &bits) in (0_u32..).zip(&other.words).filter(|(_, bits)| **bits != 0) {
+            self.add(word * 64, bits);
+        }
     }
 }
 

@@ -120,12 +120,12 @@ fn progress(mut fan: Fan<'_, '_>, job: &JobView) {
     if told > fan.flow.now {
         return fan.flow.wake(told);
     }
-    let now = read(fan.work.total, job);
-    let quarter = |work: &Work| (work.succeeded.len() + work.failed.len()) * 4 / work.total.max(1);
-    if fan.status.phase == StepPhase::Running && quarter(&now) <= quarter(&fan.work) {
+    let quarter = |succeeded: &Indexes, failed: &Indexes| (succeeded.len() + failed.len()) * 4 / fan.work.total.max(1);
+    let now = quarter(&Indexes::parse(Some(&job.succeeded)), &Indexes::parse(Some(&job.failed)));
+    if fan.status.phase == StepPhase::Running && now <= quarter(&fan.work.succeeded, &fan.work.failed) {
         return;
     }
-    let mut items = now.status();
+    let mut items = read(fan.work.total, job).status();
     items.active = job.active;
     fan.status.phase = StepPhase::Running;
     fan.status.items = Some(items);
