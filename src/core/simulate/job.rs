@@ -115,7 +115,7 @@ impl<'a> IndexedJob<'a> {
         if self.failed.len() > self.wish.tolerated {
             self.stop("MaxFailedIndexesExceeded");
         } else if self.succeeded.len() + self.failed.len() == self.wish.total {
-            let failed = self.failed.len() > 0;
+            let failed = !self.failed.is_empty();
             self.end = Some(if failed { JobEnd::Failed("FailedIndexes".to_owned()) } else { JobEnd::Complete });
         }
     }

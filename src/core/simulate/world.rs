@@ -251,7 +251,8 @@ impl<'a> World<'a> {
     fn settle_calls(&mut self, status: &WorkflowRunStatus) {
         let mut items: BTreeMap<&str, BTreeSet<(u32, u32)>> = BTreeMap::new();
         for (id, step) in self.steps.iter().filter(|(_, s)| s.fan_out.is_some()) {
-            let pairs = of(status, step).map(|s| at_work(s).0).unwrap_or_default();
+            let open = of(status, step).filter(|s| !s.phase.is_final());
+            let pairs = open.map(|s| at_work(s).0).unwrap_or_default();
             items.insert(id, pairs.into_iter().collect());
         }
         let steps = &self.steps;
@@ -267,7 +268,8 @@ impl<'a> World<'a> {
     /// Child runs that are told to stop do so at once, and those of items that are over are forgotten.
     fn settle_children(&mut self, status: &WorkflowRunStatus, now: Timestamp) -> bool {
         let mut moved = false;
-        let all = || status.steps.values().chain(status.compensations.values()).filter(|s| s.run.is_some());
+        let open = |s: &&StepStatus| s.run.is_some() && !s.phase.is_final();
+        let all = || status.steps.values().chain(status.compensations.values()).filter(open);
         let mut wanted: BTreeSet<String> = BTreeSet::new();
         let mut stopping: Vec<String> = Vec::new();
         for present in all() {
