@@ -134,3 +134,23 @@ fn an_argument_that_fits_nothing_is_named() {
     let output = text(&medley(root(), &["simulate", workflow]));
     assert!(output.contains("InvalidParameters: spec.parameters.study: is required"), "{output}");
 }
+
+#[test]
+fn a_step_for_many_items_is_simulated_with_what_is_said_of_one() {
+    let folder = std::env::temp_dir().join(format!("medley-items-{}", std::process::id()));
+    fs::create_dir_all(&folder).unwrap();
+    let workflow = "apiVersion: medley.health/v1alpha1\nkind: Workflow\nmetadata: {name: w}\nspec:\n  steps:\n  - name: a\n    forEach: {count: 10, tolerate: \"1\"}\n    call: {service: s, http: {path: /}}\n";
+    fs::write(folder.join("w.yaml"), workflow).unwrap();
+    let arguments = ["simulate", "w.yaml", "--durations", "a=1s", "a[7]=4s", "--fail", "a[3]=Rejected:2"];
+    let people = text(&medley(&folder, &arguments));
+    assert!(people.starts_with("w: Succeeded after 4s\n"), "{people}");
+    assert!(people.contains("│  10 items: 9 succeeded, 1 failed\n"), "{people}");
+    let output = medley(&folder, &[&arguments[..], &["--format", "json"]].concat());
+    let timeline: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let items = &timeline["attempts"][0]["items"];
+    assert_eq!(
+        (&items["total"], &items["succeeded"], &items["failures"][0]["index"]),
+        (&10.into(), &9.into(), &3.into())
+    );
+    fs::remove_dir_all(&folder).unwrap();
+}
