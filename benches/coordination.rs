@@ -51,9 +51,8 @@ async fn main() {
     if wanted("pods") {
         pods::against_the_bare_loop(&stage, &mut figures).await;
     }
-    if wanted("large") {
-        large::runs(&stage, &link, &mut figures).await;
-    }
+    let shape = |short: &str| wanted("large") || asked.iter().any(|a| a == short);
+    large::runs(&stage, &link, shape, &mut figures).await;
     if wanted("memory") {
         memory::of_runs(&stage, &mut figures).await;
     }

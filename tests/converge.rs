@@ -27,6 +27,8 @@ mod fhir;
 mod guard;
 #[path = "converge/jobs.rs"]
 mod jobs;
+#[path = "converge/large.rs"]
+mod large;
 #[path = "converge/refusals.rs"]
 mod refusals;
 #[path = "converge/retry_after.rs"]

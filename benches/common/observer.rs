@@ -64,9 +64,8 @@ impl Observer {
 
     /// Waits until this many runs have succeeded.
     pub(crate) async fn ended(&mut self, count: usize, limit: Duration) {
-        let waited = tokio::time::timeout(limit, self.ended.wait_for(|n| *n >= count)).await;
-        let reached = *self.ended.borrow();
-        assert!(waited.is_ok_and(|w| w.is_ok()), "after {limit:?} {reached} runs of {count} have succeeded");
+        let all = tokio::time::timeout(limit, self.ended.wait_for(|n| *n >= count)).await.is_ok_and(|w| w.is_ok());
+        assert!(all, "after {limit:?} {} runs of {count} have succeeded", *self.ended.borrow());
     }
 
     /// Waits until another run has succeeded.

@@ -2,15 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use axum::{
-    Router,
-    extract::{Path, State},
-    routing::get,
-};
+use axum::{Router, routing::get};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::task::AbortHandle;
@@ -94,28 +89,20 @@ pub(crate) async fn against_the_bare_loop(stage: &Stage, link: &Result<Link, Str
     operator.stop().await;
 }
 
-/// When the requests to a path came in and were answered.
-pub(crate) type Times = Arc<Mutex<HashMap<String, Vec<Instant>>>>;
-
 /// A service of this bench's own that answers at once.
 pub(crate) struct Peer {
     pub(crate) port: u16,
-    pub(crate) times: Times,
     task: AbortHandle,
 }
 
 impl Peer {
     /// Serves at the link's address.
     pub(crate) async fn start() -> Self {
-        let times = Times::default();
-        let app = Router::new()
-            .route("/health", get(|| async { "well" }))
-            .route("/{path}", get(answer))
-            .with_state(Arc::clone(&times));
+        let app = Router::new().route("/health", get(|| async { "well" })).route("/ask", get(|| async { "{}" }));
         let listener = tokio::net::TcpListener::bind((ADDRESS, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() }).abort_handle();
-        Self { port, times, task }
+        Self { port, task }
     }
 
     /// Registers the service and a workflow of these steps.
@@ -141,9 +128,4 @@ impl Drop for Peer {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-async fn answer(State(times): State<Times>, Path(path): Path<String>) -> &'static str {
-    times.lock().unwrap().entry(path).or_default().push(Instant::now());
-    "{}"
 }

@@ -18,29 +18,36 @@ const WALL: f64 = 300.0 * 1024.0;
 /// Times that each size is run; the shortest time counts, for the machine has other things to do.
 const TIMES: usize = 3;
 
-/// Half the size and the whole, of each shape.
-pub(crate) async fn runs(stage: &Stage, link: &Result<Link, String>, figures: &mut Figures) {
+/// Half the size and the whole, of each shape that is wanted by its short name.
+pub(crate) async fn runs(
+    stage: &Stage,
+    link: &Result<Link, String>,
+    wanted: impl Fn(&str) -> bool,
+    figures: &mut Figures,
+) {
     if let Err(reason) = link {
         return figures.skipped("large runs", reason);
     }
     let peer = Peer::start().await;
     let operator = Operator::leading(stage, "one").await;
     let mut longest = 0;
-    let shapes: [(&str, usize, fn(usize) -> Value); 4] = [
-        ("random graph of calls", 500, graph),
-        ("chain of calls", 500, |n| json!((0..n).map(|i| call(i, i.checked_sub(1))).collect::<Vec<_>>())),
+    let shapes: [(&str, &str, usize, fn(usize) -> Value); 4] = [
+        ("graph", "random graph of calls", 500, graph),
+        ("chain", "chain of calls", 500, |n| json!((0..n).map(|i| call(i, i.checked_sub(1))).collect::<Vec<_>>())),
         (
+            "fan-out",
             "fan-out of transforms",
             10_000,
-            |n| json!([{ "name": "all", "transform": { "expression": "index * 2" }, "forEach": { "count": n.to_string() } }]),
+            |n| json!([{ "name": "all", "transform": { "expression": "index * 2" }, "forEach": { "count": n } }]),
         ),
         (
+            "children",
             "child runs",
             200,
-            |n| json!([{ "name": "all", "workflow": { "name": "child" }, "forEach": { "count": n.to_string(), "maxParallel": 16 } }]),
+            |n| json!([{ "name": "all", "workflow": { "name": "child" }, "forEach": { "count": n, "maxParallel": 16 } }]),
         ),
     ];
-    for (shape, whole, steps) in shapes {
+    for (_, shape, whole, steps) in shapes.into_iter().filter(|(short, ..)| wanted(short)) {
         let (half, first) = timed(stage, &peer, &steps(whole / 2)).await;
         let (full, second) = timed(stage, &peer, &steps(whole)).await;
         longest = longest.max(first).max(second);

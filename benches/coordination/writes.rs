@@ -24,7 +24,7 @@ pub(crate) async fn of_shapes(stage: &Stage, figures: &mut Figures) {
         })
         .collect();
     let fan_out = vec![
-        json!({ "name": "all", "container": { "image": "fake" }, "forEach": { "count": "100", "maxParallel": 100 } }),
+        json!({ "name": "all", "container": { "image": "fake" }, "forEach": { "count": 100, "maxParallel": 100 } }),
     ];
     let names = |row: &str| (0..10).map(|n| format!("{row}{n}")).collect::<Vec<_>>();
     let mut diamond = vec![pod("first", &[])];
@@ -32,13 +32,13 @@ pub(crate) async fn of_shapes(stage: &Stage, figures: &mut Figures) {
     // each of the second row comes after all of the first
     diamond.extend(names("b").iter().map(|n| pod(n, &names("a"))));
     diamond.push(pod("last", &names("b")));
-    for (name, steps, most) in [
-        ("one pod", vec![pod("work", &[])], 3.0),
-        ("chain of 5 pods", chain, 11.0),
-        ("fan-out of 100 pods", fan_out, 12.0),
-        ("diamond 1-10-10-1 of pods", diamond, 50.0),
+    for (short, name, steps, most) in [
+        ("one", "one pod", vec![pod("work", &[])], 3.0),
+        ("chain", "chain of 5 pods", chain, 11.0),
+        ("fan-out", "fan-out of 100 pods", fan_out, 12.0),
+        ("diamond", "diamond 1-10-10-1 of pods", diamond, 50.0),
     ] {
-        let space = stage.namespace("bench-writes");
+        let space = stage.namespace(&format!("bench-writes-{short}"));
         let workflow = json!({ "apiVersion": "medley.health/v1alpha1", "kind": "Workflow", "metadata": { "name": "shape" }, "spec": { "steps": steps } });
         stage.apply(&space, &workflow.to_string());
         stage.ready(&space, "mwf/shape");

@@ -169,6 +169,11 @@ pub struct WorkflowRunStatus {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 500))]
     pub steps: BTreeMap<String, StepStatus>,
+    /// Steps that have ended, in the form of `steps` as JSON text, while the run is under way and has more than 64 of them: the API
+    /// server looks into each field of `steps` on every write. When the run has ended, all are in `steps`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 1_000_000))]
+    pub ended_steps: Option<String>,
     /// Each compensation that has begun, by the name of the step that it undoes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("maxProperties" = 500))]

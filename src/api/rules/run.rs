@@ -74,8 +74,13 @@ pub fn workflow_run_status() -> Value {
         rule(".phase", "has(self.phase) || !has(oldSelf.phase)", "cannot be removed: it records where the run is"),
         rule(
             ".steps",
-            "!has(oldSelf.steps) || oldSelf.steps.all(n, !(oldSelf.steps[n].phase in ['Succeeded', 'Skipped', 'Failed', 'Canceled']) || (has(self.steps) && n in self.steps && self.steps[n].phase == oldSelf.steps[n].phase))",
+            "!has(oldSelf.steps) || (has(self.endedSteps) && (!has(oldSelf.endedSteps) || size(self.endedSteps) > size(oldSelf.endedSteps))) || oldSelf.steps.all(n, !(oldSelf.steps[n].phase in ['Succeeded', 'Skipped', 'Failed', 'Canceled']) || (has(self.steps) && n in self.steps && self.steps[n].phase == oldSelf.steps[n].phase))",
             "a step that has ended stays as it ended: create a new WorkflowRun",
+        ),
+        rule(
+            ".endedSteps",
+            "!has(oldSelf.endedSteps) || (has(self.phase) && self.phase in ['Succeeded', 'Failed', 'Canceled']) || (has(self.endedSteps) && size(self.endedSteps) >= size(oldSelf.endedSteps))",
+            "never gets shorter while the run is under way: it records what the run has done",
         ),
         rule(
             ".compensations",

@@ -5,6 +5,7 @@ mod child;
 mod concurrency;
 mod deadline;
 pub mod definition;
+pub mod ended;
 pub mod fan_out;
 pub mod fhir;
 pub mod forecast;

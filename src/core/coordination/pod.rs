@@ -13,7 +13,7 @@ use crate::{
             result,
             run::Flow,
             step::{fail, fill, later, stopped, succeed},
-            view::{Attempt, PodView, StartPod, Variable, VariableValue},
+            view::{Attempt, PodView, StartPod, Variable, VariableValue, View},
         },
         expression::{ExpressionError, Template},
         name,
@@ -221,4 +221,13 @@ pub(super) fn start(
         resources: container.resources.clone(),
         deadline: flow.timeout(step),
     })
+}
+
+/// Pods that are at work and that nobody waits for.
+pub(super) fn unwanted(view: &View<'_>, wanted: &[String]) -> Vec<String> {
+    view.pods
+        .iter()
+        .filter(|(name, pod)| !pod.is_over() && !wanted.contains(name) && !view.stopping.contains(*name))
+        .map(|(name, _)| name.clone())
+        .collect()
 }

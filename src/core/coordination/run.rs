@@ -21,9 +21,9 @@ use crate::{
         coordination::{
             concurrency, deadline,
             definition::{Definition, Role, StepDefinition},
-            fan_out, origin,
+            ended, fan_out, origin,
             parameters::{self, SecretKey},
-            stages,
+            pod, stages,
             view::{Decision, DefinitionView, Mount, View},
             workspace,
         },
@@ -35,18 +35,20 @@ use crate::{
 /// Decides what comes next. Asked again with its own result, it asks for nothing new.
 #[must_use]
 pub fn decide(view: &View<'_>, now: Timestamp) -> Decision {
-    let present = view.run.status.clone().unwrap_or_default();
+    let mut present = view.run.status.clone().unwrap_or_default();
     if present.phase.is_some_and(RunPhase::is_final) || view.run.metadata.deletion_timestamp.is_some() {
         return Decision {
             stop_calls: view.in_flight.clone(),
-            stop_pods: live_pods(view, &[]),
+            stop_pods: pod::unwanted(view, &[]),
             stop_jobs: fan_out::unwanted_jobs(view, &present),
             ..Decision::default()
         };
     }
+    let unfolded = ended::unfold(&mut present);
     let mut flow = Flow::new(view, now, present);
     let started = flow.status.started_at.is_some();
     let end = match (&view.definition, flow.stop_wanted()) {
+        _ if unfolded.is_err() => flow.close(RunPhase::Failed, "StatusUnreadable", ended::UNREADABLE.to_owned()),
         (DefinitionView::Found { revision, definition }, None) => flow.go_on(revision, definition),
         (DefinitionView::Found { revision, definition }, Some(_)) if started => flow.go_on(revision, definition),
         // nothing was done, or nobody can tell how to undo it
@@ -59,8 +61,8 @@ pub fn decide(view: &View<'_>, now: Timestamp) -> Decision {
         (DefinitionView::NotStored, _) => {
             flow.pend("WorkflowNotStored", "the Workflow has just been applied and is being read".to_owned(), false)
         }
-        (DefinitionView::Invalid(problem), _) => {
-            flow.pend("InvalidWorkflow", format!("the Workflow is not valid: {problem}"), true)
+        (DefinitionView::Invalid(why), _) => {
+            flow.pend("InvalidWorkflow", format!("the Workflow is not valid: {why}"), true)
         }
         (DefinitionView::Lost, _) => flow.close(
             RunPhase::Failed,
@@ -69,7 +71,11 @@ pub fn decide(view: &View<'_>, now: Timestamp) -> Decision {
         ),
     };
     flow.keep_deadline(&end);
-    flow.finish(end)
+    let mut decision = flow.finish(end);
+    if let (Some(status), Ok(before)) = (decision.status.as_mut(), unfolded) {
+        ended::fold(status, &before);
+    }
+    decision
 }
 
 /// Where a pass leaves the run.
@@ -399,7 +405,7 @@ impl<'a> Flow<'a> {
             .filter(|s| matches!(s.phase, StepPhase::Starting | StepPhase::Running))
             .filter_map(|s| s.pod.clone())
             .collect();
-        self.decision.stop_pods = live_pods(self.view, &wanted);
+        self.decision.stop_pods = pod::unwanted(self.view, &wanted);
         self.decision.stop_jobs = fan_out::unwanted_jobs(self.view, &self.status);
         self.decision.stop_calls = fan_out::unwanted_calls(self.view, &self.status);
         if self.status != self.present || self.fence {
@@ -408,13 +414,4 @@ impl<'a> Flow<'a> {
         }
         self.decision
     }
-}
-
-/// Pods that are at work and that nobody waits for.
-fn live_pods(view: &View<'_>, wanted: &[String]) -> Vec<String> {
-    view.pods
-        .iter()
-        .filter(|(name, pod)| !pod.is_over() && !wanted.contains(name) && !view.stopping.contains(*name))
-        .map(|(name, _)| name.clone())
-        .collect()
 }

@@ -21,7 +21,7 @@ use crate::{
         self, WorkflowRun, WorkflowRunSpec,
         workflow_run::{RunPhase, StepPhase},
     },
-    core::coordination::{Definition, decide, fan_out::indexes::MAX_ITEMS, view::DefinitionView},
+    core::coordination::{Definition, decide, ended, fan_out::indexes::MAX_ITEMS, view::DefinitionView},
 };
 
 /// When every simulated run begins: a moment like any other.
@@ -76,7 +76,9 @@ pub fn simulate(input: Input) -> Result<Timeline, String> {
         world.advance(now);
         let decision = decide(&world.view(&run, found.clone(), now), now);
         let changed = decision.status.is_some();
-        if let Some(status) = decision.status.clone() {
+        if let Some(mut status) = decision.status.clone() {
+            ended::unfold(&mut status)
+                .map_err(|e| format!("a defect of medley: its own status cannot be read: {e}"))?;
             timeline.tell(&definition, &status, now);
             run.status = Some(status);
         }
