@@ -87,8 +87,42 @@ async fn the_pods_of_a_run_share_one_volume_that_goes_with_its_end() {
 
 #[tokio::test(start_paused = true)]
 async fn killed_at_any_write_it_leaves_no_volume_behind() {
+    ends_the_same_killed_at_any_write(spec(), &["r1-write-1", "r1-read-1"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn killed_at_any_write_the_pod_of_its_last_word_is_not_made_again() {
+    let mut spec = spec();
+    spec["finally"] = json!([container("tidy").step()]);
+    ends_the_same_killed_at_any_write(spec, &["r1-write-1", "r1-read-1", "r1-tidy-1"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_last_word_is_written_down_before_its_pod_goes_with_the_volume() {
+    let mut spec = spec();
+    spec["finally"] = json!([container("tidy").step()]);
+    let stage = prepared_with(spec).await;
+    stage.run("r1", "ct").await;
+    // the run's last status is refused once, when its pods have gone
+    let refused = Arc::new(AtomicUsize::new(0));
+    stage.world.faults(move |call| {
+        let deleted = call.verb == "delete" && call.resource == "pods";
+        let at = if deleted { refused.fetch_max(1, Ordering::Relaxed) } else { refused.load(Ordering::Relaxed) };
+        if at == 1 && call.resource == "workflowruns" && call.verb == "update" {
+            refused.store(2, Ordering::Relaxed);
+            return Fault::Respond { code: 409, reason: "Conflict".to_owned(), retry_after: None };
+        }
+        Fault::None
+    });
+    stage.start("op-1");
+    assert_eq!(stage.ended("r1").await, RunPhase::Succeeded);
+    stage.rest().await;
+    assert_eq!(stage.pods_created(), ["r1-write-1", "r1-read-1", "r1-tidy-1"]);
+}
+
+async fn ends_the_same_killed_at_any_write(spec: Value, pods: &[&str]) {
     let counts = |call: &Call| call.is_write() && !call.is_event() && call.resource != "leases";
-    let undisturbed = prepared_with(spec()).await;
+    let undisturbed = prepared_with(spec.clone()).await;
     undisturbed.run("r1", "ct").await;
     undisturbed.start("op-1");
     assert_eq!(undisturbed.ended("r1").await, RunPhase::Succeeded);
@@ -99,7 +133,7 @@ async fn killed_at_any_write_it_leaves_no_volume_behind() {
     for k in 1..=writes {
         for after in [false, true] {
             let what = format!("killed {} write {k} of {writes}", if after { "after" } else { "before" });
-            let stage = prepared_with(spec()).await;
+            let stage = prepared_with(spec.clone()).await;
             stage.run("r1", "ct").await;
             let (world, seen) = (Arc::clone(&stage.world), Arc::new(AtomicUsize::new(0)));
             stage.world.faults(move |call| {
@@ -119,7 +153,7 @@ async fn killed_at_any_write_it_leaves_no_volume_behind() {
             for kind in expected.as_object().unwrap().keys() {
                 assert_eq!(state[kind], expected[kind], "{what}: {kind}");
             }
-            assert_eq!(stage.pods_created(), ["r1-write-1", "r1-read-1"], "{what}");
+            assert_eq!(stage.pods_created(), pods, "{what}");
             stage.assert_monotone();
         }
     }

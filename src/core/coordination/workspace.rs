@@ -33,11 +33,15 @@ pub(super) fn claim(flow: &mut Flow<'_>, definition: &Definition) {
 }
 
 /// A run that is over gives its claim back before it ends: a finished run is not looked at again. First the status tells how it
-/// will end, so that what is done with an empty hand after a crash is the same; then the claim goes; then the run ends.
+/// will end and what every pod came to, since the pods may go with the claim: so what is done with an empty hand after a crash
+/// is the same; then the claim goes; then the run ends.
 pub(super) fn release(flow: &mut Flow<'_>, end: End) -> End {
     let End::Over(phase, reason, message) = end else { return end };
     let Some(name) = flow.status.workspace.clone() else { return End::Over(phase, reason, message) };
-    if flow.present.ending.is_none() {
+    let told = flow.present.ending.is_some()
+        && flow.present.steps == flow.status.steps
+        && flow.present.compensations == flow.status.compensations;
+    if !told {
         let open = flow.present.phase.filter(|p| *p != RunPhase::Pending).unwrap_or(RunPhase::Running);
         let told = format!("{message}; its workspace is being removed");
         flow.status.ending.get_or_insert(Ending { phase, reason, message });
