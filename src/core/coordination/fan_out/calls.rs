@@ -91,7 +91,8 @@ fn send(fan: &mut Fan<'_, '_>, call: &CallDefinition, index: u32) {
     }
     match call::endpoint(fan.flow, fan.step, call, &format!("{index}.{number}"), None) {
         Ok(target) => request(fan, call, index, &target),
-        Err(Missing { class, why }) => fan.failed(index, class, true, &why),
+        // a new leader may not know of the endpoint yet; what the former one has sent is not known to have failed
+        Err(Missing { .. }) => fan.work.postpone(index, fan.flow.now),
     }
     fan.flow.item = None;
 }

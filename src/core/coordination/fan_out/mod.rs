@@ -305,7 +305,8 @@ impl Fan<'_, '_> {
         if work.at_work() > 0 {
             let stopping = flow.is_stopping() && work.running.is_empty();
             status.phase = if stopping { StepPhase::Stopping } else { StepPhase::Running };
-            if let Some(&at) = work.retrying.values().min().filter(|_| !beyond) {
+            // those whose turn it is and that miss something are looked at when others end
+            if let Some(&at) = work.retrying.values().filter(|&&at| at > flow.now).min().filter(|_| !beyond) {
                 flow.wake(at);
             }
             return flow.set(step, status);

@@ -148,6 +148,14 @@ impl Work {
         self.next = self.next.max(index + 1);
     }
 
+    /// What an item's request needs is not there: it waits for its turn again, in the same attempt.
+    pub(super) fn postpone(&mut self, index: u32, now: Timestamp) {
+        let present = self.attempt(index);
+        self.running.remove(index);
+        self.tries.insert(index, present);
+        self.retrying.insert(index, now);
+    }
+
     pub(super) fn succeed(&mut self, index: u32) {
         self.leave(index);
         self.succeeded.insert(index);
