@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{MedicalService, WorkflowRun, workflow_run::StepPhase},
+    api::{MedicalService, WorkflowRun},
     cluster::{
         cache::{Cache, Change, Object, Scope, key},
         clock::Clock,
@@ -35,6 +35,7 @@ use crate::{
         runs::{Runs, tell_others},
         samples::Samples,
         services::Services,
+        turns::{by_label, by_run, pending_runs, touched, waiting_runs},
         workflows::{RUNS_WAIT, Workflows},
     },
     medical::http::CallIo,
@@ -254,7 +255,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
     fn watch_all(&self, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
         let Queues { services, workflows, runs } = self.queues.clone();
         self.watch(&self.caches.services, None, prune_nothing, stop, tasks, {
-            let (services, waiting) = (services.clone(), self.waiting_runs());
+            let (services, waiting) = (services.clone(), waiting_runs(&self.caches, &runs));
             move |change: &Change<MedicalService>| {
                 touched(change, &services);
                 if let Some(service) = change.after.as_ref() {
@@ -263,14 +264,11 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
             }
         });
         self.watch(&self.caches.workflows, None, prune_nothing, stop, tasks, {
-            let (workflows, runs, caches) = (workflows.clone(), runs.clone(), self.caches.clone());
+            let (workflows, pending) = (workflows.clone(), pending_runs(&self.caches, &runs));
             move |change| {
                 touched(change, &workflows);
-                let Some(workflow) = change.after.as_ref().or(change.before.as_ref()) else { return };
-                let (namespace, name) = (workflow.namespace().unwrap_or_default(), workflow.name_any());
-                let pending = |run: &WorkflowRun| run.status.as_ref().is_none_or(|s| s.revision.is_none());
-                for run in caches.live_runs(&namespace, &name).iter().filter(|r| pending(r)) {
-                    runs.add(key(run.as_ref()), false);
+                if let Some(workflow) = change.after.as_ref().or(change.before.as_ref()) {
+                    pending(&key(workflow.as_ref()));
                 }
             }
         });
@@ -279,6 +277,8 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
             let caches = self.caches.clone();
             move |change: &Change<WorkflowRun>| {
                 touched(change, &runs);
+                caches.note_loss(change);
+                caches.forget_losses(change);
                 let Some(run) = change.after.as_ref().or(change.before.as_ref()) else { return };
                 if change.after.is_none() {
                     dispatcher.forget(&run.uid().unwrap_or_default());
@@ -294,12 +294,14 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
                 }
             }
         });
-        self.watch(&self.caches.pods, Some(RUN_LABEL), prune_pod, stop, tasks, of_others(by_label(RUN_LABEL, &runs)));
-        self.watch(&self.caches.jobs, Some(RUN_LABEL), prune_job, stop, tasks, of_others(by_label(RUN_LABEL, &runs)));
+        self.watch(&self.caches.pods, Some(RUN_LABEL), prune_pod, stop, tasks, by_run(&self.caches, &runs));
+        self.watch(&self.caches.jobs, Some(RUN_LABEL), prune_job, stop, tasks, by_run(&self.caches, &runs));
         self.watch(&self.caches.revisions, Some(WORKFLOW_LABEL), prune_nothing, stop, tasks, {
-            let workflows = workflows.clone();
+            let (workflows, pending) = (workflows.clone(), pending_runs(&self.caches, &runs));
             move |change| {
                 if let Some(key) = change.after.as_ref().or(change.before.as_ref()).and_then(|r| workflow_of(r)) {
+                    // the workflow may have been known to be stored before its revision was
+                    pending(&key);
                     workflows.add(key, false);
                 }
             }
@@ -309,7 +311,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         self.watch(&self.caches.core_services, label, prune_nothing, stop, tasks, by_label(SERVICE_LABEL, &services));
         self.watch(&self.caches.budgets, label, prune_nothing, stop, tasks, by_label(SERVICE_LABEL, &services));
         self.watch(&self.caches.slices, label, prune_nothing, stop, tasks, {
-            let (to_service, waiting) = (by_label(SERVICE_LABEL, &services), self.waiting_runs());
+            let (to_service, waiting) = (by_label(SERVICE_LABEL, &services), waiting_runs(&self.caches, &runs));
             move |change: &Change<k8s_openapi::api::discovery::v1::EndpointSlice>| {
                 to_service(change);
                 if let Some(slice) = change.after.as_ref() {
@@ -350,19 +352,6 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
             tasks.spawn(watch(settings, stop.clone()));
         }
     }
-
-    /// Looks again at the runs of a namespace that wait for a service.
-    fn waiting_runs(&self) -> impl Fn(&str) + Send + Sync + 'static {
-        let (cache, queue) = (Arc::clone(&self.caches.runs), self.queues.runs.clone());
-        move |namespace| {
-            for run in cache.in_namespace(namespace) {
-                let waits = |s: &crate::api::WorkflowRunStatus| s.steps.values().any(|s| s.phase == StepPhase::Waiting);
-                if run.status.as_ref().is_some_and(waits) {
-                    queue.add(key(run.as_ref()), false);
-                }
-            }
-        }
-    }
 }
 
 /// While it is there, caches tell of changes. Who is told holds caches in turn, so that they would never go by themselves.
@@ -371,39 +360,5 @@ struct Listening(Caches);
 impl Drop for Listening {
     fn drop(&mut self) {
         self.0.tell_nobody();
-    }
-}
-
-/// Looks at the object that changed; at once, whatever went wrong before, when its own spec did. The look that has written
-/// an object needs no other for it.
-fn touched<K: Object>(change: &Change<K>, queue: &Queue) {
-    if change.by_us && change.before.is_some() {
-        return;
-    }
-    let generation = |o: Option<&Arc<K>>| o.and_then(|o| o.meta().generation);
-    let fresh = generation(change.before.as_ref()) != generation(change.after.as_ref());
-    if let Some(object) = change.after.as_ref().or(change.before.as_ref()) {
-        queue.add(key(object.as_ref()), fresh);
-    }
-}
-
-/// Only what others have changed: the run that has made a pod knows of it.
-fn of_others<K>(changed: impl Fn(&Change<K>) + Send + Sync + 'static) -> impl Fn(&Change<K>) + Send + Sync + 'static {
-    move |change| {
-        if !change.by_us {
-            changed(change);
-        }
-    }
-}
-
-/// Looks at the object that a label names, in the same namespace.
-fn by_label<K: Object>(label: &'static str, queue: &Arc<Queue>) -> impl Fn(&Change<K>) + Send + Sync + 'static {
-    let queue = Arc::clone(queue);
-    move |change| {
-        if let Some(object) = change.after.as_ref().or(change.before.as_ref())
-            && let (Some(namespace), Some(name)) = (object.namespace(), object.labels().get(label))
-        {
-            queue.add(Key::new(namespace, name), false);
-        }
     }
 }

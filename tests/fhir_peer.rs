@@ -84,6 +84,7 @@ impl Peer {
                 definition: definition.clone(),
                 pods: BTreeMap::new(),
                 stopping: BTreeSet::new(),
+                lost: BTreeSet::new(),
                 jobs: BTreeMap::new(),
                 services: BTreeMap::from([("ehr".to_owned(), ehr.clone())]),
                 outcomes: std::mem::take(&mut outcomes),

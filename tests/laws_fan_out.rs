@@ -71,6 +71,7 @@ impl World {
             definition: DefinitionView::Found { revision: "rev".to_owned(), definition: Arc::clone(&self.definition) },
             pods: BTreeMap::new(),
             stopping: BTreeSet::new(),
+            lost: BTreeSet::new(),
             jobs: BTreeMap::new(),
             services: BTreeMap::from([("archive".to_owned(), archive)]),
             outcomes: self.outcomes.clone(),

@@ -116,6 +116,7 @@ impl World {
             definition: DefinitionView::Found { revision: "rev".to_owned(), definition: Arc::clone(&self.definition) },
             pods: self.pods.clone(),
             stopping: BTreeSet::new(),
+            lost: BTreeSet::new(),
             jobs: BTreeMap::new(),
             services: BTreeMap::from([("archive".to_owned(), archive)]),
             outcomes: self.outcomes.clone(),

@@ -230,24 +230,29 @@ impl<K: Object> Cache<K> {
         }
     }
 
-    /// Takes in what an own write or a live read answered.
-    pub fn wrote(&self, object: K) {
+    /// Takes in what an own write or a live read answered; false when the object has gone since.
+    pub fn wrote(&self, object: K) -> bool {
         let (key, version) = (key(&object), version(&object));
         let after = Arc::new(object);
-        let news = self.write(|i| {
-            let newer = match i.objects.get(&key) {
-                Some(present) => self::version(present.as_ref()) < version,
+        let (there, news) = self.write(|i| {
+            let (there, newer) = match i.objects.get(&key) {
+                Some(present) => (true, self::version(present.as_ref()) < version),
                 // not there although the watch is further on: deleted since
-                None => i.seen.get(&key.namespace).is_none_or(|&seen| seen < version),
+                None => {
+                    let there = i.seen.get(&key.namespace).is_none_or(|&seen| seen < version);
+                    (there, there)
+                }
             };
-            newer.then(|| {
+            let news = newer.then(|| {
                 i.unconfirmed.insert(key.clone(), version);
                 i.put(key, Arc::clone(&after), self.group_of)
-            })
+            });
+            (there, news)
         });
         if let Some(before) = news {
             self.tell(&Change { before, after: Some(after), by_us: true });
         }
+        there
     }
 
     /// Takes out an object that a live read did not find.

@@ -2,10 +2,12 @@
 
 pub mod cache;
 pub mod clock;
+pub mod definitions;
 pub mod error;
 pub mod family;
 pub mod jobs;
 pub mod leader;
+pub mod lost;
 pub mod models;
 pub mod notes;
 pub mod observe;

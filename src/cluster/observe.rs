@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
 };
 
 use jiff::Timestamp;
@@ -18,25 +18,22 @@ use kube::ResourceExt;
 
 use crate::{
     api::{
-        MedicalService, Workflow, WorkflowRun, WorkflowSpec,
+        MedicalService, Workflow, WorkflowRun,
         medical_service::EndpointReason,
-        status::STALLED,
         workflow_run::{RunPhase, StepPhase, StepStatus},
     },
     cluster::{
         cache::Cache,
+        definitions::Parsed,
         family::{every_step, group_of_run, parent_reference},
+        lost::Lost,
         models::Models,
         pods::pod_view,
     },
     core::{
-        condition,
         coordination::{
-            Definition,
             definition::Action,
-            forecast::Model,
-            risk,
-            view::{DefinitionView, InterfaceView, OriginView, PodView, ServiceView},
+            view::{DefinitionView, InterfaceView, PodView, ServiceView},
             workflow::{RevisionView, RunView},
         },
         discovery::guard::AddressGuard,
@@ -68,12 +65,11 @@ pub struct Caches {
     pub slices: Arc<Cache<EndpointSlice>>,
     /// Disruption budgets of services.
     pub budgets: Arc<Cache<PodDisruptionBudget>>,
-    definitions: Arc<Mutex<HashMap<Key, Parsed>>>,
-    models: Arc<Models>,
+    /// What runs had and have no more.
+    pub lost: Arc<Lost>,
+    pub(super) definitions: Arc<Mutex<HashMap<Key, Parsed>>>,
+    pub(super) models: Arc<Models>,
 }
-
-/// A parsed definition: UID of its revision, and what came of parsing.
-type Parsed = (String, Result<Arc<Definition>, String>);
 
 impl Default for Caches {
     fn default() -> Self {
@@ -88,6 +84,7 @@ impl Default for Caches {
             core_services: Arc::default(),
             slices: Arc::new(Cache::grouped(|s: &EndpointSlice| s.labels().get(SERVICE_LABEL).cloned())),
             budgets: Arc::default(),
+            lost: Arc::default(),
             definitions: Arc::default(),
             models: Arc::default(),
         }
@@ -138,83 +135,6 @@ impl Caches {
             && self.core_services.is_ready()
             && self.slices.is_ready()
             && self.budgets.is_ready()
-    }
-
-    /// The definition that a run follows: the one it has pinned, that of the run it takes up, or the workflow's present one.
-    #[must_use]
-    pub fn definition(&self, run: &WorkflowRun, origin: Option<&OriginView>) -> DefinitionView {
-        let namespace = run.namespace().unwrap_or_default();
-        let pinned = |run: &WorkflowRun| run.status.as_ref().and_then(|s| s.revision.clone());
-        let taken = match origin {
-            Some(OriginView::Found(other)) if other.spec.workflow == run.spec.workflow => pinned(other),
-            _ => None,
-        };
-        if let Some(pinned) = pinned(run).or(taken).as_deref() {
-            return match self.parsed(&Key::new(namespace, pinned)) {
-                None => DefinitionView::Lost,
-                Some(Ok(definition)) => DefinitionView::Found { revision: pinned.to_owned(), definition },
-                Some(Err(problem)) => DefinitionView::Invalid(problem),
-            };
-        }
-        let Some(workflow) = self.workflows.get(&Key::new(&namespace, &run.spec.workflow)) else {
-            return DefinitionView::NotFound;
-        };
-        let status = workflow.status.clone().unwrap_or_default();
-        if status.observed_generation != workflow.metadata.generation {
-            return DefinitionView::NotStored;
-        }
-        if let Some(stalled) = condition::find(&status.conditions, STALLED)
-            && stalled.reason == "InvalidWorkflow"
-        {
-            return DefinitionView::Invalid(stalled.message.clone());
-        }
-        let Some(revision) = status.revision else { return DefinitionView::NotStored };
-        match self.parsed(&Key::new(namespace, &revision)) {
-            None => DefinitionView::NotStored,
-            Some(Ok(definition)) => DefinitionView::Found { revision, definition },
-            Some(Err(problem)) => DefinitionView::Invalid(problem),
-        }
-    }
-
-    /// A revision's definition, parsed once: a revision's data never changes.
-    fn parsed(&self, key: &Key) -> Option<Result<Arc<Definition>, String>> {
-        let revision = self.revisions.get(key)?;
-        let uid = revision.uid().unwrap_or_default();
-        let mut definitions = self.definitions.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, parsed)) = definitions.get(key)
-            && *known == uid
-        {
-            return Some(parsed.clone());
-        }
-        let spec = revision.data.as_ref().and_then(|d| d.0.get("spec")).cloned().unwrap_or_default();
-        let parsed = serde_json::from_value::<WorkflowSpec>(spec)
-            .map_err(|e| format!("the stored revision cannot be read: {e}"))
-            .and_then(|spec| {
-                let parsed = Definition::parse(&spec);
-                parsed.map(Arc::new).map_err(|f| f.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-            });
-        if definitions.len() >= 10_000 {
-            definitions.retain(|k, _| self.revisions.get(k).is_some());
-        }
-        definitions.insert(key.clone(), (uid, parsed.clone()));
-        Some(parsed)
-    }
-
-    /// The definition that a workflow's flow summary is about, where the revision is still there.
-    #[must_use]
-    pub fn learned(&self, workflow: &Workflow) -> Option<Arc<Definition>> {
-        let flow = workflow.status.as_ref()?.flow.as_ref()?;
-        self.parsed(&Key::new(workflow.namespace()?, &flow.revision))?.ok()
-    }
-
-    /// What a run's workflow has learned of the revision that the run follows, where the run has a deadline.
-    #[must_use]
-    pub fn model_of(&self, run: &WorkflowRun, definition: &DefinitionView) -> Option<Arc<Model>> {
-        let DefinitionView::Found { revision, definition } = definition else { return None };
-        risk::span(run, Some(definition))?;
-        let key = Key::new(run.namespace()?, &run.spec.workflow);
-        let workflow = self.workflows.get(&key)?;
-        self.models.of(&key, &workflow, revision, definition)
     }
 
     /// The pods that a run owns, by name, and which of them are being deleted. Only pods that its status names are asked

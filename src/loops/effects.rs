@@ -94,18 +94,18 @@ impl<I: CallIo> Runs<I> {
             let pods = decision.start_pods.iter().map(|wish| render::pod::pod(owner, wish)).collect();
             self.make_all(pods, owner, refused, |mut pod| {
                 prune_pod(&mut pod);
-                self.caches.pods.wrote(pod);
+                self.made(owner, &self.caches.pods, pod);
             })
             .await?;
             let jobs = decision.start_jobs.iter().map(|wish| render::job::job(owner, wish)).collect();
             self.make_all(jobs, owner, refused, |mut job| {
                 prune_job(&mut job);
-                self.caches.jobs.wrote(job);
+                self.made(owner, &self.caches.jobs, job);
             })
             .await?;
         }
         let children = decision.start_runs.iter().map(|wish| render::child_run::child_run(owner, wish)).collect();
-        self.make_all(children, owner, refused, |child| self.caches.runs.wrote(child)).await
+        self.make_all(children, owner, refused, |child| self.made(owner, &self.caches.runs, child)).await
     }
 
     /// Makes objects, several at a time.

@@ -10,4 +10,5 @@ pub mod resolver;
 pub mod runs;
 pub mod samples;
 pub mod services;
+pub mod turns;
 pub mod workflows;

@@ -6,13 +6,16 @@ use std::{
 };
 
 use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::{Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::{WorkflowRun, WorkflowRunStatus, workflow_run::RunPhase},
     cluster::{
+        cache::{Cache, Object},
         clock::Clock,
+        definitions::pinned_revision,
         error::Error,
         family::{parent_key, wanted_children},
         notes::Notes,
@@ -34,6 +37,7 @@ use crate::{
         dispatcher::Dispatcher, reconciler::Reconcile, refusals::Refusals, samples::Samples, workflows::RUNS_WAIT,
     },
     medical::http::CallIo,
+    render::Owner,
     telemetry::Metrics,
 };
 
@@ -80,7 +84,7 @@ impl<I: CallIo> Reconcile for Runs<I> {
         let uid = run.uid().unwrap_or_default();
         let (in_flight, outcomes) = self.dispatcher.known(&uid);
         let origin = self.origin(&run).await?;
-        let definition = self.caches.definition(&run, origin.as_ref());
+        let definition = self.definition(&run, origin.as_ref()).await?;
         let (pods, stopping) = self.caches.pods_of(&run);
         let services = self.caches.services_of(&key.namespace, &definition, &self.guard);
         let conditions = run.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
@@ -94,6 +98,7 @@ impl<I: CallIo> Reconcile for Runs<I> {
             definition,
             pods,
             stopping,
+            lost: self.caches.lost.of(&uid),
             jobs: self.caches.jobs_of(&run),
             services,
             outcomes,
@@ -140,8 +145,11 @@ impl<I: CallIo> Reconcile for Runs<I> {
         // told as soon as the status holds what they tell
         self.notes.tell(&about, &decision.notes);
         let wake_at = decision.wake_at;
+        let lost = view.lost.len();
         let refused = self.bring_about(key, decision, &owner).await?;
         let news = self.refusals.note(key, refused_before.as_ref(), refused.as_ref());
+        // what was made and has gone already
+        let news = news || self.caches.lost.of(&uid).len() > lost;
         match refused {
             Some(error) => Err(error),
             None if news => Ok(Some(self.clock.now())),
@@ -160,6 +168,24 @@ impl<I: CallIo> Runs<I> {
         Ok(Some(other.map_or(OriginView::NotFound, |run| OriginView::Found(Box::new(run)))))
     }
 
+    /// The definition that a run follows. One that is missing is read anew before it is taken for lost: its watch may lag behind
+    /// that of runs.
+    async fn definition(&self, run: &WorkflowRun, origin: Option<&OriginView>) -> Result<DefinitionView, Error> {
+        let known = self.caches.definition(run, origin);
+        let over = run.status.as_ref().and_then(|s| s.phase).is_some_and(RunPhase::is_final);
+        let Some(name) = pinned_revision(run, origin).filter(|_| !over && matches!(known, DefinitionView::Lost)) else {
+            return Ok(known);
+        };
+        let namespace = run.namespace().unwrap_or_default();
+        if let Some(mut found) = self.writer.read::<ControllerRevision>(&namespace, &name).await? {
+            found.managed_fields_mut().clear();
+            let live = self.caches.definition_in(&found);
+            self.caches.revisions.wrote(found);
+            return Ok(live);
+        }
+        Ok(known)
+    }
+
     async fn write_status(&self, run: &WorkflowRun, status: WorkflowRunStatus) -> Result<(), Error> {
         let mut next = run.clone();
         next.status = Some(status);
@@ -170,6 +196,14 @@ impl<I: CallIo> Runs<I> {
 }
 
 impl<I> Runs<I> {
+    /// Takes in an object that was made, or that an earlier attempt made. One that has gone meanwhile is lost.
+    pub(super) fn made<K: Object>(&self, owner: &Owner, cache: &Cache<K>, object: K) {
+        let name = object.name_any();
+        if !cache.wrote(object) {
+            self.caches.lost.add(&owner.uid, name);
+        }
+    }
+
     fn outlooks<T>(&self, f: impl FnOnce(&mut HashMap<Key, Outlook>) -> T) -> T {
         f(&mut self.outlooks.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -87,7 +87,7 @@ pub(super) fn watch(flow: &mut Flow<'_>, step: &StepDefinition, child: &ChildDef
         },
         None if timed_out => fail(flow, step, status, ErrorClass::Timeout, true, overdue),
         None if status.phase == StepPhase::Stopping => stopped(flow, step, status),
-        None if status.phase == StepPhase::Running => {
+        None if status.phase == StepPhase::Running || flow.view.has_lost(status.run.as_ref()) => {
             let message = format!("child run `{name}` was deleted");
             fail(flow, step, status, ErrorClass::ChildFailed, false, message);
         }

@@ -85,6 +85,9 @@ pub(super) fn watch(
                 fail(flow, step, status, ErrorClass::PodLost, false, format!("the pod was taken away{why}"));
             }
         }
+        None if status.phase == StepPhase::Running || flow.view.has_lost(status.pod.as_ref()) => {
+            fail(flow, step, status, ErrorClass::PodLost, false, "the pod was deleted".to_owned());
+        }
         pod if until <= flow.now => {
             // the pod is no longer the wanted one, and so it is stopped
             let mut message = format!("the container did not end within {:?}", flow.timeout(step));
@@ -116,9 +119,6 @@ pub(super) fn watch(
                     flow.wake(told);
                 }
             }
-        }
-        None if status.phase == StepPhase::Running => {
-            fail(flow, step, status, ErrorClass::PodLost, false, "the pod was deleted".to_owned());
         }
         // another leader wrote the intent: whether its pod was ever there, and what it did, nobody knows
         None if flow.taken_over && step.safety == Safety::AtMostOnce => {

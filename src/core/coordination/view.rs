@@ -52,6 +52,8 @@ pub struct View<'a> {
     pub pods: BTreeMap<String, PodView>,
     /// Names of those pods that are being deleted.
     pub stopping: BTreeSet<String>,
+    /// Names of its pods, Jobs and child runs that are known to have been there and have gone.
+    pub lost: BTreeSet<String>,
     /// Its Jobs by name; only those that it owns.
     pub jobs: BTreeMap<String, JobView>,
     /// The services that its steps call, by name.
@@ -80,6 +82,14 @@ pub struct View<'a> {
     pub draining: bool,
     /// What the API server refused to write for it the last time.
     pub refused: Option<&'a Refusal>,
+}
+
+impl View<'_> {
+    /// Whether this pod, Job or child run was there and has gone.
+    #[must_use]
+    pub fn has_lost(&self, name: Option<&String>) -> bool {
+        name.is_some_and(|name| self.lost.contains(name))
+    }
 }
 
 /// Where a run's definition is.

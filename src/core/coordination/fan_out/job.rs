@@ -99,7 +99,7 @@ pub(super) fn watch(mut fan: Fan<'_, '_>, container: &ContainerDefinition) {
             fan.flow.wake(until);
             progress(fan, &job);
         }
-        None if fan.status.phase == StepPhase::Running => {
+        None if fan.status.phase == StepPhase::Running || fan.flow.view.has_lost(fan.status.job.as_ref()) => {
             let message = "the Job was deleted".to_owned();
             fail_for_good(fan.flow, fan.step, fan.status, ErrorClass::PodLost, message);
         }
