@@ -6,12 +6,14 @@ use kube::core::cel::{
     CompilationResult, KubeCelExt,
     cel::{
         Context, ExecutionError, Program, Value as Cel,
+        extractors::This,
         objects::{Key, Map as CelMap},
     },
     compile_schema,
 };
 use serde_json::{Value, json};
 use std::{
+    cell::RefCell,
     collections::{BTreeMap, HashMap},
     sync::Arc,
 };
@@ -45,6 +47,9 @@ enum Hint {
 pub(crate) struct Rules {
     root: Node,
     context: Context<'static>,
+    /// `timestamp(text)` and `duration(text)`.
+    timestamp: Option<Program>,
+    duration: Option<Program>,
     /// Rules that the engine cannot compile or evaluate are left out.
     lenient: bool,
 }
@@ -61,9 +66,12 @@ impl Rules {
         let mut context = Context::default().with_all();
         // the engine checks no types, so hiding one changes nothing
         context.add_function("dyn", |value: Cel| -> Result<Cel, ExecutionError> { Ok(value) });
+        // the engine's own compiles the expression each time
+        context.add_function("matches", |This(text): This<Arc<String>>, pattern: Arc<String>| matches(&pattern, &text));
         let mut refused = Vec::new();
         let root = node(schema, &mut refused);
-        (Self { root, context, lenient }, refused)
+        let [timestamp, duration] = ["timestamp(text)", "duration(text)"].map(|text| Program::compile(text).ok());
+        (Self { root, context, timestamp, duration, lenient }, refused)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -177,14 +185,15 @@ impl Rules {
     /// The engine's own conversion functions make its time values; text they refuse stays text.
     fn convert_text(&self, text: &str, hint: Hint) -> Cel {
         let plain = Cel::String(Arc::new(text.to_owned()));
-        let function = match hint {
-            Hint::DateTime => "timestamp(text)",
-            Hint::Duration => "duration(text)",
+        let program = match hint {
+            Hint::DateTime => &self.timestamp,
+            Hint::Duration => &self.duration,
             Hint::Plain | Hint::Number => return plain,
         };
+        let Some(program) = program else { return plain };
         let mut scope = self.context.new_inner_scope();
         scope.add_variable_from_value("text", plain.clone());
-        Program::compile(function).ok().and_then(|program| program.execute(&scope).ok()).unwrap_or(plain)
+        program.execute(&scope).unwrap_or(plain)
     }
 }
 
@@ -280,18 +289,34 @@ fn escaped(name: &str) -> String {
     name.replace("__", "__underscores__").replace('.', "__dot__").replace('-', "__dash__").replace('/', "__slash__")
 }
 
+/// Answers that are remembered; then all are forgotten.
+const REMEMBERED: usize = 20_000;
+
 /// Whether `text` matches a schema's pattern, by the regular expressions of the CEL engine (RE2 syntax, as the server's).
-/// A pattern that does not compile matches nothing.
+/// A pattern that does not compile matches nothing. The engine compiles the pattern each time, which takes far longer than all
+/// else about a small object: answers are remembered.
 pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     thread_local! {
         static MATCHER: Option<(Program, Context<'static>)> =
             Program::compile("text.matches(pattern)").ok().map(|program| (program, Context::default().with_all()));
+        static KNOWN: RefCell<(usize, HashMap<String, HashMap<String, bool>>)> = RefCell::default();
     }
-    MATCHER.with(|matcher| {
+    if let Some(known) = KNOWN.with_borrow(|(_, known)| known.get(pattern).and_then(|k| k.get(text)).copied()) {
+        return known;
+    }
+    let answer = MATCHER.with(|matcher| {
         let Some((program, context)) = matcher else { return false };
         let mut scope = context.new_inner_scope();
         scope.add_variable_from_value("text", Cel::String(Arc::new(text.to_owned())));
         scope.add_variable_from_value("pattern", Cel::String(Arc::new(pattern.to_owned())));
         matches!(program.execute(&scope), Ok(Cel::Bool(true)))
-    })
+    });
+    KNOWN.with_borrow_mut(|(count, known)| {
+        if *count == REMEMBERED {
+            (*count, *known) = Default::default();
+        }
+        *count += 1;
+        known.entry(pattern.to_owned()).or_default().insert(text.to_owned(), answer);
+    });
+    answer
 }
