@@ -6,7 +6,7 @@ use harness::simulated::{ApiServer, Fault, Ledger, WatchFault};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::{
     Api, Client,
-    api::{Patch, PatchParams, PostParams},
+    api::{ListParams, Patch, PatchParams, PostParams},
     core::ObjectMeta,
 };
 use serde_json::json;
@@ -141,6 +141,52 @@ async fn delays_hold_the_effect_or_the_reply() {
         task.await.unwrap().unwrap();
         assert_eq!(begun.elapsed(), Duration::from_secs(5));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_call_takes_effect_although_its_caller_has_gone() {
+    let server = ApiServer::builder().build();
+    let api = maps(server.client());
+    server.set_faults(|_| Fault::Late(Duration::from_secs(10)));
+    assert!(tokio::time::timeout(Duration::from_secs(4), create(&api, "a")).await.is_err());
+    assert!(server.object("ConfigMap", "default", "a").is_none());
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert!(server.object("ConfigMap", "default", "a").is_some());
+    assert_eq!((server.calls()[0].code, server.calls()[0].replied), (Some(201), false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_list_holds_what_there_was() {
+    let server = ApiServer::builder().build();
+    let api = maps(server.client());
+    create(&api, "a").await.unwrap();
+    create(&api, "b").await.unwrap();
+    server.set_faults(|call| if call.verb == "list" { Fault::ListOld(1) } else { Fault::None });
+    let names = |list: kube::core::ObjectList<ConfigMap>| -> Vec<String> {
+        list.items.into_iter().filter_map(|m| m.metadata.name).collect()
+    };
+    let old = api.list(&ListParams::default()).await.unwrap();
+    assert_eq!(old.metadata.resource_version.as_deref(), Some((server.resource_version() - 1).to_string().as_str()));
+    assert_eq!(names(old), ["a"]);
+    server.compact();
+    let remembered = names(api.list(&ListParams::default()).await.unwrap());
+    assert_eq!(remembered, ["a", "b"], "what is forgotten cannot be told");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tape_holds_every_version_whatever_the_faults() {
+    let server = ApiServer::builder().build();
+    let api = maps(server.client());
+    create(&api, "a").await.unwrap();
+    let mut tape = server.tape("ConfigMap");
+    server.set_watch_faults(|_| WatchFault::Drop);
+    create(&api, "b").await.unwrap();
+    server.compact();
+    server.delete("ConfigMap", "default", "a", 0).unwrap();
+    let all = std::iter::from_fn(|| tape.try_next());
+    let all: Vec<(String, bool)> =
+        all.map(|v| (v.object()["metadata"]["name"].as_str().unwrap().to_owned(), v.deleted)).collect();
+    assert_eq!(all, [("a".to_owned(), false), ("b".to_owned(), false), ("a".to_owned(), true)]);
 }
 
 #[tokio::test(start_paused = true)]

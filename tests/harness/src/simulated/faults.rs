@@ -66,6 +66,10 @@ pub enum Fault {
     LoseReplyAfterCommit,
     /// The call takes effect this much later.
     Delay(Duration),
+    /// The call takes effect this much later, also when its caller no longer waits: it is on its way.
+    Late(Duration),
+    /// A list answers what there was so many versions ago, as far as that is remembered; other calls work.
+    ListOld(u64),
     /// The call takes effect at once, its reply arrives this much later.
     DelayReply(Duration),
     /// The hook runs, then the call works.
@@ -86,6 +90,8 @@ impl std::fmt::Debug for Fault {
             Self::DropBefore => write!(f, "DropBefore"),
             Self::LoseReplyAfterCommit => write!(f, "LoseReplyAfterCommit"),
             Self::Delay(d) => write!(f, "Delay({d:?})"),
+            Self::Late(d) => write!(f, "Late({d:?})"),
+            Self::ListOld(versions) => write!(f, "ListOld({versions})"),
             Self::DelayReply(d) => write!(f, "DelayReply({d:?})"),
             Self::Before(_) => write!(f, "Before(…)"),
             Self::After(_) => write!(f, "After(…)"),

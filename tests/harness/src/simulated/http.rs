@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use std::{
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 use tower::BoxError;
 
@@ -100,7 +101,7 @@ impl Connection {
         self.run(asked).await
     }
 
-    async fn run(self, asked: Asked) -> Result<Response<ReplyBody>, BoxError> {
+    async fn run(self, mut asked: Asked) -> Result<Response<ReplyBody>, BoxError> {
         let (call, index) = self.shared.arrive(self.call_of(&asked));
         let mut after = Fault::None;
         match self.shared.fate(&call) {
@@ -113,6 +114,8 @@ impl Connection {
             }
             Fault::DropBefore => return Err(broken()),
             Fault::Delay(by) => tokio::time::sleep(by).await,
+            Fault::Late(by) => return self.take_effect_late(asked, index, by).await,
+            Fault::ListOld(versions) => self.ask_for_the_past(&mut asked, versions),
             Fault::Before(hook) => hook(),
             Fault::CrashBefore(hook) => {
                 hook();
@@ -135,6 +138,29 @@ impl Connection {
         }
         self.shared.finish(index, Some(code), changed, true);
         Ok(answer)
+    }
+
+    async fn take_effect_late(self, asked: Asked, index: usize, by: Duration) -> Result<Response<ReplyBody>, BoxError> {
+        let landed = tokio::spawn(async move {
+            tokio::time::sleep(by).await;
+            let (code, changed, answer) = self.effect(&asked);
+            self.shared.finish(index, Some(code), changed, false);
+            self.shared.collect_garbage_soon();
+            answer
+        });
+        Ok(landed.await?)
+    }
+
+    /// Makes a list one of an exact version that lies in the past.
+    fn ask_for_the_past(&self, asked: &mut Asked, versions: u64) {
+        let state = self.shared.lock();
+        if asked.verb == "list"
+            && let Some(table) = state.find(&asked.target.group, &asked.target.resource)
+        {
+            let past = state.rv.saturating_sub(versions).max(state.tables[table].compacted);
+            asked.query.insert("resourceVersion".to_owned(), past.to_string());
+            asked.query.insert("resourceVersionMatch".to_owned(), "Exact".to_owned());
+        }
     }
 
     fn call_of(&self, asked: &Asked) -> Call {

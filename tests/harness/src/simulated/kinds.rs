@@ -6,7 +6,7 @@ use medley_schema::Schema;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 /// A served kind.
@@ -98,8 +98,13 @@ const BUILTIN: &[(&str, &str, &str, &str, u8)] = &[
     ),
 ];
 
-/// The built-in kinds.
-pub(super) fn builtin() -> impl Iterator<Item = KindInfo> {
+/// The built-in kinds, made once for all servers of the process.
+pub(super) fn builtin() -> &'static [Arc<KindInfo>] {
+    static KINDS: OnceLock<Vec<Arc<KindInfo>>> = OnceLock::new();
+    KINDS.get_or_init(|| described().map(Arc::new).collect())
+}
+
+fn described() -> impl Iterator<Item = KindInfo> {
     BUILTIN.iter().map(|&(group, version, kind, plural, traits)| KindInfo {
         group: group.to_owned(),
         version: version.to_owned(),
@@ -141,6 +146,20 @@ fn selectable(kind: &str) -> Vec<(String, String)> {
         _ => &[],
     };
     labels.iter().map(|label| ((*label).to_owned(), format!("/{}", label.replace('.', "/")))).collect()
+}
+
+/// A custom resource, compiled: many servers can be built with it.
+#[derive(Debug, Clone)]
+pub struct Definition(pub(super) Arc<KindInfo>);
+
+impl Definition {
+    /// Compiles a definition.
+    ///
+    /// # Errors
+    /// A sentence that says what the simulated server cannot serve in this definition.
+    pub fn new(crd: &CustomResourceDefinition) -> Result<Self, String> {
+        custom(crd).map(Self)
+    }
 }
 
 /// The kind that a CustomResourceDefinition defines. Compiled once for all servers of the process: a simulation

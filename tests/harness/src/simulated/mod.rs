@@ -31,13 +31,16 @@ mod route;
 mod selector;
 mod shape;
 mod store;
+mod tape;
 mod typed;
 mod watch;
 mod write;
 
 pub use error::{ApiError, Cause};
 pub use faults::{Call, Fault, Hook, WatchEventInfo, WatchFault};
+pub use kinds::Definition;
 pub use ledger::{Ledger, Record};
+pub use tape::{Tape, Version};
 
 use clock::Clock;
 use faults::{FaultPlan, WatchPlan};
@@ -135,6 +138,7 @@ impl Shared {
 #[derive(Debug, Clone)]
 pub struct Builder {
     crds: Vec<CustomResourceDefinition>,
+    definitions: Vec<Definition>,
     start: Timestamp,
     history: usize,
     gc_delay: Duration,
@@ -145,6 +149,14 @@ impl Builder {
     #[must_use]
     pub fn crds(mut self, crds: impl IntoIterator<Item = CustomResourceDefinition>) -> Self {
         self.crds.extend(crds);
+        self
+    }
+
+    /// Custom resources that are served from the start without a CustomResourceDefinition that a request could find: what a
+    /// process that builds thousands of servers compiles once.
+    #[must_use]
+    pub fn definitions(mut self, definitions: impl IntoIterator<Item = Definition>) -> Self {
+        self.definitions.extend(definitions);
         self
     }
 
@@ -189,6 +201,9 @@ impl Builder {
         for crd in self.crds {
             server.install(&crd);
         }
+        for definition in self.definitions {
+            server.shared.lock().serve(definition.0);
+        }
         server
     }
 }
@@ -198,7 +213,13 @@ impl ApiServer {
     #[must_use]
     pub fn builder() -> Builder {
         let start = Timestamp::from_second(START).unwrap_or(Timestamp::UNIX_EPOCH);
-        Builder { crds: Vec::new(), start, history: 10_000, gc_delay: Duration::from_millis(50) }
+        Builder {
+            crds: Vec::new(),
+            definitions: Vec::new(),
+            start,
+            history: 10_000,
+            gc_delay: Duration::from_millis(50),
+        }
     }
 
     /// A client of the user `test`, default namespace `default`.

@@ -6,6 +6,7 @@ use super::{
     clock::Clock,
     error::ApiError,
     kinds::{self, KindInfo},
+    tape::Version,
 };
 use hyper::body::Bytes;
 use serde_json::Value;
@@ -14,7 +15,10 @@ use std::{
     ops::Bound,
     sync::{Arc, OnceLock},
 };
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, mpsc::UnboundedSender},
+    time::Instant,
+};
 
 /// One version of an object. `managedFields` are kept parsed, apart from `value`.
 #[derive(Debug)]
@@ -94,6 +98,8 @@ pub(super) struct Table {
     pub(super) cut_was_reset: bool,
     /// The kind's definition was deleted.
     pub(super) gone: bool,
+    /// Who is told of every version.
+    pub(super) tapes: Vec<UnboundedSender<Version>>,
 }
 
 impl Table {
@@ -174,7 +180,7 @@ impl State {
             made: 0,
         };
         for info in kinds::builtin() {
-            state.serve(Arc::new(info));
+            state.serve(info.clone());
         }
         state
     }
@@ -196,6 +202,7 @@ impl State {
             cuts: 0,
             cut_was_reset: false,
             gone: false,
+            tapes: Vec::new(),
         });
     }
 
@@ -318,6 +325,10 @@ impl State {
     fn record(&mut self, table: usize, change: Change) {
         let limit = self.history_limit;
         let table = &mut self.tables[table];
+        if !table.tapes.is_empty() {
+            let version = Version { stored: change.now.clone(), at: self.clock.elapsed(), deleted: change.deleted };
+            table.tapes.retain(|tape| tape.send(version.clone()).is_ok());
+        }
         table.history.push_back(change);
         while table.history.len() > limit {
             if let Some(oldest) = table.history.pop_front() {
