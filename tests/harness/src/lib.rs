@@ -2,4 +2,5 @@
 
 pub mod cluster;
 pub mod conformance;
+pub mod mutants;
 pub mod simulated;
