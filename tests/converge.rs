@@ -19,6 +19,8 @@ mod fan_out_children;
 mod fan_out_pods;
 #[path = "converge/fan_out_taken_up.rs"]
 mod fan_out_taken_up;
+#[path = "converge/fate.rs"]
+mod fate;
 #[path = "converge/faults.rs"]
 mod faults;
 #[path = "converge/fhir.rs"]
@@ -29,6 +31,10 @@ mod guard;
 mod jobs;
 #[path = "converge/large.rs"]
 mod large;
+#[path = "converge/kubelet.rs"]
+mod kubelet;
+#[path = "converge/plans/mod.rs"]
+mod plans;
 #[path = "converge/refusals.rs"]
 mod refusals;
 #[path = "converge/retry_after.rs"]

@@ -11,14 +11,18 @@ use std::{
 use harness::simulated::ApiServer;
 use medley::{core::coordination::fan_out::indexes::Indexes, render::STEP_LABEL};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
-use super::world::{TICK, World};
+use super::world::World;
+
+/// From its turn to the start of an item's pod.
+const STARTS_AFTER: Duration = Duration::from_millis(20);
 
 #[derive(Default)]
 struct Play {
-    /// Items at work: since when, and in which attempt.
-    running: BTreeMap<usize, (Option<Instant>, usize)>,
+    job: Value,
+    /// Items at work: when they start, and in which attempt.
+    running: BTreeMap<usize, (Instant, usize)>,
     /// When the Job was first seen.
     since: Option<Instant>,
     /// Pods of each item that were taken away at no cost.
@@ -26,34 +30,45 @@ struct Play {
     succeeded: BTreeSet<usize>,
     failed: BTreeSet<usize>,
     told: Value,
-    over: bool,
+    due: Option<Instant>,
 }
 
 /// Plays all Jobs for ever.
 pub(super) async fn controller(world: Arc<World>, server: ApiServer) {
+    let mut tape = server.tape("Job");
     let mut plays: HashMap<String, Play> = HashMap::new();
-    let mut version = 0;
     loop {
-        sleep(TICK).await;
-        let present = server.resource_version();
-        if present == version && plays.values().all(|p| p.over) {
-            continue;
-        }
-        version = present;
-        let jobs = server.objects("Job");
-        let uids: BTreeSet<&str> = jobs.iter().map(|j| j["metadata"]["uid"].as_str().unwrap()).collect();
-        plays.retain(|uid, _| uids.contains(uid.as_str()));
-        for job in &jobs {
-            let play = plays.entry(job["metadata"]["uid"].as_str().unwrap().to_owned()).or_default();
-            if !play.over && job["metadata"]["deletionTimestamp"].is_null() {
-                play.go_on(&world, &server, job);
+        let due = plays.values().filter_map(|p| p.due).min();
+        tokio::select! {
+            biased;
+            version = tape.next() => {
+                let Some(version) = version else { return };
+                let uid = version.object()["metadata"]["uid"].as_str().unwrap().to_owned();
+                if version.deleted {
+                    plays.remove(&uid);
+                } else {
+                    let is_new = !plays.contains_key(&uid);
+                    let play = plays.entry(uid).or_default();
+                    play.job = version.object().clone();
+                    if is_new {
+                        play.go_on(&world, &server);
+                    } else if !play.job["metadata"]["deletionTimestamp"].is_null() {
+                        play.due = None;
+                    }
+                }
+            }
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                let now = Instant::now();
+                plays.values_mut().filter(|p| p.due.is_some_and(|at| at <= now)).for_each(|p| p.go_on(&world, &server));
             }
         }
     }
 }
 
 impl Play {
-    fn go_on(&mut self, world: &World, server: &ApiServer, job: &Value) {
+    fn go_on(&mut self, world: &World, server: &ApiServer) {
+        self.due = None;
+        let job = self.job.clone();
         let number = |field: &str| usize::try_from(job["spec"][field].as_u64().unwrap()).unwrap();
         let (total, parallel) = (number("completions"), number("parallelism"));
         let step = job["metadata"]["labels"][STEP_LABEL].as_str().unwrap();
@@ -62,14 +77,14 @@ impl Play {
         }
         let seconds = |of: &Value| Duration::from_secs(of["activeDeadlineSeconds"].as_u64().unwrap());
         let (pods_limit, limit) = (seconds(&job["spec"]["template"]["spec"]), seconds(&job["spec"]));
-        let late = self.since.get_or_insert_with(Instant::now).elapsed() >= limit;
+        let now = Instant::now();
+        let began = *self.since.get_or_insert(now);
+        let late = began + limit <= now;
         for (index, (since, attempt)) in self.running.clone() {
             let disrupted = self.disrupted.get(&index).copied().unwrap_or(0);
             let fate = world.fate_of_item(step, index, attempt + disrupted);
-            let since = since.unwrap_or_else(Instant::now);
-            self.running.insert(index, (Some(since), attempt));
-            let timed_out = fate.has_place() && since.elapsed() >= pods_limit;
-            if !timed_out && fate.runs.is_none_or(|r| since.elapsed() < r) {
+            let timed_out = fate.has_place() && since + pods_limit <= now;
+            if !timed_out && fate.runs.is_none_or(|r| since + r > now) {
                 continue;
             }
             self.running.remove(&index);
@@ -77,9 +92,9 @@ impl Play {
                 self.succeeded.insert(index);
             } else if !timed_out && fate.is_evicted() && job["spec"]["podFailurePolicy"].is_object() {
                 self.disrupted.insert(index, disrupted + 1);
-                self.running.insert(index, (None, attempt));
+                self.running.insert(index, (now + STARTS_AFTER, attempt));
             } else if attempt < number("backoffLimitPerIndex") {
-                self.running.insert(index, (None, attempt + 1));
+                self.running.insert(index, (now + STARTS_AFTER, attempt + 1));
             } else {
                 self.failed.insert(index);
             }
@@ -92,9 +107,17 @@ impl Play {
                 self.running.keys().chain(&self.succeeded).chain(&self.failed).copied().collect();
             let free = parallel - self.running.len();
             for index in (0..total).filter(|i| !begun.contains(i)).take(free) {
-                self.running.insert(index, (None, 0));
+                self.running.insert(index, (now + STARTS_AFTER, 0));
             }
         }
+        let ends = self.running.iter().filter_map(|(&index, &(since, attempt))| {
+            let disrupted = self.disrupted.get(&index).copied().unwrap_or(0);
+            let fate = world.fate_of_item(step, index, attempt + disrupted);
+            let limit = fate.has_place().then_some(since + pods_limit);
+            fate.runs.map(|r| since + r).into_iter().chain(limit).min()
+        });
+        let ends: Vec<Instant> = ends.chain([began + limit]).collect();
+        self.due = ends.into_iter().min();
         let now = server.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let start = job["status"]["startTime"].as_str().unwrap_or(&now).to_owned();
         let text = |set: &BTreeSet<usize>| {
@@ -114,7 +137,7 @@ impl Play {
             Some(("Failed", "FailedIndexes"))
         };
         if let Some((kind, reason)) = end {
-            self.over = true;
+            self.due = None;
             status["conditions"] = json!([{"type": kind, "status": "True", "reason": reason, "message": "",
                 "lastTransitionTime": now, "lastProbeTime": now}]);
         }

@@ -1,12 +1,13 @@
 //! The stage of one test: a simulated API server with medley's kinds, a world around it, and operators to start.
 
 use std::{
-    sync::{Arc, Mutex},
+    collections::HashMap,
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
-use futures::StreamExt;
-use harness::simulated::{ApiServer, Record};
+use harness::simulated::{ApiServer, Definition, Record, Tape};
+use jiff::SignedDuration;
 use k8s_openapi::{
     NamespaceResourceScope, api::events::v1::Event as NewsEvent,
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -14,13 +15,9 @@ use k8s_openapi::{
 use kube::{
     Api, Resource,
     api::{ListParams, Patch, PatchParams, PostParams},
-    runtime::{
-        WatchStreamExt,
-        watcher::{self, Event, watcher},
-    },
 };
 use medley::{
-    api::{MedicalService, Workflow, WorkflowRun, schema::crds, workflow_run::RunPhase},
+    api::{MedicalService, Workflow, WorkflowRun, WorkflowRunStatus, schema::crds, workflow_run::RunPhase},
     cluster::{clock::Clock, leader},
     operator::{self, Operator, Settings},
     telemetry::Metrics,
@@ -39,7 +36,13 @@ pub(crate) const NAMESPACE: &str = "radiology";
 pub(crate) struct Stage {
     pub(crate) server: ApiServer,
     pub(crate) world: Arc<World>,
-    history: Arc<Mutex<Vec<WorkflowRun>>>,
+    history: Mutex<History>,
+}
+
+/// Every version of every run.
+struct History {
+    tape: Tape,
+    versions: Vec<WorkflowRun>,
 }
 
 /// An operator at work.
@@ -55,17 +58,23 @@ impl Started {
         self.stop.cancel();
         self.task.await.unwrap();
     }
+
+    /// Whether its task is over, be it that it was killed or that it panicked.
+    pub(crate) fn is_over(&self) -> bool {
+        self.task.is_finished()
+    }
 }
 
 /// The kinds as the server of the simulation can hold them. Its engine has neither `dyn`, which only the type checker of a
 /// real server needs, nor the macro of the one rule about the order of steps; the schema's own test holds both on that.
-fn kinds() -> Vec<CustomResourceDefinition> {
+fn kinds() -> Vec<Definition> {
+    static KINDS: OnceLock<Vec<Definition>> = OnceLock::new();
     let simplify = |crd: &CustomResourceDefinition| {
         let mut value = serde_json::to_value(crd).unwrap();
         simplified(&mut value);
-        serde_json::from_value(value).unwrap()
+        Definition::new(&serde_json::from_value(value).unwrap()).unwrap()
     };
-    crds().iter().map(simplify).collect()
+    KINDS.get_or_init(|| crds().iter().map(simplify).collect()).clone()
 }
 
 fn simplified(value: &mut Value) {
@@ -84,21 +93,26 @@ fn simplified(value: &mut Value) {
 impl Stage {
     /// An empty cluster.
     pub(crate) fn new() -> Self {
-        let server = ApiServer::builder().crds(kinds()).build();
+        let server = ApiServer::builder().definitions(kinds()).build();
         let world = Arc::new(World::default());
         server.set_faults({
             let world = Arc::clone(&world);
             move |call| world.fate_of(call)
         });
-        tokio::spawn(Arc::clone(&world).kubelet(server.clone()));
+        tokio::spawn(super::kubelet::run(Arc::clone(&world), server.clone()));
         tokio::spawn(super::jobs::controller(Arc::clone(&world), server.clone()));
-        let history = Arc::new(Mutex::new(Vec::new()));
-        tokio::spawn(record(server.clone(), Arc::clone(&history)));
+        let history = Mutex::new(History { tape: server.tape("WorkflowRun"), versions: Vec::new() });
         Self { server, world, history }
     }
 
     /// Starts an operator: its name is its user and its identity.
     pub(crate) fn start(&self, name: &str) -> Started {
+        self.start_with(name, SignedDuration::ZERO, Duration::from_secs(15))
+    }
+
+    /// Starts an operator whose clock is wrong by `skew` and which tells others that it keeps the lease for `lease`; it believes
+    /// to keep it for 10 s whatever it tells.
+    pub(crate) fn start_with(&self, name: &str, skew: SignedDuration, lease: Duration) -> Started {
         let network = Network { world: Arc::clone(&self.world), operator: name.to_owned() };
         let settings = Settings {
             namespaces: Vec::new(),
@@ -109,7 +123,7 @@ impl Stage {
                 namespace: "medley".to_owned(),
                 name: "medley".to_owned(),
                 identity: name.to_owned(),
-                duration: Duration::from_secs(15),
+                duration: lease,
                 renew_deadline: Duration::from_secs(10),
                 retry_period: Duration::from_secs(2),
             },
@@ -119,7 +133,7 @@ impl Stage {
             calls: network.clone(),
             probes: network.clone(),
             lookups: network,
-            clock: Clock::simulated(self.server.now()),
+            clock: Clock::simulated(self.server.now() + skew),
         };
         let metrics = Metrics::default();
         let stop = CancellationToken::new();
@@ -202,17 +216,34 @@ impl Stage {
         self.api::<WorkflowRun>().patch(run, &PatchParams::default(), &patch).await.unwrap();
     }
 
+    /// As [`Self::set`]; what the server says.
+    pub(crate) async fn try_set(&self, run: &str, spec: Value) -> kube::Result<()> {
+        let patch = Patch::Merge(json!({ "spec": spec }));
+        self.api::<WorkflowRun>().patch(run, &PatchParams::default(), &patch).await.map(drop)
+    }
+
     /// Writes a run's status as somebody else; what the server says.
     pub(crate) async fn write_status(&self, run: &WorkflowRun) -> kube::Result<WorkflowRun> {
         let name = run.metadata.name.clone().unwrap();
         self.api::<WorkflowRun>().replace_status(&name, &PostParams::default(), run).await
     }
 
-    /// All versions of a run's status that were seen.
+    fn history<T>(&self, look: impl FnOnce(&[WorkflowRun]) -> T) -> T {
+        let History { tape, versions } = &mut *self.history.lock().unwrap();
+        while let Some(version) = tape.try_next() {
+            if !version.deleted {
+                versions.push(serde_json::from_value(version.object().clone()).unwrap());
+            }
+        }
+        look(versions)
+    }
+
+    /// All versions of a run's status.
     pub(crate) fn history_of(&self, run: &str) -> Vec<medley::api::WorkflowRunStatus> {
-        let history = self.history.lock().unwrap();
-        let of_run = history.iter().filter(|r| r.metadata.name.as_deref() == Some(run));
-        of_run.filter_map(|r| r.status.clone()).collect()
+        self.history(|all| {
+            let of_run = all.iter().filter(|r| r.metadata.name.as_deref() == Some(run));
+            of_run.filter_map(|r| r.status.clone()).collect()
+        })
     }
 
     /// A run as stored.
@@ -319,43 +350,50 @@ impl Stage {
         state
     }
 
-    /// Fails unless every status that was ever seen follows from the one before: phases move forward only, final ones stay,
+    /// Fails unless every status that there ever was follows from the one before: phases move forward only, final ones stay,
     /// attempts and epochs never decrease.
     pub(crate) fn assert_monotone(&self) {
-        let history = self.history.lock().unwrap();
-        for (i, after) in history.iter().enumerate() {
-            let same = |r: &&WorkflowRun| r.metadata.uid == after.metadata.uid;
-            let Some(before) = history[..i].iter().rev().find(same).and_then(|r| r.status.clone()) else { continue };
-            let after = after.status.clone().unwrap_or_default();
-            assert!(before.leader_epoch <= after.leader_epoch, "an epoch decreased: {before:#?} then {after:#?}");
-            let (Some(was), Some(is)) = (before.phase, after.phase) else { continue };
-            assert!(
-                was == is || (!was.is_final() && is != RunPhase::Pending),
-                "a run went back from {was:?} to {is:?}"
-            );
-            for (name, was) in &before.steps {
-                let is = &after.steps[name];
-                assert!(was.attempt <= is.attempt, "step {name}: an attempt came back");
-                assert!(
-                    !was.phase.is_final() || was == is,
-                    "step {name}: changed after its end: {was:#?} then {is:#?}"
-                );
+        self.history(|all| {
+            assert!(!all.is_empty(), "no run was seen");
+            let mut last: HashMap<Option<&str>, &WorkflowRunStatus> = HashMap::new();
+            for run in all {
+                let Some(after) = &run.status else { continue };
+                if let Some(before) = last.insert(run.metadata.uid.as_deref(), after)
+                    && let Some(problem) = goes_back(before, after)
+                {
+                    panic!("{problem}: {before:#?} then {after:#?}");
+                }
             }
-        }
-        assert!(!history.is_empty(), "no run was seen");
+        });
     }
 }
 
-/// Writes down every version of every run.
-async fn record(server: ApiServer, history: Arc<Mutex<Vec<WorkflowRun>>>) {
-    let api = Api::<WorkflowRun>::all(server.client_as("observer"));
-    // with a backoff: where lists fail, virtual time has to pass between two of them
-    let mut stream = watcher(api, watcher::Config::default()).default_backoff().boxed();
-    while let Some(event) = stream.next().await {
-        if let Ok(Event::Apply(run) | Event::InitApply(run)) = event {
-            history.lock().unwrap().push(run);
+/// What in a status does not follow from the one before.
+pub(crate) fn goes_back(before: &WorkflowRunStatus, after: &WorkflowRunStatus) -> Option<String> {
+    if before.leader_epoch > after.leader_epoch {
+        return Some("an epoch decreased".to_owned());
+    }
+    if let (Some(was), Some(is)) = (before.phase, after.phase)
+        && was != is
+        && (was.is_final() || is == RunPhase::Pending)
+    {
+        return Some(format!("a run went back from {was:?} to {is:?}"));
+    }
+    for (what, before, after) in
+        [("step", &before.steps, &after.steps), ("compensation", &before.compensations, &after.compensations)]
+    {
+        for (name, was) in before {
+            match after.get(name) {
+                None => return Some(format!("{what} {name} is forgotten")),
+                Some(is) if was.attempt > is.attempt => return Some(format!("{what} {name}: an attempt came back")),
+                Some(is) if was.phase.is_final() && was != is => {
+                    return Some(format!("{what} {name}: changed after its end"));
+                }
+                Some(_) => {}
+            }
         }
     }
+    None
 }
 
 fn mask(value: &mut Value) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use harness::simulated::WatchFault;
+use harness::simulated::{Fault, WatchFault};
 use medley::{api::workflow_run::RunPhase, telemetry::ServiceCall};
 use serde_json::json;
 use tokio::time::sleep;
@@ -11,7 +11,7 @@ use super::{
     stage::{NAMESPACE, Stage},
     steps::{call, container},
     undisturbed::prepared,
-    world::{answer, hangs},
+    world::{answer, hangs, vanishes, works},
 };
 
 /// Deletes an object so that no watch of the operator ever tells of it.
@@ -72,4 +72,38 @@ async fn a_pod_that_was_deleted_unseen_is_lost() {
     stage.rest().await;
     assert_eq!(stage.pods_created(), ["r1-tool-1"], "it is not made again behind the status's back");
     stage.assert_monotone();
+}
+
+/// A step whose pods go away as long after their creation as is said; the last works.
+async fn vanishing(after: &[u64], step: super::steps::Step) -> Stage {
+    let stage = prepared(vec![step.timeout("1h").step()]).await;
+    let gone = after.iter().map(|&millis| vanishes(Duration::from_millis(millis)));
+    stage.world.fates("tool", gone.chain([works(Duration::from_millis(300), &json!({}))]));
+    stage.run("r1", "ct").await;
+    stage
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_goes_away_before_its_start_is_told_is_lost_and_not_made_again_as_the_same_attempt() {
+    let stage = vanishing(&[10, 250, 1900], container("tool").retries(3)).await;
+    stage.start("op-1");
+    assert_eq!(stage.ended("r1").await, RunPhase::Succeeded);
+    stage.rest().await;
+    assert_eq!(stage.pods_created(), ["r1-tool-1", "r1-tool-2", "r1-tool-3", "r1-tool-4"]);
+    assert_eq!(stage.step("r1", "tool")["attempt"], json!(4));
+    stage.assert_monotone();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_was_made_and_has_gone_before_its_maker_hears_of_it_is_lost() {
+    let stage = vanishing(&[10], container("tool").retries(1)).await;
+    // the pod has come and gone for the watch when the reply to its creation arrives
+    stage.world.faults(|call| {
+        let hit = call.verb == "create" && call.name == "r1-tool-1";
+        if hit { Fault::DelayReply(Duration::from_secs(2)) } else { Fault::None }
+    });
+    stage.start("op-1");
+    assert_eq!(stage.ended("r1").await, RunPhase::Succeeded);
+    stage.rest().await;
+    assert_eq!(stage.pods_created(), ["r1-tool-1", "r1-tool-2"]);
 }

@@ -1,4 +1,4 @@
-//! The world around the operator: services that answer calls and probes, and a kubelet that moves pods.
+//! The world around the operator: services that answer calls and probes, and how pods are to fare.
 //!
 //! A process that was killed has no effect any more: its calls to the API server, to services and its probes hang for ever,
 //! whatever of it is still polled.
@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use harness::simulated::{ApiServer, Call, Fault};
+use harness::simulated::{Call, Fault};
 use medley::{
     api::{medical_service::EndpointReason, vocabulary::ErrorClass},
     core::{
@@ -26,17 +26,14 @@ use medley::{
         resolver::{self, LookupIo},
     },
     medical::http::CallIo,
-    render::{ROLE_LABEL, STEP_LABEL},
 };
 use serde_json::{Value, json};
 use tokio::{
     task::AbortHandle,
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 
-/// How often the kubelet looks, and how long it takes to end a pod that is deleted.
-pub(super) const TICK: Duration = Duration::from_millis(20);
-const GRACE: Duration = Duration::from_millis(500);
+pub(crate) use super::fate::{Fate, evicted, exits, hangs, unplaced, vanishes, waits, works};
 
 /// One request that reached a service.
 #[derive(Clone, Debug)]
@@ -95,80 +92,22 @@ impl Reply {
     }
 }
 
-/// How a pod fares.
-#[derive(Clone, Debug)]
-pub(crate) struct Fate {
-    pub(super) runs: Option<Duration>,
-    end: End,
-}
-
-#[derive(Clone, Debug)]
-enum End {
-    Exit(i32, String),
-    Evicted,
-    Waits(&'static str),
-    Unplaced,
-}
-
-impl Fate {
-    /// Whether the container ends with exit code 0.
-    pub(super) const fn is_good(&self) -> bool {
-        matches!(self.end, End::Exit(0, _))
-    }
-
-    /// Whether the pod is taken away.
-    pub(super) const fn is_evicted(&self) -> bool {
-        matches!(self.end, End::Evicted)
-    }
-
-    /// Whether the kubelet gets to see the pod: only then its deadline counts.
-    pub(super) const fn has_place(&self) -> bool {
-        !matches!(self.end, End::Unplaced)
-    }
-}
-
-/// Runs this long and ends well with this result.
-pub(crate) fn works(runs: Duration, result: &Value) -> Fate {
-    Fate { runs: Some(runs), end: End::Exit(0, result.to_string()) }
-}
-
-/// Ends with this exit code.
-pub(crate) fn exits(code: i32) -> Fate {
-    Fate { runs: Some(Duration::from_millis(200)), end: End::Exit(code, String::new()) }
-}
-
-/// Is evicted after this long.
-pub(crate) fn evicted(runs: Duration) -> Fate {
-    Fate { runs: Some(runs), end: End::Evicted }
-}
-
-/// Never starts: the container waits with this reason of the kubelet.
-pub(crate) fn waits(reason: &'static str) -> Fate {
-    Fate { runs: None, end: End::Waits(reason) }
-}
-
-/// The scheduler finds no place for it.
-pub(crate) fn unplaced() -> Fate {
-    Fate { runs: None, end: End::Unplaced }
-}
-
-/// Never ends by itself.
-pub(crate) fn hangs() -> Fate {
-    Fate { runs: None, end: End::Evicted }
-}
-
 type Plan = Box<dyn FnMut(&Call) -> Fault + Send>;
+type Answers = Arc<dyn Fn(&StartCall, &str) -> Reply + Send + Sync>;
 
 /// All that is outside the operator and the API server.
 #[derive(Default)]
 pub(crate) struct World {
     state: Mutex<State>,
     plan: Mutex<Option<Plan>>,
+    answers: Mutex<Option<Answers>>,
 }
 
 #[derive(Default)]
 struct State {
     requests: Vec<Request>,
+    /// How many requests each path got.
+    asked: HashMap<String, usize>,
     replies: HashMap<String, Vec<Reply>>,
     fates: HashMap<String, Vec<Fate>>,
     sick: HashSet<IpAddr>,
@@ -187,17 +126,25 @@ impl World {
         self.lock().replies.insert(path.to_owned(), replies.into_iter().collect());
     }
 
+    /// Each request gets from now on what this says, given it and the operator that makes it, and none is written down here.
+    pub(crate) fn answers(&self, answers: impl Fn(&StartCall, &str) -> Reply + Send + Sync + 'static) {
+        *self.answers.lock().unwrap() = Some(Arc::new(answers));
+    }
+
     /// How each attempt of a step's pod fares, in order; the last holds for all further ones.
     pub(crate) fn fates(&self, step: &str, fates: impl IntoIterator<Item = Fate>) {
         self.lock().fates.insert(step.to_owned(), fates.into_iter().collect());
     }
 
+    /// How the pod of this attempt of a step, from 0, fares.
+    pub(super) fn fate_of_pod(&self, step: &str, attempt: usize) -> Fate {
+        fate(self.lock().fates.get(step), attempt)
+    }
+
     /// How the pod of this attempt, from 0, of an item fares: the fates of `step[index]`.
     pub(super) fn fate_of_item(&self, step: &str, index: usize, attempt: usize) -> Fate {
         let state = self.lock();
-        let fates = state.fates.get(&format!("{step}[{index}]")).or(state.fates.get(step));
-        let fate = fates.and_then(|f| f.get(attempt).or(f.last())).cloned();
-        fate.unwrap_or_else(|| works(Duration::from_millis(300), &json!({})))
+        fate(state.fates.get(&format!("{step}[{index}]")).or(state.fates.get(step)), attempt)
     }
 
     /// All requests so far.
@@ -207,7 +154,7 @@ impl World {
 
     /// How many requests a path got.
     pub(crate) fn asked(&self, path: &str) -> usize {
-        self.lock().requests.iter().filter(|r| r.path == path).count()
+        self.lock().asked.get(path).copied().unwrap_or(0)
     }
 
     /// Whether an address answers probes.
@@ -228,6 +175,26 @@ impl World {
 
     pub(super) fn started(&self, operator: &str, task: AbortHandle) {
         self.lock().tasks.insert(operator.to_owned(), task);
+    }
+
+    fn reply(&self, call: &StartCall, operator: &str) -> Reply {
+        if let Some(answers) = self.answers.lock().unwrap().clone() {
+            return answers(call, operator);
+        }
+        let mut state = self.lock();
+        let count = state.asked.entry(call.path.clone()).or_default();
+        let nth = std::mem::replace(count, *count + 1);
+        let request = Request {
+            key: call.idempotency_key.clone(),
+            path: call.path.clone(),
+            by: operator.to_owned(),
+            to: call.endpoint,
+            headers: call.headers.clone(),
+            body: call.body.clone(),
+        };
+        state.requests.push(request);
+        let reply = state.replies.get(&call.path).and_then(|r| r.get(nth).or(r.last())).cloned();
+        reply.unwrap_or_else(|| answer(200, json!({"ok": true})))
     }
 
     /// Ends an operator as SIGKILL does.
@@ -258,94 +225,11 @@ impl World {
         }
         self.plan.lock().unwrap().as_mut().map_or(Fault::None, |plan| plan(call))
     }
-
-    /// Moves pods for ever.
-    pub(super) async fn kubelet(self: Arc<Self>, server: ApiServer) {
-        let mut pods: HashMap<String, Seen> = HashMap::new();
-        let mut version = 0;
-        loop {
-            sleep(TICK).await;
-            let present = server.resource_version();
-            if present == version && pods.values().all(|p| p.stage == 2) {
-                continue; // nothing moves: virtual hours pass quickly
-            }
-            version = present;
-            for pod in server.objects("Pod") {
-                let uid = pod["metadata"]["uid"].as_str().unwrap().to_owned();
-                let seen = pods.entry(uid).or_insert_with(|| Seen { since: Instant::now(), stopping: None, stage: 0 });
-                self.look(&server, &pod, seen);
-            }
-        }
-    }
-
-    fn look(&self, server: &ApiServer, pod: &Value, seen: &mut Seen) {
-        let meta = &pod["metadata"];
-        let (namespace, name) = (meta["namespace"].as_str().unwrap(), meta["name"].as_str().unwrap());
-        if !meta["deletionTimestamp"].is_null() {
-            if seen.stopping.get_or_insert_with(Instant::now).elapsed() >= GRACE {
-                server.delete("Pod", namespace, name, 0).unwrap();
-            }
-            return;
-        }
-        let attempt: usize = meta["annotations"]["medley.health/attempt"].as_str().unwrap().parse().unwrap();
-        let mut step = meta["labels"][STEP_LABEL].as_str().unwrap().to_owned();
-        if meta["labels"][ROLE_LABEL].is_string() {
-            step.push_str(".compensate");
-        }
-        let fate = {
-            let state = self.lock();
-            let fates = state.fates.get(&step);
-            fates.and_then(|f| f.get(attempt - 1).or(f.last())).cloned()
-        };
-        let fate = fate.unwrap_or_else(|| works(Duration::from_millis(300), &json!({})));
-        let now = server.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let stuck = match fate.end {
-            End::Waits(reason) => {
-                Some(json!({"containerStatuses": [{"name": "step", "ready": false, "restartCount": 0,
-                "image": "i", "imageID": "", "state": {"waiting": {"reason": reason}}}]}))
-            }
-            End::Unplaced => {
-                Some(json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable"}]}))
-            }
-            End::Exit(..) | End::Evicted => None,
-        };
-        if let Some(status) = stuck {
-            if seen.stage == 0 {
-                seen.stage = 2;
-                server.patch_status("Pod", namespace, name, &status).unwrap();
-            }
-            return;
-        }
-        if seen.stage == 0 && seen.since.elapsed() >= Duration::from_millis(100) {
-            seen.stage = 1;
-            let running = json!({"name": "step", "state": {"running": {"startedAt": now}}, "ready": true, "restartCount": 0,
-                "image": "i", "imageID": "i"});
-            server.patch("Pod", namespace, name, &json!({"spec": {"nodeName": "node-1"}})).unwrap();
-            let status = json!({"phase": "Running", "startTime": now, "containerStatuses": [running]});
-            server.patch_status("Pod", namespace, name, &status).unwrap();
-            seen.since = Instant::now();
-        } else if seen.stage == 1 && fate.runs.is_some_and(|r| seen.since.elapsed() >= r) {
-            seen.stage = 2;
-            let status = match fate.end {
-                End::Exit(code, message) => {
-                    let ended = json!({"exitCode": code, "reason": if code == 0 { "Completed" } else { "Error" },
-                        "message": message, "finishedAt": now});
-                    let container = json!({"name": "step", "state": {"terminated": ended, "running": null}, "ready": false,
-                        "restartCount": 0, "image": "i", "imageID": "i"});
-                    json!({"phase": if code == 0 { "Succeeded" } else { "Failed" }, "containerStatuses": [container]})
-                }
-                End::Evicted => json!({"phase": "Failed", "reason": "Evicted", "containerStatuses": []}),
-                End::Waits(_) | End::Unplaced => return, // told above
-            };
-            server.patch_status("Pod", namespace, name, &status).unwrap();
-        }
-    }
 }
 
-struct Seen {
-    since: Instant,
-    stopping: Option<Instant>,
-    stage: u8,
+fn fate(fates: Option<&Vec<Fate>>, attempt: usize) -> Fate {
+    let fate = fates.and_then(|f| f.get(attempt).or(f.last())).cloned();
+    fate.unwrap_or_else(|| works(Duration::from_millis(300), &json!({})))
 }
 
 /// The network as one operator has it.
@@ -360,21 +244,7 @@ impl CallIo for Network {
         if self.world.is_dead(&self.operator) {
             std::future::pending::<()>().await;
         }
-        let reply = {
-            let mut state = self.world.lock();
-            let nth = state.requests.iter().filter(|r| r.path == call.path).count();
-            let request = Request {
-                key: call.idempotency_key.clone(),
-                path: call.path.clone(),
-                by: self.operator.clone(),
-                to: call.endpoint,
-                headers: call.headers.clone(),
-                body: call.body.clone(),
-            };
-            state.requests.push(request);
-            state.replies.get(&call.path).and_then(|r| r.get(nth).or(r.last())).cloned()
-        };
-        let reply = reply.unwrap_or_else(|| answer(200, json!({"ok": true})));
+        let reply = self.world.reply(call, &self.operator);
         let ended = timeout(call.timeout, sleep(reply.after)).await;
         if self.world.is_dead(&self.operator) {
             std::future::pending::<()>().await;
