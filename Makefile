@@ -27,7 +27,7 @@ build: ## Build everything that the tests use
 	cargo build --locked --workspace --all-targets
 
 .PHONY: test
-test: lint programs test-fast test-peers test-example test-cluster test-node ## All tests; sets up all they need (root and Linux for the real node)
+test: lint programs test-fast test-plans test-peers test-example test-cluster test-node ## All tests; sets up all they need (root and Linux for the real node)
 	@echo 'make test: all tiers passed'
 
 .PHONY: lint
@@ -43,6 +43,15 @@ programs: ## Build the local cluster's programs (once per machine)
 .PHONY: test-fast
 test-fast: programs ## Tests without a cluster: units, laws, simulator, schema drift, charts
 	MEDLEY_CLUSTER_BIN=$$($(CLUSTER_BIN) build) cargo test --locked --workspace
+
+# Dependencies stay as they are for the other tests; medley, its harness and the tests are built optimised beside them.
+.PHONY: test-plans
+test-plans: ## Random plans in the simulator, optimised (MEDLEY_PLANS=500000: a night's worth)
+	MEDLEY_PLANS=$${MEDLEY_PLANS:-20000} CARGO_PROFILE_DEV_OPT_LEVEL=2 cargo test --locked -p medley --test converge plans:: -- --nocapture
+
+.PHONY: test-mutants
+test-mutants: ## Deliberate bugs, one at a time: do the tests notice each? (takes hours; MUTANT=text: only those of that name)
+	cargo run --locked --quiet -p medley-harness --bin mutants -- --scratch $(CARGO_TARGET_DIR)/mutants $(if $(MUTANT),--only '$(MUTANT)')
 
 .PHONY: test-peers
 test-peers: $(FHIR_PEER)/done ## Tests against real servers of medical protocols (python3 with venv; from PyPI, once)
