@@ -10,7 +10,7 @@ use super::{
 };
 
 /// Plans in a row that share a scenario, so that its undisturbed outcome is needed once.
-pub(crate) const SHARED: u64 = 4;
+pub(crate) const SHARED: u64 = 8;
 
 /// The plan of a seed.
 pub(crate) fn plan(seed: u64) -> Plan {

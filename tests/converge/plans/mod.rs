@@ -30,10 +30,9 @@ const USUAL: u64 = 200;
 /// A seed that fails stops the search after so many.
 const ENOUGH: usize = 3;
 
-/// How long nothing may be written after the end: an hour for some. Before that every watch was renewed, and what was held back
-/// has arrived.
+/// How long nothing may be written after the end: an hour for some, in which all watches are renewed many times.
 fn calm(seed: u64) -> Duration {
-    Duration::from_secs(if seed % 64 == 0 { 3600 } else { 15 })
+    Duration::from_secs(if seed % 64 == 0 { 3600 } else { 20 })
 }
 
 /// The outcome of the undisturbed scenario, and what is wrong with it.

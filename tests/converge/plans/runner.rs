@@ -31,8 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(3 * 3600);
 const MOST_CALLS: u64 = 50_000;
 /// Counts are written, at most every ten seconds; here too something may go wrong.
 const LAST_WRITES: Duration = Duration::from_secs(11);
-/// What was held back arrives, watches are renewed.
-const SETTLING: Duration = Duration::from_secs(54);
+/// What was held back arrives, at most half a minute late.
+const SETTLING: Duration = Duration::from_secs(32);
 
 /// What a plan came to.
 pub(crate) struct Outcome {
@@ -201,7 +201,9 @@ impl<'a> Game<'a> {
         if self.plan.troubles.iter().any(|t| matches!(t, Trouble::Drop { .. })) {
             self.list_anew(true, true);
         }
-        sleep(SETTLING).await;
+        if self.plan.troubles.iter().any(Trouble::holds_back) {
+            sleep(SETTLING).await;
+        }
         self.rests()
     }
 

@@ -56,6 +56,11 @@ impl Trouble {
         matches!(self, Self::Cutoff { .. } | Self::Overlap { .. })
     }
 
+    /// Whether something of it may arrive long after it was sent.
+    pub(crate) const fn holds_back(&self) -> bool {
+        matches!(self, Self::Delay { .. } | Self::Drop { .. } | Self::Late { .. })
+    }
+
     /// Whether it may end a leader's term.
     pub(crate) const fn ends_terms(&self) -> bool {
         matches!(
