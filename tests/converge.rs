@@ -29,10 +29,10 @@ mod fhir;
 mod guard;
 #[path = "converge/jobs.rs"]
 mod jobs;
-#[path = "converge/large.rs"]
-mod large;
 #[path = "converge/kubelet.rs"]
 mod kubelet;
+#[path = "converge/large.rs"]
+mod large;
 #[path = "converge/plans/mod.rs"]
 mod plans;
 #[path = "converge/refusals.rs"]

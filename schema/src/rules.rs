@@ -292,6 +292,13 @@ fn escaped(name: &str) -> String {
 /// Answers that are remembered; then all are forgotten.
 const REMEMBERED: usize = 20_000;
 
+/// Answers by pattern and text.
+#[derive(Default)]
+struct Known {
+    count: usize,
+    answers: HashMap<String, HashMap<String, bool>>,
+}
+
 /// Whether `text` matches a schema's pattern, by the regular expressions of the CEL engine (RE2 syntax, as the server's).
 /// A pattern that does not compile matches nothing. The engine compiles the pattern each time, which takes far longer than all
 /// else about a small object: answers are remembered.
@@ -299,9 +306,9 @@ pub(crate) fn matches(pattern: &str, text: &str) -> bool {
     thread_local! {
         static MATCHER: Option<(Program, Context<'static>)> =
             Program::compile("text.matches(pattern)").ok().map(|program| (program, Context::default().with_all()));
-        static KNOWN: RefCell<(usize, HashMap<String, HashMap<String, bool>>)> = RefCell::default();
+        static KNOWN: RefCell<Known> = RefCell::default();
     }
-    if let Some(known) = KNOWN.with_borrow(|(_, known)| known.get(pattern).and_then(|k| k.get(text)).copied()) {
+    if let Some(known) = KNOWN.with_borrow(|known| known.answers.get(pattern).and_then(|k| k.get(text)).copied()) {
         return known;
     }
     let answer = MATCHER.with(|matcher| {
@@ -311,12 +318,12 @@ pub(crate) fn matches(pattern: &str, text: &str) -> bool {
         scope.add_variable_from_value("pattern", Cel::String(Arc::new(pattern.to_owned())));
         matches!(program.execute(&scope), Ok(Cel::Bool(true)))
     });
-    KNOWN.with_borrow_mut(|(count, known)| {
-        if *count == REMEMBERED {
-            (*count, *known) = Default::default();
+    KNOWN.with_borrow_mut(|known| {
+        if known.count == REMEMBERED {
+            *known = Known::default();
         }
-        *count += 1;
-        known.entry(pattern.to_owned()).or_default().insert(text.to_owned(), answer);
+        known.count += 1;
+        known.answers.entry(pattern.to_owned()).or_default().insert(text.to_owned(), answer);
     });
     answer
 }

@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(3 * 3600);
 const MOST_CALLS: u64 = 50_000;
 /// Counts are written, at most every ten seconds; here too something may go wrong.
 const LAST_WRITES: Duration = Duration::from_secs(11);
-/// What was held back arrives, at most half a minute late.
+/// What was held back arrives, at most half a minute late; another leader takes over and looks at everything once.
 const SETTLING: Duration = Duration::from_secs(32);
 
 /// What a plan came to.
@@ -201,7 +201,7 @@ impl<'a> Game<'a> {
         if self.plan.troubles.iter().any(|t| matches!(t, Trouble::Drop { .. })) {
             self.list_anew(true, true);
         }
-        if self.plan.troubles.iter().any(Trouble::holds_back) {
+        if self.plan.troubles.iter().any(|t| t.holds_back() || t.ends_terms()) {
             sleep(SETTLING).await;
         }
         self.rests()

@@ -168,7 +168,7 @@ impl Mischief {
         let chance = me.next_chance();
         let within = |at: u8, secs: u8| now >= u64::from(at) && now < u64::from(at) + u64::from(secs);
         let nth = |count: u16, every: u8, times: u8| {
-            count <= u16::from(times) * u16::from(every) && count % u16::from(every.max(1)) == 0
+            count <= u16::from(times) * u16::from(every) && count.is_multiple_of(u16::from(every.max(1)))
         };
         let mut fault = Fault::None;
         let mut what = None;
@@ -202,11 +202,7 @@ impl Mischief {
                     }
                 }
                 Trouble::Break { every, times } if counted && nth(me.calls, every, times) => {
-                    if chance % 2 == 0 {
-                        Fault::DropBefore
-                    } else {
-                        Fault::LoseReplyAfterCommit
-                    }
+                    if chance.is_multiple_of(2) { Fault::DropBefore } else { Fault::LoseReplyAfterCommit }
                 }
                 Trouble::Cutoff { at, secs } if call.user == "op-1" && within(at, secs) => Fault::DropBefore,
                 Trouble::Overlap { at, secs } if call.user == "op-1" && of_lease && within(at, secs) => {
