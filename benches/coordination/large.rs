@@ -18,6 +18,9 @@ const WALL: f64 = 300.0 * 1024.0;
 /// Times that each size is run; the shortest time counts, for the machine has other things to do.
 const TIMES: usize = 3;
 
+/// Short name, name, size and steps of a run.
+type Shape = (&'static str, &'static str, usize, fn(usize) -> Value);
+
 /// Half the size and the whole, of each shape that is wanted by its short name.
 pub(crate) async fn runs(
     stage: &Stage,
@@ -31,7 +34,7 @@ pub(crate) async fn runs(
     let peer = Peer::start().await;
     let operator = Operator::leading(stage, "one").await;
     let mut longest = 0;
-    let shapes: [(&str, &str, usize, fn(usize) -> Value); 4] = [
+    let shapes: [Shape; 4] = [
         ("graph", "random graph of calls", 500, graph),
         ("chain", "chain of calls", 500, |n| json!((0..n).map(|i| call(i, i.checked_sub(1))).collect::<Vec<_>>())),
         (

@@ -1,9 +1,16 @@
 //! What a pod says, as the view has it.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::{core::coordination::view::PodView, render};
+use crate::{
+    api::{WorkflowRun, workflow_run::StepPhase},
+    cluster::{family::every_step, observe::Caches},
+    core::coordination::view::PodView,
+    render,
+};
 
 /// Reads a pod as the view has it.
 #[must_use]
@@ -40,4 +47,18 @@ pub fn pod_view(pod: &Pod) -> PodView {
 
 fn started(pod: &Pod) -> Timestamp {
     pod.status.as_ref().and_then(|s| s.start_time.as_ref()).map_or(Timestamp::UNIX_EPOCH, |t| t.0)
+}
+
+impl Caches {
+    /// Names of the pods that steps at work wait for, that were there, and that no watch shows any more.
+    #[must_use]
+    pub fn missing_pods(&self, run: &WorkflowRun, seen: &BTreeMap<String, PodView>) -> Vec<String> {
+        let lost = self.lost.of(run.metadata.uid.as_deref().unwrap_or_default());
+        let at_work = every_step(run).filter(|s| s.phase.is_at_work());
+        let pods = at_work.filter_map(|s| Some((s.phase, s.pod.as_ref()?)));
+        let missing = pods.filter(|(phase, name)| {
+            !seen.contains_key(*name) && (*phase != StepPhase::Starting || lost.contains(*name))
+        });
+        missing.map(|(_, name)| name.clone()).collect()
+    }
 }

@@ -1,12 +1,12 @@
 //! Runs: observe, decide, perform — status first, then pods, then calls.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use jiff::Timestamp;
-use k8s_openapi::api::apps::v1::ControllerRevision;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::{apps::v1::ControllerRevision, core::v1::Pod};
 use kube::{Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +21,7 @@ use crate::{
         notes::Notes,
         observe::{Caches, owner_of, prune_run},
         perform::Writer,
+        pods::pod_view,
         queue::Queue,
     },
     core::{
@@ -28,7 +29,7 @@ use crate::{
             self,
             forecast::{self, Sample},
             risk::Outlook,
-            view::{DefinitionView, OriginView, View},
+            view::{DefinitionView, OriginView, PodView, View},
         },
         discovery::guard::AddressGuard,
         name::Key,
@@ -40,6 +41,9 @@ use crate::{
     render::Owner,
     telemetry::Metrics,
 };
+
+/// How soon a pod that no watch shows is read again.
+const HIDDEN_AGAIN: SignedDuration = SignedDuration::from_secs(10);
 
 /// What is needed to drive runs.
 pub struct Runs<I> {
@@ -85,7 +89,12 @@ impl<I: CallIo> Reconcile for Runs<I> {
         let (in_flight, outcomes) = self.dispatcher.known(&uid);
         let origin = self.origin(&run).await?;
         let definition = self.definition(&run, origin.as_ref()).await?;
-        let (pods, stopping) = self.caches.pods_of(&run);
+        let (mut pods, mut stopping) = self.caches.pods_of(&run);
+        let hidden = self.hidden_pods(&run, &pods).await?;
+        for pod in &hidden {
+            pods.insert(pod.name_any(), pod_view(pod));
+            stopping.extend(pod.metadata.deletion_timestamp.is_some().then(|| pod.name_any()));
+        }
         let services = self.caches.services_of(&key.namespace, &definition, &self.guard);
         let conditions = run.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
         let refused_before = self.refusals.of(key, conditions);
@@ -144,7 +153,10 @@ impl<I: CallIo> Reconcile for Runs<I> {
         self.dispatcher.settled(&uid, view.outcomes.keys().filter(|a| !decision.held.contains(a)));
         // told as soon as the status holds what they tell
         self.notes.tell(&about, &decision.notes);
-        let wake_at = decision.wake_at;
+        // no event will tell of a pod that is hidden
+        let again =
+            (!hidden.is_empty()).then(|| self.clock.now().saturating_add(HIDDEN_AGAIN).unwrap_or(Timestamp::MAX));
+        let wake_at = decision.wake_at.into_iter().chain(again).min();
         let lost = view.lost.len();
         let refused = self.bring_about(key, decision, &owner).await?;
         let news = self.refusals.note(key, refused_before.as_ref(), refused.as_ref());
@@ -166,6 +178,18 @@ impl<I: CallIo> Runs<I> {
         let Some(from) = run.spec.retry_from.as_ref().filter(|_| !started) else { return Ok(None) };
         let other = self.writer.read::<WorkflowRun>(&run.namespace().unwrap_or_default(), &from.run).await?;
         Ok(Some(other.map_or(OriginView::NotFound, |run| OriginView::Found(Box::new(run)))))
+    }
+
+    /// Pods that steps at work wait for and that no watch shows, read anew. One that is there all the same, since somebody took its
+    /// label off, is not lost: to do its work again would do it twice.
+    async fn hidden_pods(&self, run: &WorkflowRun, seen: &BTreeMap<String, PodView>) -> Result<Vec<Pod>, Error> {
+        let owner = owner_of(run);
+        let mut hidden = Vec::new();
+        for name in self.caches.missing_pods(run, seen) {
+            let found = self.writer.read::<Pod>(&owner.namespace, &name).await?;
+            hidden.extend(found.filter(|pod| owner.controls(&pod.metadata)));
+        }
+        Ok(hidden)
     }
 
     /// The definition that a run follows. One that is missing is read anew before it is taken for lost: its watch may lag behind
