@@ -51,7 +51,7 @@ async fn chains(stage: &Stage, link: &Result<Link, String>, together: usize, fig
     let serving = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
 
     let operator = Operator::leading(stage, "one").await;
-    let space = stage.namespace("bench-calls");
+    let space = stage.namespace(&format!("bench-calls-{together}"));
     let steps: Vec<_> = (0..STEPS)
         .map(|n| {
             let mut step = json!({ "name": format!("s{n}"), "call": { "service": "peer", "http": { "path": format!("/$( params.run )/{n}") } } });
