@@ -11,7 +11,7 @@ use kube::{
     ResourceExt,
     runtime::{WatchStreamExt, watcher},
 };
-use medley::api::{WorkflowRun, workflow_run::RunPhase};
+use medley::api::workflow_run::RunPhase;
 use tokio::{sync::watch, task::AbortHandle};
 
 use crate::support::stage::Stage;
@@ -24,10 +24,8 @@ pub(crate) struct Observer {
 }
 
 /// What was seen of a run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
-    /// Its last version.
-    pub(crate) run: WorkflowRun,
     /// When its end was seen.
     pub(crate) ended: Option<Instant>,
     /// Length of its longest version as JSON, in bytes.
@@ -50,9 +48,8 @@ impl Observer {
                 let name = run.name_any();
                 assert!(!over || phase == Some(RunPhase::Succeeded), "{name}: {:#?}", run.status);
                 let mut all = all.lock().unwrap();
-                let seen = all.entry(name).or_insert_with(|| Seen { run: run.clone(), ended: None, longest: 0 });
+                let seen = all.entry(name).or_insert_with(|| Seen { ended: None, longest: 0 });
                 seen.longest = seen.longest.max(length);
-                seen.run = run;
                 if over && seen.ended.is_none() {
                     seen.ended = Some(Instant::now());
                     sender.send_modify(|n| *n += 1);

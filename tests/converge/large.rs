@@ -20,14 +20,20 @@ fn chain() -> Vec<Value> {
         .collect()
 }
 
-#[tokio::test(start_paused = true)]
-async fn steps_that_have_ended_go_into_a_text_and_come_back_whoever_leads() {
+/// A run whose first steps are in the text, and whose leader has died.
+async fn leaderless_once_folded() -> Stage {
     let stage = prepared(chain()).await;
     stage.run("r1", "ct").await;
     stage.start("op-1");
     let folded = |s: &Stage| s.stored("r1").status.is_some_and(|s| s.ended_steps.is_some());
     stage.until("the first steps are folded", Duration::from_secs(120), folded).await;
     stage.world.kill("op-1");
+    stage
+}
+
+#[tokio::test(start_paused = true)]
+async fn steps_that_have_ended_go_into_a_text_and_come_back_whoever_leads() {
+    let stage = leaderless_once_folded().await;
     stage.start("op-2");
     let mut most = 0;
     while !stage.phase("r1").is_some_and(RunPhase::is_final) {
@@ -47,12 +53,7 @@ async fn steps_that_have_ended_go_into_a_text_and_come_back_whoever_leads() {
 
 #[tokio::test(start_paused = true)]
 async fn a_text_that_somebody_has_spoilt_ends_the_run_and_repeats_nothing() {
-    let stage = prepared(chain()).await;
-    stage.run("r1", "ct").await;
-    stage.start("op-1");
-    let folded = |s: &Stage| s.stored("r1").status.is_some_and(|s| s.ended_steps.is_some());
-    stage.until("the first steps are folded", Duration::from_secs(120), folded).await;
-    stage.world.kill("op-1");
+    let stage = leaderless_once_folded().await;
     let before = stage.world.requests().len();
     let mut spoilt = stage.stored("r1");
     let text = &mut spoilt.status.as_mut().unwrap().ended_steps;
