@@ -165,6 +165,18 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
                 term = leadership.won() => term,
             };
             let Some(term) = term else { break };
+            // a Lease that was deleted begins to count anew, and runs that were restored come from another one
+            let past = self.caches.latest_epoch();
+            if past >= term.epoch {
+                tracing::warn!(
+                    past,
+                    epoch = term.epoch,
+                    "runs tell of later terms: this one ends and another begins above them"
+                );
+                leadership.spent(past);
+                leadership.lost(term.epoch).await;
+                continue;
+            }
             self.lead(term.epoch, &notes, &stop).await;
             if stop.is_cancelled() {
                 break;

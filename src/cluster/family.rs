@@ -83,6 +83,12 @@ impl Caches {
         !wanted_children(&parent).contains(&run.name_any())
     }
 
+    /// The highest epoch under which a run that has not ended was written; 0 when there is none.
+    #[must_use]
+    pub fn latest_epoch(&self) -> i64 {
+        self.runs.all().values().filter_map(|r| live_epoch(r)).max().unwrap_or(0)
+    }
+
     /// The runs of a workflow that have not ended, by name.
     #[must_use]
     pub fn live_runs(&self, namespace: &str, workflow: &str) -> Vec<Arc<WorkflowRun>> {
@@ -124,6 +130,12 @@ impl Caches {
         let same = live.iter().filter(|r| r.uid() != run.uid() && place(r) == place(run));
         same.map(|r| key(r.as_ref())).collect()
     }
+}
+
+/// The epoch under which a run was last written, unless it has ended: then nobody writes it any more.
+#[must_use]
+pub fn live_epoch(run: &WorkflowRun) -> Option<i64> {
+    run.status.as_ref().filter(|s| !s.phase.is_some_and(RunPhase::is_final)).and_then(|s| s.leader_epoch)
 }
 
 /// Runs are found by their workflow, and by whether they have ended.

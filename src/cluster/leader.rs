@@ -3,8 +3,18 @@
 //! Source of the protocol: client-go `tools/leaderelection` — the holder renews; others take over when they have not seen
 //! a renewal for the lease's duration by their own monotonic clock, so that clocks of different machines never matter.
 //! medley adds the epoch, and stops writing at the renew deadline, before the lease can end.
+//!
+//! A holder renews by one update of the version that it wrote last; only after a conflict it reads first. Epochs grow even
+//! where the Lease forgets them, because somebody has deleted it or has restored runs into a new cluster: a status that holds a
+//! higher one makes the holder begin a term above it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -45,30 +55,40 @@ pub struct Term {
 
 /// What this process knows of its own leadership.
 #[derive(Clone, Debug)]
-pub struct Leadership(watch::Receiver<Option<Term>>);
+pub struct Leadership {
+    term: watch::Receiver<Option<Term>>,
+    /// The highest epoch that is known to have been used in another term.
+    spent: Arc<AtomicI64>,
+}
 
 impl Leadership {
     /// The present term, while a write that begins now may still end in it.
     #[must_use]
     pub fn term(&self) -> Option<Term> {
-        (*self.0.borrow()).filter(|t| Instant::now() < t.until)
+        (*self.term.borrow()).filter(|t| Instant::now() < t.until)
+    }
+
+    /// Tells of an epoch that another term has used: should this process hold the lease under it or a lower one, it begins a new
+    /// term above it. Who holds the lease no more has found the mark of its successor.
+    pub fn spent(&self, epoch: i64) {
+        self.spent.fetch_max(epoch, Ordering::Relaxed);
     }
 
     /// Waits until this process leads.
     pub async fn won(&mut self) -> Option<Term> {
         // a term whose time has passed and that nobody has ended yet is none
-        self.0.wait_for(|term| term.is_some_and(|t| Instant::now() < t.until)).await.ok().and_then(|t| *t)
+        self.term.wait_for(|term| term.is_some_and(|t| Instant::now() < t.until)).await.ok().and_then(|t| *t)
     }
 
     /// Waits until the term of this epoch is over, by a loss or by its time.
     pub async fn lost(&mut self, epoch: i64) {
         loop {
-            let until = match *self.0.borrow_and_update() {
+            let until = match *self.term.borrow_and_update() {
                 Some(t) if t.epoch == epoch && Instant::now() < t.until => t.until,
                 _ => return,
             };
             tokio::select! {
-                changed = self.0.changed() => if changed.is_err() { return },
+                changed = self.term.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep_until(until) => {}
             }
         }
@@ -80,6 +100,8 @@ impl Leadership {
 struct Seen {
     version: Option<String>,
     at: Instant,
+    /// The lease as this process wrote it, while nothing says that somebody else has written it since.
+    own: Option<Lease>,
 }
 
 /// Tries to hold the lease until stopped; then gives it back.
@@ -87,6 +109,7 @@ pub struct Election {
     settings: Settings,
     api: Api<Lease>,
     sender: watch::Sender<Option<Term>>,
+    spent: Arc<AtomicI64>,
     clock: Clock,
     metrics: Metrics,
 }
@@ -97,12 +120,14 @@ impl Election {
     pub fn new(client: Client, settings: Settings, clock: Clock, metrics: Metrics) -> (Arc<Self>, Leadership) {
         let (sender, receiver) = watch::channel(None);
         let api = Api::namespaced(client, &settings.namespace);
-        (Arc::new(Self { settings, api, sender, clock, metrics }), Leadership(receiver))
+        let spent = Arc::new(AtomicI64::new(0));
+        let leadership = Leadership { term: receiver, spent: Arc::clone(&spent) };
+        (Arc::new(Self { settings, api, sender, spent, clock, metrics }), leadership)
     }
 
     /// Runs until stopped, then releases the lease.
     pub async fn run(&self, stop: CancellationToken) {
-        let mut seen = Seen { version: None, at: Instant::now() };
+        let mut seen = Seen { version: None, at: Instant::now(), own: None };
         loop {
             let begun = Instant::now();
             match tokio::time::timeout(self.call_timeout(), self.attempt(&mut seen)).await {
@@ -146,43 +171,63 @@ impl Election {
 
     /// One try: the epoch when the lease is held afterwards.
     async fn attempt(&self, seen: &mut Seen) -> kube::Result<Option<i64>> {
-        let now = MicroTime(self.clock.now());
+        if let Some(lease) = seen.own.take() {
+            match self.hold(lease, seen).await {
+                // somebody has written or deleted it: what is there decides
+                Err(kube::Error::Api(s)) if s.is_conflict() || s.is_not_found() => {}
+                other => return other.map(Some),
+            }
+        }
         let Some(lease) = self.api.get_opt(&self.settings.name).await? else {
-            let fresh = Lease {
-                metadata: ObjectMeta { name: Some(self.settings.name.clone()), ..ObjectMeta::default() },
-                spec: Some(self.spec(1, now.clone(), now)),
-            };
-            return match self.api.create(&PostParams::default(), &fresh).await {
-                Ok(_) => Ok(Some(1)),
+            let name = Some(self.settings.name.clone());
+            let fresh = Lease { metadata: ObjectMeta { name, ..ObjectMeta::default() }, spec: None };
+            return match self.hold(fresh, seen).await {
+                Ok(epoch) => Ok(Some(epoch)),
                 Err(kube::Error::Api(s)) if s.is_already_exists() => Ok(None),
                 Err(e) => Err(e),
             };
         };
         if seen.version != lease.metadata.resource_version {
-            *seen = Seen { version: lease.metadata.resource_version.clone(), at: Instant::now() };
+            *seen = Seen { version: lease.metadata.resource_version.clone(), at: Instant::now(), own: None };
         }
-        let spec = lease.spec.clone().unwrap_or_default();
-        let holder = spec.holder_identity.clone().filter(|h| !h.is_empty());
-        let transitions = spec.lease_transitions.unwrap_or(0);
-        let own = holder.as_deref() == Some(self.settings.identity.as_str());
-        let held_for = Duration::from_secs(u64::try_from(spec.lease_duration_seconds.unwrap_or(0)).unwrap_or(0));
+        let spec = lease.spec.as_ref();
+        let holder = spec.and_then(|s| s.holder_identity.as_deref()).filter(|h| !h.is_empty());
+        let own = holder == Some(self.settings.identity.as_str());
+        let seconds = spec.and_then(|s| s.lease_duration_seconds).unwrap_or(0);
+        let held_for = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
         if !own && holder.is_some() && seen.at.elapsed() < held_for {
             return Ok(None);
         }
-        // taken up again after its time: what was under way was dropped meanwhile, and so this is a new term
-        let goes_on = own && self.sender.borrow().is_some_and(|t| Instant::now() < t.until);
-        let epoch = if goes_on { transitions } else { transitions.saturating_add(1) };
-        let acquired = if own { spec.acquire_time.unwrap_or_else(|| now.clone()) } else { now.clone() };
-        let next = Lease { spec: Some(self.spec(epoch, acquired, now)), ..lease };
-        match self.api.replace(&self.settings.name, &PostParams::default(), &next).await {
-            Ok(written) => {
-                *seen = Seen { version: written.metadata.resource_version, at: Instant::now() };
-                Ok(Some(i64::from(epoch)))
-            }
+        match self.hold(lease, seen).await {
+            Ok(epoch) => Ok(Some(epoch)),
             // somebody else was quicker
             Err(kube::Error::Api(s)) if s.is_conflict() && !own => Ok(None),
             Err(e) => Err(e),
         }
+    }
+
+    /// Takes a lease that is free, or keeps one that this process holds; the epoch.
+    async fn hold(&self, lease: Lease, seen: &mut Seen) -> kube::Result<i64> {
+        let now = MicroTime(self.clock.now());
+        let exists = lease.metadata.resource_version.is_some();
+        let before = lease.spec.as_ref();
+        let own = before.is_some_and(|s| s.holder_identity.as_ref() == Some(&self.settings.identity));
+        let present = before.and_then(|s| s.lease_transitions).unwrap_or(0);
+        let spent = i32::try_from(self.spent.load(Ordering::Relaxed)).unwrap_or(i32::MAX);
+        // taken up again after its time: what was under way was dropped meanwhile, and so this is a new term
+        let goes_on = own && present > spent && self.sender.borrow().is_some_and(|t| Instant::now() < t.until);
+        let epoch = if goes_on { present } else { present.max(spent).saturating_add(1) };
+        let acquired = before.and_then(|s| s.acquire_time.clone()).filter(|_| own).unwrap_or_else(|| now.clone());
+        let next = Lease { spec: Some(self.spec(epoch, acquired, now)), ..lease };
+        let params = PostParams::default();
+        let written = if exists {
+            self.api.replace(&self.settings.name, &params, &next).await?
+        } else {
+            self.api.create(&params, &next).await?
+        };
+        let version = written.metadata.resource_version.clone();
+        *seen = Seen { version, at: Instant::now(), own: Some(written) };
+        Ok(i64::from(epoch))
     }
 
     fn spec(&self, transitions: i32, acquired: MicroTime, renewed: MicroTime) -> LeaseSpec {

@@ -74,6 +74,21 @@ impl Writer {
         self.leadership.term().ok_or(Error::NotLeader)
     }
 
+    /// The present term, for a decision on a status that was last written under this epoch.
+    ///
+    /// # Errors
+    /// When this process does not lead, or when the status tells of a term after this one.
+    pub fn term_after(&self, epoch: Option<i64>) -> Result<Term, Error> {
+        let term = self.term()?;
+        match epoch.filter(|written| *written > term.epoch) {
+            Some(later) => {
+                self.leadership.spent(later);
+                Err(Error::NotLeader)
+            }
+            None => Ok(term),
+        }
+    }
+
     fn api<K: Writable>(&self, namespace: &str) -> Api<K> {
         Api::namespaced(self.client.clone(), namespace)
     }

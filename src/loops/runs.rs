@@ -17,7 +17,7 @@ use crate::{
         clock::Clock,
         definitions::pinned_revision,
         error::Error,
-        family::{parent_key, wanted_children},
+        family::{live_epoch, parent_key, wanted_children},
         notes::Notes,
         observe::{Caches, owner_of, prune_run},
         perform::Writer,
@@ -84,7 +84,7 @@ impl<I: CallIo> Reconcile for Runs<I> {
             self.outlooks(|o| o.remove(key));
             return Ok(None);
         };
-        let term = self.writer.term()?;
+        let term = self.writer.term_after(live_epoch(&run))?;
         let uid = run.uid().unwrap_or_default();
         let (in_flight, outcomes) = self.dispatcher.known(&uid);
         let origin = self.origin(&run).await?;

@@ -212,3 +212,51 @@ async fn a_leader_that_cannot_renew_stops_before_another_leads_and_is_refused_af
     assert_eq!(stage.server.object("WorkflowRun", NAMESPACE, "r1").unwrap()["status"]["phase"], "Succeeded");
     stage.assert_monotone();
 }
+
+/// The epoch of a run's last write.
+fn epoch(stage: &Stage, run: &str) -> i64 {
+    stage.stored(run).status.unwrap().leader_epoch.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_deleted_takes_no_epoch_back() {
+    let stage = prepared(vec![call("first").step(), call("second").after(&["first"]).step()]).await;
+    stage.world.replies("/first", [answer(200, json!({})).after(Duration::from_secs(25))]);
+    stage.run("r1", "ct").await;
+    stage.start("op-1");
+    stage.until("the call is under way", Duration::from_secs(30), |s| s.world.asked("/first") == 1).await;
+    stage.world.kill("op-1");
+    stage.start("op-2");
+    stage.until("the second term", Duration::from_secs(30), |s| epoch(s, "r1") == 2).await;
+    // the holder goes on above its own epoch
+    stage.server.delete("Lease", "medley", "medley", 0).unwrap();
+    stage.until("a term above it", Duration::from_secs(20), |s| epoch(s, "r1") == 3).await;
+    // and so does whoever comes after it and finds no lease
+    stage.world.kill("op-2");
+    stage.server.delete("Lease", "medley", "medley", 0).unwrap();
+    stage.start("op-3");
+    assert_eq!(stage.ended("r1").await, RunPhase::Succeeded);
+    assert_eq!(epoch(&stage, "r1"), 4);
+    stage.rest().await;
+    let requests = stage.world.requests();
+    let of_first: Vec<&str> = requests.iter().filter(|r| r.path == "/first").map(|r| r.key.as_str()).collect();
+    assert!(of_first.iter().all(|key| *key == of_first[0]), "{of_first:?}");
+    assert_eq!(stage.world.asked("/second"), 1);
+    stage.assert_monotone();
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_that_were_restored_from_another_cluster_go_on() {
+    let stage = prepared(vec![call("first").step()]).await;
+    stage.world.replies("/first", [answer(200, json!({})).after(Duration::from_secs(25))]);
+    stage.run("r1", "ct").await;
+    stage.start("op-1");
+    stage.until("the call is under way", Duration::from_secs(30), |s| s.world.asked("/first") == 1).await;
+    let mut restored = stage.stored("r1");
+    restored.status.as_mut().unwrap().leader_epoch = Some(40);
+    stage.write_status(&restored).await.unwrap();
+    assert_eq!(stage.ended("r1").await, RunPhase::Succeeded);
+    assert!(epoch(&stage, "r1") > 40);
+    stage.rest().await;
+    stage.assert_monotone();
+}
