@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use super::{
-    oracle,
+    USUAL, asked, oracle,
     plan::Plan,
     runner,
     scenario::{Act, Fare, Scenario, Step},
@@ -34,7 +34,7 @@ fn layers() -> Vec<Step> {
 #[test]
 fn with_watch_events_5_to_30_s_late_no_step_is_executed_twice() {
     // 10,000 steps where time is given
-    let runs: u8 = if std::env::var("MEDLEY_PLANS").is_ok() { 200 } else { 6 };
+    let runs: u8 = if asked("MEDLEY_PLANS", USUAL) >= 10_000 { 200 } else { 6 };
     let steps = layers();
     let (calls, pods) = (30 * usize::from(runs), 10 * usize::from(runs));
     let plan = Plan {

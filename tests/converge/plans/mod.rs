@@ -32,7 +32,7 @@ const ENOUGH: usize = 3;
 
 /// How long nothing may be written after the end: an hour for some, in which all watches are renewed many times.
 fn calm(seed: u64) -> Duration {
-    Duration::from_secs(if seed.is_multiple_of(64) { 3600 } else { 20 })
+    Duration::from_secs(if seed.is_multiple_of(256) { 3600 } else { 20 })
 }
 
 /// The outcome of the undisturbed scenario, and what is wrong with it.
