@@ -363,6 +363,12 @@ impl StepPhase {
         matches!(self, Self::Succeeded | Self::Skipped | Self::Failed | Self::Canceled)
     }
 
+    /// Whether it has ended well: what comes after it may start, and nothing of it is done anew.
+    #[must_use]
+    pub const fn is_done(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Skipped)
+    }
+
     /// Whether a pod, a call or a child run may be at work for it.
     #[must_use]
     pub const fn is_at_work(self) -> bool {

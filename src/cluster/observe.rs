@@ -17,11 +17,7 @@ use k8s_openapi::api::{
 use kube::ResourceExt;
 
 use crate::{
-    api::{
-        MedicalService, Workflow, WorkflowRun,
-        medical_service::EndpointReason,
-        workflow_run::{RunPhase, StepPhase, StepStatus},
-    },
+    api::{MedicalService, Workflow, WorkflowRun, medical_service::EndpointReason, workflow_run::RunPhase},
     cluster::{
         cache::Cache,
         definitions::Parsed,
@@ -275,9 +271,8 @@ pub fn prune_run(run: &mut WorkflowRun) {
     let is_child = parent_reference(run).is_some();
     if let Some(status) = run.status.as_mut().filter(|s| s.phase.is_some_and(RunPhase::is_final)) {
         // pods and jobs of steps that did not end by themselves may still have to be stopped: their names stay
-        let ended = |s: &StepStatus| matches!(s.phase, StepPhase::Succeeded | StepPhase::Skipped);
-        status.steps.retain(|_, s| !ended(s) && (s.pod.is_some() || s.job.is_some()));
-        status.compensations.retain(|_, s| !ended(s) && s.pod.is_some());
+        status.steps.retain(|_, s| !s.phase.is_done() && (s.pod.is_some() || s.job.is_some()));
+        status.compensations.retain(|_, s| !s.phase.is_done() && s.pod.is_some());
         for step in status.steps.values_mut().chain(status.compensations.values_mut()) {
             step.outputs.clear();
             step.items = None;

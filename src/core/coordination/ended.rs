@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::{
     WorkflowRunStatus,
-    workflow_run::{RunPhase, StepPhase, StepStatus},
+    workflow_run::{RunPhase, StepStatus},
 };
 
 /// So many steps that have ended well stay among the others.
@@ -36,14 +36,13 @@ pub fn fold(status: &mut WorkflowRunStatus, before: &BTreeSet<String>) {
     if status.phase.is_some_and(RunPhase::is_final) {
         return;
     }
-    let ended = |s: &StepStatus| matches!(s.phase, StepPhase::Succeeded | StepPhase::Skipped);
-    let new = status.steps.iter().filter(|(name, s)| ended(s) && !before.contains(*name)).count();
+    let new = status.steps.iter().filter(|(name, s)| s.phase.is_done() && !before.contains(*name)).count();
     let all = new > KEPT;
     if !all && before.is_empty() {
         return;
     }
     let out: BTreeMap<String, StepStatus> =
-        status.steps.extract_if(.., |name, s| before.contains(name) || (all && ended(s))).collect();
+        status.steps.extract_if(.., |name, s| before.contains(name) || (all && s.phase.is_done())).collect();
     match serde_json::to_string(&out) {
         Ok(text) => status.ended_steps = Some(text),
         // a status that came from JSON can be written as JSON; were it not so, it would be whole

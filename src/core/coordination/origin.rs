@@ -40,7 +40,7 @@ pub(super) fn take_over(flow: &mut Flow<'_>, definition: &Definition) -> Result<
     let mut anew: BTreeSet<usize> = BTreeSet::new();
     for (place, step) in definition.steps.iter().enumerate() {
         let present = status.steps.get(&step.name);
-        let done = present.is_some_and(|s| matches!(s.phase, StepPhase::Succeeded | StepPhase::Skipped));
+        let done = present.is_some_and(|s| s.phase.is_done());
         if step.name == from.step
             || !done
             || status.compensations.contains_key(&step.name)

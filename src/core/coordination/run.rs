@@ -257,7 +257,7 @@ impl<'a> Flow<'a> {
 
     /// Whether a step is over in a way that lets those after it start.
     pub(super) fn is_done(&self, step: &StepDefinition) -> bool {
-        self.get(step).is_some_and(|s| matches!(s.phase, StepPhase::Succeeded | StepPhase::Skipped))
+        self.get(step).is_some_and(|s| s.phase.is_done())
     }
 
     /// Whether nothing of a step is at work or waits for its turn; one whose outcome is unknown waits for a person only.

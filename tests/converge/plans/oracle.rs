@@ -335,7 +335,7 @@ fn untrue(plan: &Plan, outcome: &Outcome, run: &WorkflowRun) -> Vec<String> {
     let steps = if run.spec.workflow == "part" { &scenario.part } else { &scenario.steps };
     for step in steps {
         let present = status.steps.get(&step.name).map(|s| s.phase);
-        let done = matches!(present, Some(StepPhase::Succeeded | StepPhase::Skipped));
+        let done = present.is_some_and(StepPhase::is_done);
         if phase(run) == RunPhase::Succeeded && !done {
             wrong.push(format!("run {name} has succeeded, and its step {} is {present:?}", step.name));
         }
@@ -360,7 +360,7 @@ fn untrue(plan: &Plan, outcome: &Outcome, run: &WorkflowRun) -> Vec<String> {
         let early = step.after.iter().find(|a| {
             let begun = status.steps.get(&step.name).and_then(|s| s.attempt).is_some();
             let before = status.steps.get(*a).map(|s| s.phase);
-            begun && !matches!(before, Some(StepPhase::Succeeded | StepPhase::Skipped))
+            begun && !before.is_some_and(StepPhase::is_done)
         });
         if let Some(before) = early {
             wrong.push(format!("run {name}: step {} began before {before} was done", step.name));
@@ -380,5 +380,5 @@ fn untrue(plan: &Plan, outcome: &Outcome, run: &WorkflowRun) -> Vec<String> {
 }
 
 fn is_done(status: &WorkflowRunStatus, step: &str) -> bool {
-    status.steps.get(step).is_some_and(|s| matches!(s.phase, StepPhase::Succeeded | StepPhase::Skipped))
+    status.steps.get(step).is_some_and(|s| s.phase.is_done())
 }

@@ -137,7 +137,7 @@ fn places(model: &Model, situation: &Situation<'_>, now: f64, millis: impl Fn(Ti
         .map(|(place, step)| {
             let Some(present) = status.steps.get(&step.name) else { return Some(Place::Ahead) };
             match present.phase {
-                StepPhase::Succeeded | StepPhase::Skipped => present.finished_at.map(|t| Place::Ended(millis(t))),
+                phase if phase.is_done() => present.finished_at.map(|t| Place::Ended(millis(t))),
                 StepPhase::Failed | StepPhase::Unknown | StepPhase::Canceled => None,
                 _ => {
                     let since = millis(ready_at(definition, status, place)?);
