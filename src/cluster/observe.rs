@@ -278,6 +278,7 @@ pub fn prune_run(run: &mut WorkflowRun) {
             step.items = None;
             step.message = None;
         }
+        status.ended_steps = None;
         if !is_child {
             // what a child gave, and why it ended, is its parent's to read
             status.outputs.clear();

@@ -58,9 +58,11 @@ async fn a_text_that_somebody_has_spoilt_ends_the_run_and_repeats_nothing() {
     let mut spoilt = stage.stored("r1");
     let text = &mut spoilt.status.as_mut().unwrap().ended_steps;
     *text = Some(format!("{}!", text.as_deref().unwrap()));
+    let text = text.clone();
     stage.write_status(&spoilt).await.unwrap();
     stage.start("op-2");
     assert_eq!(stage.ended("r1").await, RunPhase::Failed);
     assert_eq!(stage.reason("r1"), "StatusUnreadable");
     assert_eq!(stage.world.requests().len(), before);
+    assert_eq!(stage.stored("r1").status.unwrap().ended_steps, text, "it stays as evidence");
 }

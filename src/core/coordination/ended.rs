@@ -21,10 +21,11 @@ pub(super) const UNREADABLE: &str = "status.endedSteps was changed by somebody e
 /// Puts the steps of the text back among the others, and gives their names.
 ///
 /// # Errors
-/// When the text is not what [`fold`] has written.
+/// When the text is not what [`fold`] has written: it stays where it is, for people to see what became of it.
 pub fn unfold(status: &mut WorkflowRunStatus) -> Result<BTreeSet<String>, serde_json::Error> {
-    let Some(text) = status.ended_steps.take() else { return Ok(BTreeSet::new()) };
-    let ended: BTreeMap<String, StepStatus> = serde_json::from_str(&text)?;
+    let Some(text) = &status.ended_steps else { return Ok(BTreeSet::new()) };
+    let ended: BTreeMap<String, StepStatus> = serde_json::from_str(text)?;
+    status.ended_steps = None;
     let names = ended.keys().cloned().collect();
     status.steps.extend(ended);
     Ok(names)
@@ -106,5 +107,6 @@ mod tests {
     fn a_text_of_somebody_else_is_an_error() {
         let mut status = WorkflowRunStatus { ended_steps: Some("[]".to_owned()), ..WorkflowRunStatus::default() };
         assert!(unfold(&mut status).is_err());
+        assert_eq!(status.ended_steps.as_deref(), Some("[]"), "it stays to be looked at");
     }
 }
