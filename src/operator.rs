@@ -231,6 +231,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
             dispatcher: Arc::clone(&self.dispatcher),
             clock: self.clock,
             notes: notes.clone(),
+            hidden: Mutex::default(),
             workflows: Arc::clone(&self.queues.workflows),
             starting: Mutex::default(),
             guard: Arc::clone(&self.settings.guard),

@@ -24,12 +24,11 @@ use crate::{
         family::{every_step, group_of_run, parent_reference},
         lost::Lost,
         models::Models,
-        pods::pod_view,
     },
     core::{
         coordination::{
             definition::Action,
-            view::{DefinitionView, InterfaceView, PodView, ServiceView},
+            view::{DefinitionView, InterfaceView, ServiceView},
             workflow::{RevisionView, RunView},
         },
         discovery::guard::AddressGuard,
@@ -133,24 +132,18 @@ impl Caches {
             && self.budgets.is_ready()
     }
 
-    /// The pods that a run owns, by name, and which of them are being deleted. Only pods that its status names are asked
-    /// for, and only those whose owner is this very run count.
+    /// The pods that a run owns, by name. Only pods that its status names are asked for, and only those whose owner is this very
+    /// run count.
     #[must_use]
-    pub fn pods_of(&self, run: &WorkflowRun) -> (BTreeMap<String, PodView>, BTreeSet<String>) {
-        let (mut pods, mut stopping) = (BTreeMap::new(), BTreeSet::new());
+    pub fn pods_of(&self, run: &WorkflowRun) -> BTreeMap<String, Arc<Pod>> {
         let namespace = run.namespace().unwrap_or_default();
         let owner = owner_of(run);
-        for name in every_step(run).filter_map(|s| s.pod.as_ref()) {
-            if let Some(pod) = self.pods.get(&Key::new(&namespace, name))
-                && owner.controls(&pod.metadata)
-            {
-                pods.insert(name.clone(), pod_view(&pod));
-                if pod.metadata.deletion_timestamp.is_some() {
-                    stopping.insert(name.clone());
-                }
-            }
-        }
-        (pods, stopping)
+        let names = every_step(run).filter_map(|s| s.pod.as_ref());
+        let pods = names.filter_map(|name| {
+            let pod = self.pods.get(&Key::new(&namespace, name)).filter(|p| owner.controls(&p.metadata))?;
+            Some((name.clone(), pod))
+        });
+        pods.collect()
     }
 
     /// The services that a definition's calls go to.

@@ -1,6 +1,9 @@
 //! What a pod says, as the view has it.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
@@ -52,7 +55,7 @@ fn started(pod: &Pod) -> Timestamp {
 impl Caches {
     /// Names of the pods that steps at work wait for, that were there, and that no watch shows any more.
     #[must_use]
-    pub fn missing_pods(&self, run: &WorkflowRun, seen: &BTreeMap<String, PodView>) -> Vec<String> {
+    pub fn missing_pods(&self, run: &WorkflowRun, seen: &BTreeMap<String, Arc<Pod>>) -> BTreeSet<String> {
         let lost = self.lost.of(run.metadata.uid.as_deref().unwrap_or_default());
         let at_work = every_step(run).filter(|s| s.phase.is_at_work());
         let pods = at_work.filter_map(|s| Some((s.phase, s.pod.as_ref()?)));

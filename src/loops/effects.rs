@@ -1,9 +1,9 @@
 //! What a decision about a run asks for, in its order: what must go before the status is written, and what may begin after.
 
-use std::pin::pin;
+use std::{collections::BTreeMap, pin::pin, sync::Arc};
 
 use futures::{StreamExt, stream};
-use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim, Pod};
 
 use crate::{
     cluster::{error::Error, jobs::prune_job, observe::prune_pod, perform::Writable},
@@ -47,17 +47,19 @@ impl<I: CallIo> Runs<I> {
         Ok(())
     }
 
-    /// Makes and stops what the written status tells of. Gives what the API server refused: it is told in the next status.
+    /// Makes and stops what the written status tells of; `pods` are those that the decision saw, whether or not a cache holds
+    /// them. Gives what the API server refused: it is told in the next status.
     pub(super) async fn bring_about(
         &self,
         key: &Key,
         decision: Decision,
         owner: &Owner,
+        pods: &BTreeMap<String, Arc<Pod>>,
     ) -> Result<Option<Error>, Error> {
         let mut refused = None;
         self.make(&decision, owner, &mut refused).await?;
         for name in &decision.stop_pods {
-            if let Some(pod) = self.caches.pods.get(&Key::new(&key.namespace, name)) {
+            if let Some(pod) = pods.get(name) {
                 set_aside(self.writer.delete(pod.as_ref()).await, &mut refused)?;
             }
         }

@@ -1,7 +1,7 @@
 //! Runs: observe, decide, perform — status first, then pods, then calls.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -29,7 +29,7 @@ use crate::{
             self,
             forecast::{self, Sample},
             risk::Outlook,
-            view::{DefinitionView, OriginView, PodView, View},
+            view::{DefinitionView, OriginView, View},
         },
         discovery::guard::AddressGuard,
         name::Key,
@@ -57,6 +57,8 @@ pub struct Runs<I> {
     pub clock: Clock,
     /// Who tells people.
     pub notes: Notes,
+    /// Pods that no watch shows and that are at work, by run.
+    pub hidden: Mutex<HashMap<Key, BTreeSet<String>>>,
     /// Told when a run's phase changes: its workflow counts.
     pub workflows: Arc<Queue>,
     /// UID and concurrency key of runs whose start was decided and is not known to be written: they count as started.
@@ -81,6 +83,7 @@ impl<I: CallIo> Reconcile for Runs<I> {
     async fn reconcile(&self, key: &Key) -> Result<Option<Timestamp>, Error> {
         let Some(run) = self.caches.runs.get(key) else {
             self.refusals.forget(key);
+            self.hidden.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
             self.outlooks(|o| o.remove(key));
             return Ok(None);
         };
@@ -89,12 +92,9 @@ impl<I: CallIo> Reconcile for Runs<I> {
         let (in_flight, outcomes) = self.dispatcher.known(&uid);
         let origin = self.origin(&run).await?;
         let definition = self.definition(&run, origin.as_ref()).await?;
-        let (mut pods, mut stopping) = self.caches.pods_of(&run);
-        let hidden = self.hidden_pods(&run, &pods).await?;
-        for pod in &hidden {
-            pods.insert(pod.name_any(), pod_view(pod));
-            stopping.extend(pod.metadata.deletion_timestamp.is_some().then(|| pod.name_any()));
-        }
+        let mut pods = self.caches.pods_of(&run);
+        let hidden = self.hidden_pods(key, &run, &pods).await?;
+        pods.extend(hidden.iter().map(|pod| (pod.name_any(), Arc::clone(pod))));
         let services = self.caches.services_of(&key.namespace, &definition, &self.guard);
         let conditions = run.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
         let refused_before = self.refusals.of(key, conditions);
@@ -105,8 +105,8 @@ impl<I: CallIo> Reconcile for Runs<I> {
             model: self.caches.model_of(&run, &definition),
             outlook: self.outlooks(|o| o.get(key).cloned()),
             definition,
-            pods,
-            stopping,
+            pods: pods.iter().map(|(name, pod)| (name.clone(), pod_view(pod))).collect(),
+            stopping: pods.iter().filter(|(_, pod)| is_going(pod)).map(|(name, _)| name.clone()).collect(),
             lost: self.caches.lost.of(&uid),
             jobs: self.caches.jobs_of(&run),
             services,
@@ -158,7 +158,7 @@ impl<I: CallIo> Reconcile for Runs<I> {
             (!hidden.is_empty()).then(|| self.clock.now().saturating_add(HIDDEN_AGAIN).unwrap_or(Timestamp::MAX));
         let wake_at = decision.wake_at.into_iter().chain(again).min();
         let lost = view.lost.len();
-        let refused = self.bring_about(key, decision, &owner).await?;
+        let refused = self.bring_about(key, decision, &owner, &pods).await?;
         let news = self.refusals.note(key, refused_before.as_ref(), refused.as_ref());
         // what was made and has gone already
         let news = news || self.caches.lost.of(&uid).len() > lost;
@@ -182,14 +182,30 @@ impl<I: CallIo> Runs<I> {
 
     /// Pods that steps at work wait for and that no watch shows, read anew. One that is there all the same, since somebody took its
     /// label off, is not lost: to do its work again would do it twice.
-    async fn hidden_pods(&self, run: &WorkflowRun, seen: &BTreeMap<String, PodView>) -> Result<Vec<Pod>, Error> {
+    async fn hidden_pods(
+        &self,
+        key: &Key,
+        run: &WorkflowRun,
+        seen: &BTreeMap<String, Arc<Pod>>,
+    ) -> Result<Vec<Arc<Pod>>, Error> {
+        let hidden = || self.hidden.lock().unwrap_or_else(PoisonError::into_inner);
         let owner = owner_of(run);
-        let mut hidden = Vec::new();
-        for name in self.caches.missing_pods(run, seen) {
-            let found = self.writer.read::<Pod>(&owner.namespace, &name).await?;
-            hidden.extend(found.filter(|pod| owner.controls(&pod.metadata)));
+        let mut names = self.caches.missing_pods(run, seen);
+        // no step waits for one that was told to stop and went on, since that could not be written
+        names.extend(hidden().get(key).into_iter().flatten().filter(|name| !seen.contains_key(*name)).cloned());
+        let mut found = Vec::new();
+        for name in names {
+            let pod = self.writer.read::<Pod>(&owner.namespace, &name).await?;
+            found.extend(pod.filter(|pod| owner.controls(&pod.metadata)).map(Arc::new));
         }
-        Ok(hidden)
+        let at_work = found.iter().filter(|pod| !is_going(pod) && !pod_view(pod).is_over());
+        let at_work: BTreeSet<String> = at_work.map(|pod| pod.name_any()).collect();
+        if at_work.is_empty() {
+            hidden().remove(key)
+        } else {
+            hidden().insert(key.clone(), at_work)
+        };
+        Ok(found)
     }
 
     /// The definition that a run follows. One that is missing is read anew before it is taken for lost: its watch may lag behind
@@ -249,6 +265,11 @@ impl<I> Runs<I> {
 fn sample_of(view: &View<'_>, status: &WorkflowRunStatus) -> Option<Sample> {
     let DefinitionView::Found { definition, .. } = &view.definition else { return None };
     if status.phase.is_some_and(RunPhase::is_final) { forecast::sample(definition, status) } else { None }
+}
+
+/// Whether somebody has told a pod to stop.
+fn is_going(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some()
 }
 
 fn phase(run: Option<&WorkflowRun>) -> Option<RunPhase> {

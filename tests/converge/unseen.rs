@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use harness::simulated::{Fault, WatchFault};
-use medley::{api::workflow_run::RunPhase, telemetry::ServiceCall};
+use medley::{api::workflow_run::RunPhase, render::RUN_LABEL, telemetry::ServiceCall};
 use serde_json::json;
 use tokio::time::sleep;
 
@@ -72,6 +72,41 @@ async fn a_pod_that_was_deleted_unseen_is_lost() {
     stage.rest().await;
     assert_eq!(stage.pods_created(), ["r1-tool-1"], "it is not made again behind the status's back");
     stage.assert_monotone();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_somebody_hides_is_stopped_when_its_time_is_over_and_when_its_run_is_cancelled() {
+    for cancel in [false, true] {
+        let stage = prepared(vec![container("tool").timeout("2m").step()]).await;
+        stage.world.fates("tool", [hangs()]);
+        stage.run("r1", "ct").await;
+        stage.start("op-1");
+        let running = |s: &Stage| s.step("r1", "tool")["phase"] == "Running";
+        stage.until("the pod runs", Duration::from_secs(60), running).await;
+        let without_label = json!({"metadata": {"labels": {RUN_LABEL: null}}});
+        stage.server.patch("Pod", NAMESPACE, "r1-tool-1", &without_label).unwrap();
+        sleep(Duration::from_secs(30)).await;
+        assert!(running(&stage), "it is not lost");
+
+        // that it could not be stopped is not forgotten, although no step waits for it any more
+        let mut failures = 0;
+        stage.world.faults(move |call| {
+            let hit = call.verb == "delete" && call.name == "r1-tool-1" && failures < 2;
+            failures += usize::from(hit);
+            let overloaded =
+                || Fault::Respond { code: 503, reason: "ServiceUnavailable".to_owned(), retry_after: None };
+            if hit { overloaded() } else { Fault::None }
+        });
+        if cancel {
+            stage.cancel("r1").await;
+        }
+        assert_eq!(stage.ended("r1").await, if cancel { RunPhase::Canceled } else { RunPhase::Failed });
+        let gone = |s: &Stage| s.server.object("Pod", NAMESPACE, "r1-tool-1").is_none();
+        stage.until("the pod is stopped", Duration::from_secs(5), gone).await;
+        stage.rest().await;
+        assert_eq!(stage.pods_created(), ["r1-tool-1"]);
+        stage.assert_monotone();
+    }
 }
 
 /// A step whose pods go away as long after their creation as is said; the last works.
