@@ -231,7 +231,27 @@ impl Writer {
     /// # Errors
     /// As every call; an object that is gone already is no error.
     pub async fn delete<K: Writable>(&self, object: &K) -> Result<(), Error> {
-        self.remove(object, None).await.map(drop)
+        self.remove(object, None, None).await.map(drop)
+    }
+
+    /// Deletes exactly this version of an object. When something has happened to it since, that is a conflict, after which its
+    /// cache holds what is stored now, for the next decision.
+    ///
+    /// # Errors
+    /// As [`Self::delete`].
+    pub async fn delete_as_seen<K: Writable + Send + Sync + 'static>(
+        &self,
+        object: &K,
+        cache: &Cache<K>,
+        prune: fn(&mut K),
+    ) -> Result<(), Error> {
+        let result = self.remove(object, object.resource_version(), None).await.map(drop);
+        let key = cache::key(object);
+        // one that no watch shows must not get into the cache: nothing would take it out again
+        if result.as_ref().is_err_and(|e| e.class() == Class::Conflict) && cache.get(&key).is_some() {
+            self.refresh(&key, cache, prune).await?;
+        }
+        result
     }
 
     /// Deletes exactly this Job, which stays until its pods have gone: without a word about them they would be left alone. Gives
@@ -240,14 +260,19 @@ impl Writer {
     /// # Errors
     /// As [`Self::delete`].
     pub async fn delete_with_pods(&self, job: &Job) -> Result<Option<Job>, Error> {
-        self.remove(job, Some(PropagationPolicy::Foreground)).await
+        self.remove(job, None, Some(PropagationPolicy::Foreground)).await
     }
 
-    async fn remove<K: Writable>(&self, object: &K, dependents: Option<PropagationPolicy>) -> Result<Option<K>, Error> {
+    async fn remove<K: Writable>(
+        &self,
+        object: &K,
+        version: Option<String>,
+        dependents: Option<PropagationPolicy>,
+    ) -> Result<Option<K>, Error> {
         let namespace = object.namespace().unwrap_or_default();
         let name = object.name_any();
         let params = DeleteParams {
-            preconditions: Some(Preconditions { uid: object.uid(), resource_version: None }),
+            preconditions: Some(Preconditions { uid: object.uid(), resource_version: version }),
             propagation_policy: dependents,
             ..DeleteParams::default()
         };

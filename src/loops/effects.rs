@@ -60,7 +60,10 @@ impl<I: CallIo> Runs<I> {
         self.make(&decision, owner, &mut refused).await?;
         for name in &decision.stop_pods {
             if let Some(pod) = pods.get(name) {
-                set_aside(self.writer.delete(pod.as_ref()).await, &mut refused)?;
+                // it is stopped for what it was seen doing. Should it have ended since, its result counts, and a leader that lags
+                // must hear of it first; one that merely goes on is stopped at the next look, which comes at once
+                let stopped = self.writer.delete_as_seen(pod.as_ref(), &self.caches.pods, prune_pod).await;
+                set_aside(stopped, &mut refused)?;
             }
         }
         for name in &decision.stop_jobs {

@@ -109,6 +109,58 @@ async fn a_pod_that_somebody_hides_is_stopped_when_its_time_is_over_and_when_its
     }
 }
 
+/// A run whose pod runs for ten seconds.
+async fn with_a_pod_at_work() -> Stage {
+    let stage = prepared(vec![container("tool").output("n", "Integer", "result.n").step()]).await;
+    stage.world.fates("tool", [works(Duration::from_secs(10), &json!({"n": 7}))]);
+    stage.run("r1", "ct").await;
+    stage.start("op-1");
+    let running = |s: &Stage| s.step("r1", "tool")["phase"] == "Running";
+    stage.until("the pod runs", Duration::from_secs(60), running).await;
+    stage
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_has_ended_unseen_when_its_run_is_cancelled_is_left_alone_and_its_result_counts() {
+    let stage = with_a_pod_at_work().await;
+    stage.server.set_watch_faults(|event| {
+        let hit = event.user == "op-1" && event.kind == "Pod";
+        if hit { WatchFault::Delay(Duration::from_secs(60)) } else { WatchFault::Deliver }
+    });
+    let over = |s: &Stage| {
+        let pod = s.server.object("Pod", NAMESPACE, "r1-tool-1");
+        pod.is_some_and(|pod| pod["status"]["phase"] == "Succeeded")
+    };
+    stage.until("the pod has ended", Duration::from_secs(60), over).await;
+    assert_eq!(stage.step("r1", "tool")["phase"], "Running", "nobody has told the operator");
+    stage.cancel("r1").await;
+    let canceled = |s: &Stage| s.phase("r1") == Some(RunPhase::Canceled);
+    stage.until("the run ends", Duration::from_secs(5), canceled).await;
+    let step = stage.step("r1", "tool");
+    assert_eq!((&step["phase"], &step["outputs"]["n"]), (&json!("Succeeded"), &json!(7)));
+    stage.rest().await;
+    assert!(over(&stage), "it is left to its run");
+    stage.assert_monotone();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_changes_all_the_time_is_stopped_all_the_same() {
+    let stage = with_a_pod_at_work().await;
+    let mut changes = 0;
+    stage.world.faults(move |call| {
+        let hit = call.verb == "delete" && call.name == "r1-tool-1" && changes < 5;
+        changes += usize::from(hit);
+        let conflict = || Fault::Respond { code: 409, reason: "Conflict".to_owned(), retry_after: None };
+        if hit { conflict() } else { Fault::None }
+    });
+    stage.cancel("r1").await;
+    let canceled = |s: &Stage| s.phase("r1") == Some(RunPhase::Canceled);
+    stage.until("the run ends", Duration::from_secs(4), canceled).await;
+    assert!(stage.server.object("Pod", NAMESPACE, "r1-tool-1").is_none(), "its pod was stopped");
+    let deletes = stage.calls_of("op-1").iter().filter(|r| r.call.verb == "delete").count();
+    assert!(deletes <= 7, "{deletes} deletes");
+}
+
 /// A step whose pods go away as long after their creation as is said; the last works.
 async fn vanishing(after: &[u64], step: super::steps::Step) -> Stage {
     let stage = prepared(vec![step.timeout("1h").step()]).await;

@@ -95,14 +95,9 @@ pub(crate) fn compare(plan: &Plan, expected: &Outcome, outcome: &Outcome) -> Vec
             if kind == "PersistentVolumeClaim" && has_late_writes(plan) {
                 continue;
             }
-            let (mut was, is) = (expected.state[kind].clone(), &outcome.state[kind]);
-            if kind == "Pod" && lags(plan) {
-                // who hears late that a pod has ended may still tell it to stop; its result is known
-                let there = |pod: &Value| is.as_array().into_iter().flatten().any(|p| p == pod);
-                was.as_array_mut().into_iter().for_each(|all| all.retain(|pod| there(pod)));
-            }
-            if was != *is {
-                wrong.push(format!("{kind}: {}", difference(&was, is)));
+            let (was, is) = (&expected.state[kind], &outcome.state[kind]);
+            if was != is {
+                wrong.push(format!("{kind}: {}", difference(was, is)));
             }
         }
         let keys = |o: &Outcome, runs: &BTreeMap<String, WorkflowRun>| {
@@ -117,15 +112,6 @@ pub(crate) fn compare(plan: &Plan, expected: &Outcome, outcome: &Outcome) -> Vec
         }
     }
     wrong
-}
-
-/// Whether an operator may know less than there is.
-fn lags(plan: &Plan) -> bool {
-    plan.troubles.iter().any(|t| match t {
-        Trouble::Delay { .. } | Trouble::Drop { .. } | Trouble::Overlap { .. } | Trouble::Late { .. } => true,
-        Trouble::Crash { past, .. } => *past > 0,
-        _ => false,
-    })
 }
 
 fn has_late_writes(plan: &Plan) -> bool {
