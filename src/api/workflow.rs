@@ -232,10 +232,15 @@ pub struct RunOutput {
 /// What medley found.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::reporting_status()))]
 pub struct WorkflowStatus {
     /// Generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// Lease transitions of the leader that wrote this: a former leader's write is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = rules::leader_epoch()))]
+    pub leader_epoch: Option<i64>,
     /// `Ready`: the definition is valid and stored. `LastRun`: how the latest run ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]

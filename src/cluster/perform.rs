@@ -82,6 +82,7 @@ impl Writer {
         let term = self.term()?;
         match epoch.filter(|written| *written > term.epoch) {
             Some(later) => {
+                tracing::warn!(epoch = term.epoch, later, "a status tells of a later term: nothing is written here");
                 self.leadership.spent(later);
                 Err(Error::NotLeader)
             }

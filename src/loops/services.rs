@@ -66,19 +66,19 @@ impl<P: ProbeIo, L: LookupIo> Reconcile for Services<P, L> {
             self.resolver.forget(key);
             return Ok(None);
         };
-        self.writer.term()?;
+        let epoch = self.writer.term_after(service.status.as_ref().and_then(|s| s.leader_epoch))?.epoch;
         let owner = owner_of_service(&service);
         let mut taken = self.look_again(key, &self.caches.deployments, &owner).await?;
         taken |= self.look_again(key, &self.caches.core_services, &owner).await?;
         taken |= self.look_again(key, &self.caches.budgets, &owner).await?;
-        let mut decision = self.decide(key, &service, None);
+        let mut decision = self.decide(key, &service, epoch, None);
         self.resolver.set_hosts(key, std::mem::take(&mut decision.hosts));
         self.prober.set_targets(key, std::mem::take(&mut decision.probes));
         let refused = self.bring_about(key, &owner, &decision).await?;
         if let Some(error) = &refused {
             // the status reports what has become of the objects; one that is in the way is in its cache now
             let refusal = error.refusal().filter(|_| !matches!(error, Error::NameTaken { .. }));
-            let ServiceDecision { status, notes, .. } = self.decide(key, &service, refusal.as_ref());
+            let ServiceDecision { status, notes, .. } = self.decide(key, &service, epoch, refusal.as_ref());
             (decision.status, decision.notes) = (status, notes);
         }
         let about = service.object_ref(&());
@@ -94,7 +94,7 @@ impl<P: ProbeIo, L: LookupIo> Reconcile for Services<P, L> {
 }
 
 impl<P: ProbeIo, L: LookupIo> Services<P, L> {
-    fn decide(&self, key: &Key, service: &MedicalService, refused: Option<&Refusal>) -> ServiceDecision {
+    fn decide(&self, key: &Key, service: &MedicalService, epoch: i64, refused: Option<&Refusal>) -> ServiceDecision {
         let slices = self.caches.slices_of(&key.namespace, &key.name);
         let deployment = self.caches.deployments.get(key);
         let core_service = self.caches.core_services.get(key);
@@ -110,6 +110,7 @@ impl<P: ProbeIo, L: LookupIo> Services<P, L> {
             lookups: &lookups,
             health: &health,
             guard: &self.guard,
+            epoch,
             refused,
         };
         decide(&view, self.clock.now())

@@ -57,7 +57,7 @@ impl Reconcile for Workflows {
             self.samples.forget(key);
             return Ok(None);
         };
-        let term = self.writer.term()?;
+        let term = self.writer.term_after(workflow.status.as_ref().and_then(|s| s.leader_epoch))?;
         let owner = owner_of_workflow(&workflow);
         let samples = self.samples.of(key);
         let view = View {

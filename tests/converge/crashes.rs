@@ -9,12 +9,14 @@ use std::{
     time::Duration,
 };
 
-use harness::simulated::{Call, Fault};
-use medley::api::workflow_run::RunPhase;
+use harness::simulated::{Call, Fault, Record, WatchFault};
+use jiff::SignedDuration;
+use medley::api::{MedicalService, workflow_run::RunPhase};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::{
+    services::published,
     stage::{NAMESPACE, Stage},
     steps::{call, post, story},
     undisturbed::prepared,
@@ -258,5 +260,56 @@ async fn runs_that_were_restored_from_another_cluster_go_on() {
     assert_eq!(stage.ended("r1").await, RunPhase::Succeeded);
     assert!(epoch(&stage, "r1") > 40);
     stage.rest().await;
+    stage.assert_monotone();
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_that_lead_at_once_the_former_writes_nothing_more_of_what_the_other_has_written() {
+    let stage = Stage::new();
+    let probe =
+        json!({"level": "Transport", "interval": "1s", "timeout": "1s", "failureThreshold": 1, "successThreshold": 1});
+    let interface = json!({"name": "http", "port": 8080, "protocol": "HTTP", "probe": probe});
+    let service = json!({"external": {"endpoints": [{"host": "10.0.0.1"}]}, "interfaces": [interface]});
+    stage.create::<MedicalService>("archive", service).await;
+    stage.workflow("ct", [call("slow").timeout("2h").step()]).await;
+    stage.world.replies("/slow", [answer(200, json!({})).after(Duration::from_secs(3600))]);
+    stage.run("r1", "ct").await;
+    // it believes to keep for ten seconds what it tells others to keep for three
+    stage.start_with("op-1", SignedDuration::ZERO, Duration::from_secs(3));
+    stage.rest().await;
+    // they see different things: one cannot reach the service, the other does not hear of a run
+    stage.world.put_out_of_reach("op-2", "10.0.0.1");
+    stage.server.set_watch_faults(|event| {
+        let hit = event.user == "op-1" && event.kind == "WorkflowRun";
+        if hit { WatchFault::Drop } else { WatchFault::Deliver }
+    });
+    stage.run("r2", "ct").await;
+    stage.world.faults(|call| {
+        if call.user == "op-1" && call.resource == "leases" {
+            Fault::DropBefore
+        } else if call.is_write() {
+            // what both write in turn would otherwise take no time at all, and never end
+            Fault::DelayReply(Duration::from_millis(20))
+        } else {
+            Fault::None
+        }
+    });
+    stage.start("op-2");
+    sleep(Duration::from_secs(15)).await;
+    for (resource, object) in [("medicalservices", "endpointslices"), ("workflows", "controllerrevisions")] {
+        let writes = |user: &str, resource: &str| {
+            let is_one = |r: &Record| r.call.resource == resource && r.call.is_write() && r.changed;
+            stage.calls_of(user).into_iter().filter(is_one).map(|r| r.at).collect::<Vec<_>>()
+        };
+        let present = writes("op-2", resource);
+        let first = present.first().unwrap_or_else(|| panic!("op-2 writes nothing of {resource}"));
+        let former = [writes("op-1", resource), writes("op-1", object)].concat();
+        assert!(former.iter().all(|at| at <= first), "{resource}: {former:?}, and op-2 {present:?}");
+        assert!(present.len() <= 3, "{resource}: {present:?}");
+    }
+    assert!(published(&stage).is_empty());
+    let stored = |kind: &str, name: &str| stage.server.object(kind, NAMESPACE, name).unwrap()["status"].clone();
+    assert_eq!(stored("MedicalService", "archive")["endpointSummary"], "0/1", "as the present leader sees it");
+    assert_eq!(stored("Workflow", "ct")["active"], json!(2));
     stage.assert_monotone();
 }

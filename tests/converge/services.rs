@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Addresses of `archive` that get traffic.
-fn published(stage: &Stage) -> Vec<String> {
+pub(crate) fn published(stage: &Stage) -> Vec<String> {
     let mut found: Vec<String> = stage
         .server
         .objects("EndpointSlice")

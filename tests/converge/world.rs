@@ -112,6 +112,7 @@ struct State {
     fates: HashMap<String, Vec<Fate>>,
     sick: HashSet<IpAddr>,
     blind: HashSet<String>,
+    out_of_reach: HashSet<(String, IpAddr)>,
     dead: HashSet<String>,
     tasks: BTreeMap<String, AbortHandle>,
 }
@@ -171,6 +172,11 @@ impl World {
     /// Probes of this operator never end.
     pub(crate) fn blind(&self, operator: &str) {
         self.lock().blind.insert(operator.to_owned());
+    }
+
+    /// No probe of this operator reaches an address.
+    pub(crate) fn put_out_of_reach(&self, operator: &str, address: &str) {
+        self.lock().out_of_reach.insert((operator.to_owned(), address.parse().unwrap()));
     }
 
     pub(super) fn started(&self, operator: &str, task: AbortHandle) {
@@ -264,7 +270,8 @@ impl ProbeIo for Network {
             std::future::pending::<()>().await;
         }
         sleep(Duration::from_millis(5)).await;
-        if self.world.lock().sick.contains(&target.endpoint.address) {
+        let (state, address) = (self.world.lock(), target.endpoint.address);
+        if state.sick.contains(&address) || state.out_of_reach.contains(&(self.operator.clone(), address)) {
             ProbeOutcome::Failed(EndpointReason::TcpRefused)
         } else {
             ProbeOutcome::Answered

@@ -68,6 +68,7 @@ impl World {
             health: &self.health,
             refused: None,
             guard: &AddressGuard::default(),
+            epoch: 1,
         };
         decide(&view, at(now))
     }

@@ -44,6 +44,22 @@ fn extension(rules: &[Rule]) -> Value {
         .collect()
 }
 
+/// The epoch of the leader that wrote a status.
+pub fn leader_epoch() -> Value {
+    extension(&[rule("", "self >= oldSelf", "never decreases: the writer is no longer the leader and must stop")])
+}
+
+/// A status that only reports.
+pub fn reporting_status() -> Value {
+    extension(&[EPOCH_STAYS])
+}
+
+const EPOCH_STAYS: Rule = rule(
+    ".leaderEpoch",
+    "has(self.leaderEpoch) || !has(oldSelf.leaderEpoch)",
+    "cannot be removed: it keeps a former leader from writing",
+);
+
 /// A name that becomes part of a DNS name.
 pub fn dns_label() -> Value {
     extension(&[rule(

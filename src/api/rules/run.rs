@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Rule, extension, rule};
+use super::{EPOCH_STAYS, Rule, extension, rule};
 
 /// Rules that see a whole `WorkflowRun`, old and new.
 pub(in crate::api) fn workflow_run() -> Vec<Rule> {
@@ -66,11 +66,7 @@ pub fn workflow_run_spec() -> Value {
 /// server the more the more steps there are.
 pub fn workflow_run_status() -> Value {
     extension(&[
-        rule(
-            ".leaderEpoch",
-            "has(self.leaderEpoch) || !has(oldSelf.leaderEpoch)",
-            "cannot be removed: it keeps a former leader from writing",
-        ),
+        EPOCH_STAYS,
         rule(".phase", "has(self.phase) || !has(oldSelf.phase)", "cannot be removed: it records where the run is"),
         rule(
             ".steps",
@@ -102,11 +98,6 @@ pub fn run_phase() -> Value {
         "!(oldSelf in ['Succeeded', 'Failed', 'Canceled']) || self == oldSelf",
         "Succeeded, Failed and Canceled are final: create a new WorkflowRun",
     )])
-}
-
-/// The leader's epoch.
-pub fn leader_epoch() -> Value {
-    extension(&[rule("", "self >= oldSelf", "never decreases: the writer is no longer the leader and must stop")])
 }
 
 /// What a person has found out.

@@ -197,6 +197,7 @@ pub fn decide(view: &View<'_>, now: Timestamp) -> Decision {
         let written = view.written_at.filter(|t| *t <= now);
         let due = written.and_then(|t| t.checked_add(SUMMARY_EVERY).ok()).unwrap_or(now);
         if urgent || due <= now {
+            next.leader_epoch = Some(view.news.epoch);
             decision.status = Some(next);
         } else {
             decision.held = true;

@@ -178,5 +178,5 @@ fn report(view: &ServiceView<'_>, findings: Findings, now: Timestamp, decision: 
         return;
     }
     decision.notes = status::notes(present, &next);
-    decision.status = Some(next);
+    decision.status = Some(MedicalServiceStatus { leader_epoch: Some(view.epoch), ..next });
 }

@@ -60,7 +60,7 @@ struct Verdict {
     message: String,
 }
 
-/// The whole next status.
+/// The whole next status, but for the epoch of who writes it: that alone is no reason to write.
 pub(super) fn status(view: &ServiceView<'_>, findings: &Findings, now: Timestamp) -> MedicalServiceStatus {
     let metadata = &view.service.metadata;
     let present = view.service.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
@@ -83,6 +83,7 @@ pub(super) fn status(view: &ServiceView<'_>, findings: &Findings, now: Timestamp
         (metadata.name.as_deref().unwrap_or_default(), metadata.namespace.as_deref().unwrap_or_default());
     MedicalServiceStatus {
         observed_generation: metadata.generation,
+        leader_epoch: view.service.status.as_ref().and_then(|s| s.leader_epoch),
         conditions: conditions.into_list(),
         dns_name: Some(format!("{name}.{namespace}.svc.{}", view.cluster_domain)),
         endpoint_summary: Some(format!("{ready}/{total}")),

@@ -41,6 +41,8 @@ pub struct ServiceView<'a> {
     pub refused: Option<&'a Refusal>,
     /// Which addresses may be probed and published.
     pub guard: &'a AddressGuard,
+    /// Lease transitions of this leader.
+    pub epoch: i64,
 }
 
 impl ServiceView<'_> {

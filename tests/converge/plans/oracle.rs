@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use harness::simulated::{Record, Version};
+use harness::simulated::Version;
 use medley::api::{
     WorkflowRun, WorkflowRunStatus,
     workflow_run::{RunPhase, StepPhase},
@@ -47,11 +47,7 @@ pub(crate) fn judge(plan: &Plan, outcome: &Outcome) -> Vec<String> {
 /// All that is wrong with an outcome, given that of the same scenario without troubles.
 pub(crate) fn compare(plan: &Plan, expected: &Outcome, outcome: &Outcome) -> Vec<String> {
     let mut wrong = Vec::new();
-    // what only reports bears no epoch: two that lead at once report it in turn
-    let both = plan.troubles.iter().any(|t| matches!(t, Trouble::Overlap { .. }));
-    let reports = |resource: &str| both && matches!(resource, "medicalservices" | "workflows");
-    let counted = |r: &&Record| counts(&r.call) && !reports(&r.call.resource);
-    let writes = |o: &Outcome| o.calls.iter().filter(|r| r.at < o.quiet).filter(counted).count();
+    let writes = |o: &Outcome| o.calls.iter().filter(|r| r.at < o.quiet && counts(&r.call)).count();
     let (usual, now) = (writes(expected), writes(outcome));
     let bound = 3 * usual + 60 + 30 * plan.troubles.len();
     if now > bound {

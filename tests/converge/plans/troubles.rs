@@ -208,10 +208,6 @@ impl Mischief {
                 Trouble::Overlap { at, secs } if call.user == "op-1" && of_lease && within(at, secs) => {
                     Fault::DropBefore
                 }
-                // what both report in turn would otherwise take no time at all
-                Trouble::Overlap { at, secs } if write.is_some() && within(at, secs) => {
-                    return Fault::DelayReply(Duration::from_millis(20));
-                }
                 _ => continue,
             };
             what = Some(format!("{trouble:?}"));

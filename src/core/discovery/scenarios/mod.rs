@@ -45,6 +45,7 @@ struct Story {
     lookups: BTreeMap<String, Lookup>,
     health: BTreeMap<Endpoint, Health>,
     guard: AddressGuard,
+    epoch: i64,
     now: i64,
 }
 
@@ -65,6 +66,7 @@ fn story(spec: serde_json::Value) -> Story {
         lookups: BTreeMap::new(),
         health: BTreeMap::new(),
         guard: AddressGuard::default(),
+        epoch: 1,
         now: 0,
     }
 }
@@ -95,6 +97,7 @@ impl Story {
             health: &self.health,
             refused: None,
             guard: &self.guard,
+            epoch: self.epoch,
         };
         decide(&view, Timestamp::from_second(self.now).unwrap())
     }

@@ -109,3 +109,17 @@ fn pods_that_somebody_else_deploys_are_read_from_their_slices() {
     assert_eq!(endpoints[0].since, since, "it was ready all the time");
     assert_ne!(endpoints[1].since, since, "it became ready now");
 }
+
+#[test]
+fn a_new_leader_writes_its_epoch_with_the_next_news_and_not_for_its_own_sake() {
+    let mut story = story(workload(1));
+    story.pass();
+    story.pods(1, 1);
+    story.pass();
+    assert_eq!((story.says("Ready").as_str(), story.status().leader_epoch), ("True Programmed", Some(1)));
+    story.epoch = 2;
+    assert_eq!(story.pass().status, None);
+    story.apply(workload(2));
+    story.pass();
+    assert_eq!(story.status().leader_epoch, Some(2));
+}
