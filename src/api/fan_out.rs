@@ -47,7 +47,7 @@ pub struct ItemsStatus {
     /// the indexes 4k to 4k+3, the lowest as 1). Items in none of these wait for their turn.
     #[serde(default, skip_serializing_if = "ItemIndexes::is_empty")]
     pub indexes: ItemIndexes,
-    /// The attempt of those items under way, or of unknown outcome, that are not in their first.
+    /// The attempt of those items under way, or of unknown outcome, that are not in their first or whose requests were sent again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000), extend("x-kubernetes-list-type" = "atomic"))]
     pub attempts: Vec<ItemAttempts>,
@@ -104,6 +104,10 @@ pub struct ItemAttempts {
     /// Counts the attempts that are known to have failed: part of the idempotency key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known_failures: Option<u32>,
+    /// Their requests were sent before, by a leader that was interrupted: they may have taken effect, whatever comes of their
+    /// repetition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resent: Option<bool>,
     /// When it begins; it has begun when not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::moment")]

@@ -304,6 +304,10 @@ pub struct StepStatus {
     /// not known whether an attempt took effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub known_failures: Option<u32>,
+    /// The attempt's request was sent before, by a leader that was interrupted: it may have taken effect, whatever comes of its
+    /// repetition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resent: Option<bool>,
     /// Counts the attempts whose pod was taken away from an `interruptible` step: they cost no retry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disruptions: Option<u32>,

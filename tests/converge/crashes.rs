@@ -162,6 +162,34 @@ async fn a_call_that_may_be_repeated_is_repeated_with_the_same_key() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_that_a_former_leader_has_sent_keeps_its_key_whatever_comes_of_its_repetition() {
+    let forms = [call("read"), call("read").each(json!({"count": 1}))];
+    for (step, unreachable) in forms.into_iter().flat_map(|step| [(step.clone(), false), (step, true)]) {
+        let stage = prepared(vec![step.timeout("100s").retries(3).step()]).await;
+        let slow = answer(200, json!({})).after(Duration::from_secs(90));
+        let repeated = if unreachable { vec![] } else { vec![answer(503, json!({}))] };
+        stage.world.replies("/read", [vec![slow], repeated, vec![answer(200, json!({}))]].concat());
+        stage.run("r1", "ct").await;
+        stage.start("op-1");
+        stage.until("the call is under way", Duration::from_secs(30), |s| s.world.asked("/read") == 1).await;
+        if unreachable {
+            stage.world.set_well("10.0.0.1", false);
+            stage.until("no endpoint is ready", Duration::from_secs(30), |s| published(s).is_empty()).await;
+        }
+        stage.world.kill("op-1");
+        stage.start("op-2");
+        let failed = |s: &Stage| s.step("r1", "read")["phase"] == "Retrying";
+        stage.until("the attempt fails", Duration::from_secs(300), failed).await;
+        stage.world.set_well("10.0.0.1", true);
+        assert_eq!(stage.ended("r1").await, RunPhase::Succeeded);
+        let keys: Vec<String> = stage.world.requests().into_iter().map(|r| r.key).collect();
+        assert_eq!(keys.len(), if unreachable { 2 } else { 3 });
+        assert!(keys.iter().all(|key| *key == keys[0]), "an effect may be there: {keys:?}");
+        stage.assert_monotone();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn stopped_in_good_order_it_ends_its_call_and_gives_the_lease_back() {
     let stage = prepared(vec![post("charge").step(), call("record").after(&["charge"]).step()]).await;
     stage.world.replies("/charge", [answer(200, json!({})).after(Duration::from_secs(3))]);

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 /// A step under construction.
+#[derive(Clone)]
 pub(crate) struct Step(Value);
 
 /// A GET to the service `archive`, at a path that is the step's name.

@@ -182,7 +182,7 @@ pub(super) fn watch(flow: &mut Flow<'_>, step: &StepDefinition, call: &CallDefin
         start(flow, step, call, status);
     } else if step.safety == Safety::Idempotent {
         flow.fence = true;
-        start(flow, step, call, status);
+        start(flow, step, call, StepStatus { resent: Some(true), ..status });
     } else {
         let message = "medley was interrupted during the call".to_owned();
         fail(flow, step, status, ErrorClass::Connection, false, message);

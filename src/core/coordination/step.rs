@@ -83,6 +83,7 @@ pub(super) fn next_attempt(flow: &mut Flow<'_>, step: &StepDefinition, present: 
         pod: None,
         run: None,
         target: None,
+        resent: None,
         ..present
     };
     attempt(flow, step, next);
@@ -150,6 +151,7 @@ fn begin(flow: &mut Flow<'_>, step: &StepDefinition) {
         items: None,
         target: None,
         known_failures: None,
+        resent: None,
         disruptions: None,
         outputs: BTreeMap::new(),
         reason: None,
@@ -243,6 +245,7 @@ pub(super) fn succeed(flow: &mut Flow<'_>, step: &StepDefinition, mut status: St
     status.phase = StepPhase::Succeeded;
     status.finished_at = Some(flow.now);
     status.wake_at = None;
+    status.resent = None;
     status.reason = None;
     status.message = None;
     status.outputs = outputs;
@@ -269,6 +272,8 @@ pub(super) fn fail_asked(
     Failure { class, known, message }: Failure,
     asked: Option<std::time::Duration>,
 ) {
+    // what came of the repetition of a request does not tell what came of the request before
+    let known = known && status.resent.take().is_none();
     let number = status.attempt.unwrap_or(1);
     let uid = flow.view.run.metadata.uid.as_deref().unwrap_or_default();
     let seed = format!("{uid}/{}", step.id());

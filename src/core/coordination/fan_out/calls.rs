@@ -59,7 +59,10 @@ pub(super) fn collect(fan: &mut Fan<'_, '_>, call: &CallDefinition) {
             // its end will be told; or the next leader sees to it
         } else if !fan.flow.taken_over || fan.step.safety == Safety::Idempotent {
             // its intent was written and it has not started, or it was lost with a former leader
-            fan.flow.fence |= fan.flow.taken_over;
+            if fan.flow.taken_over {
+                fan.flow.fence = true;
+                fan.work.resend(index);
+            }
             send(fan, call, index);
         } else {
             fan.failed(index, ErrorClass::Connection, false, "medley was interrupted during the call");

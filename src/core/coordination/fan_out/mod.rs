@@ -219,6 +219,8 @@ impl Fan<'_, '_> {
     fn failed_asked(&mut self, index: u32, failure: &Failure, asked: Option<std::time::Duration>) {
         let &Failure { class, known, ref message } = failure;
         let present = self.work.attempt(index);
+        // what came of the repetition of a request does not tell what came of the request before
+        let known = known && !present.resent;
         let uid = self.flow.view.run.metadata.uid.as_deref().unwrap_or_default();
         let seed = format!("{uid}/{}/{index}", self.step.id());
         let wait = self.step.retry.wait(present.attempt, class, self.flow.bounded(self.step, asked), &seed);

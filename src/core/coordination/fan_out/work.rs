@@ -29,9 +29,11 @@ pub(super) struct Try {
     pub(super) attempt: u32,
     /// Attempts that are known to have failed.
     pub(super) known: u32,
+    /// Its request was sent before, by a leader that was interrupted.
+    pub(super) resent: bool,
 }
 
-const FIRST: Try = Try { attempt: 1, known: 0 };
+const FIRST: Try = Try { attempt: 1, known: 0, resent: false };
 
 /// All items of a step.
 #[derive(Clone, Debug, Default)]
@@ -73,7 +75,8 @@ impl Work {
         };
         for group in &status.attempts {
             for index in Indexes::parse(Some(&group.indexes)).iter() {
-                let present = Try { attempt: group.attempt, known: group.known_failures.unwrap_or(0) };
+                let known = group.known_failures.unwrap_or(0);
+                let present = Try { attempt: group.attempt, known, resent: group.resent == Some(true) };
                 work.tries.insert(index, present);
                 if let Some(at) = group.wake_at {
                     work.retrying.insert(index, at);
@@ -94,6 +97,7 @@ impl Work {
         let group = |((at, wake_at), set): ((Try, Option<Timestamp>), Indexes)| ItemAttempts {
             attempt: at.attempt,
             known_failures: Some(at.known).filter(|&k| k > 0),
+            resent: at.resent.then_some(true),
             wake_at,
             indexes: set.text().unwrap_or_default(),
         };
@@ -148,6 +152,12 @@ impl Work {
         self.next = self.next.max(index + 1);
     }
 
+    /// An item's request is sent again, which a former leader may have sent.
+    pub(super) fn resend(&mut self, index: u32) {
+        let present = self.attempt(index);
+        self.tries.insert(index, Try { resent: true, ..present });
+    }
+
     /// What an item's request needs is not there: it waits for its turn again, in the same attempt.
     pub(super) fn postpone(&mut self, index: u32, now: Timestamp) {
         let present = self.attempt(index);
@@ -196,7 +206,9 @@ impl Work {
     /// together, so that there are few groups however many items fail.
     pub(super) fn retry(&mut self, index: u32, known: bool, now: Timestamp, wait: Duration) {
         let before = self.attempt(index);
-        let next = Try { attempt: before.attempt + 1, known: before.known + u32::from(known) };
+        // once nobody knows of an attempt, all that follow must be known as the same request: an effect may be there
+        let known = if known && before.attempt == before.known + 1 { before.attempt } else { before.known };
+        let next = Try { attempt: before.attempt + 1, known, resent: false };
         let (first, last) = (later(now, wait), later(now, wait + (wait / 4).max(Duration::from_millis(20))));
         let shared = self.retrying.iter().find(|(i, at)| **at >= first && **at <= last && self.attempt(**i) == next);
         let at = shared.map_or(last, |(_, at)| *at);
