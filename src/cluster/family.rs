@@ -42,16 +42,7 @@ impl Caches {
             })
             .filter_map(|name| {
                 let child = self.runs.get(&Key::new(&namespace, &name)).filter(|c| owner.controls(&c.metadata))?;
-                let status = child.status.clone().unwrap_or_default();
-                let view = ChildView {
-                    created_at: child.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |t| t.0),
-                    phase: status.phase.unwrap_or(RunPhase::Pending),
-                    reason: condition::find(&status.conditions, SUCCEEDED)
-                        .map(|c| c.reason.clone())
-                        .unwrap_or_default(),
-                    since: status.started_at,
-                    outputs: status.outputs,
-                };
+                let view = child_view(&child);
                 Some((name, view))
             })
             .collect()
@@ -129,6 +120,19 @@ impl Caches {
         let live = self.live_runs(&run.namespace().unwrap_or_default(), &run.spec.workflow);
         let same = live.iter().filter(|r| r.uid() != run.uid() && place(r) == place(run));
         same.map(|r| key(r.as_ref())).collect()
+    }
+}
+
+/// Reads a child run as its parent's view has it.
+#[must_use]
+pub fn child_view(child: &WorkflowRun) -> ChildView {
+    let status = child.status.clone().unwrap_or_default();
+    ChildView {
+        created_at: child.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |t| t.0),
+        phase: status.phase.unwrap_or(RunPhase::Pending),
+        reason: condition::find(&status.conditions, SUCCEEDED).map(|c| c.reason.clone()).unwrap_or_default(),
+        since: status.started_at,
+        outputs: status.outputs,
     }
 }
 

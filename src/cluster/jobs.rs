@@ -1,33 +1,20 @@
 //! Jobs of runs: what of them is kept, and what they say.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::api::batch::v1::Job;
 
 use crate::{
     api::WorkflowRun,
-    cluster::{
-        family::every_step,
-        observe::{Caches, owner_of},
-    },
-    core::{
-        coordination::view::{JobEnd, JobView},
-        name::Key,
-    },
+    cluster::observe::{Caches, of_run},
+    core::coordination::view::{JobEnd, JobView},
 };
 
 impl Caches {
-    /// The Jobs that a run's status names and that it owns.
+    /// The Jobs that a run owns, by name, those of former attempts too.
     #[must_use]
-    pub fn jobs_of(&self, run: &WorkflowRun) -> BTreeMap<String, JobView> {
-        let namespace = run.metadata.namespace.clone().unwrap_or_default();
-        let owner = owner_of(run);
-        let names = every_step(run).filter_map(|s| s.job.as_ref());
-        let jobs = names.filter_map(|name| {
-            let job = self.jobs.get(&Key::new(&namespace, name)).filter(|j| owner.controls(&j.metadata))?;
-            Some((name.clone(), view(&job)))
-        });
-        jobs.collect()
+    pub fn jobs_of(&self, run: &WorkflowRun) -> BTreeMap<String, Arc<Job>> {
+        of_run(&self.jobs, run)
     }
 }
 
@@ -40,7 +27,8 @@ pub fn prune_job(job: &mut Job) {
 }
 
 /// Reads a Job as the view has it.
-fn view(job: &Job) -> JobView {
+#[must_use]
+pub fn job_view(job: &Job) -> JobView {
     let status = job.status.clone().unwrap_or_default();
     let active = status.active.and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
     // Complete and Failed are set when the last pod has ended

@@ -12,9 +12,13 @@ use std::{
 use kube::ResourceExt;
 
 use crate::{
-    api::{WorkflowRun, workflow_run::RunPhase},
+    api::{
+        WorkflowRun,
+        workflow_run::{RunPhase, StepPhase, StepStatus},
+    },
     cluster::{
         cache::{Change, Object},
+        family::every_step,
         observe::Caches,
     },
     core::name::Key,
@@ -60,6 +64,21 @@ impl Caches {
         if run.is_some_and(|run| run.uid().as_ref() == Some(&owner.uid) && !has_ended(&run)) {
             self.lost.add(&owner.uid, gone.name_any());
         }
+    }
+
+    /// Names of the objects that steps at work wait for, that were there, and that are not among those seen.
+    #[must_use]
+    pub fn missing(
+        &self,
+        run: &WorkflowRun,
+        name_of: impl Fn(&StepStatus) -> Option<&String>,
+        seen: impl Fn(&String) -> bool,
+    ) -> BTreeSet<String> {
+        let lost = self.lost.of(run.metadata.uid.as_deref().unwrap_or_default());
+        let names = every_step(run).filter(|s| s.phase.is_at_work()).filter_map(|s| Some((s.phase, name_of(s)?)));
+        let missing =
+            names.filter(|(phase, name)| !seen(name) && (*phase != StepPhase::Starting || lost.contains(*name)));
+        missing.map(|(_, name)| name.clone()).collect()
     }
 
     /// Forgets what a run has lost, once that does not matter any more.

@@ -19,9 +19,9 @@ use kube::ResourceExt;
 use crate::{
     api::{MedicalService, Workflow, WorkflowRun, medical_service::EndpointReason, workflow_run::RunPhase},
     cluster::{
-        cache::Cache,
+        cache::{Cache, Object},
         definitions::Parsed,
-        family::{every_step, group_of_run, parent_reference},
+        family::{group_of_run, parent_reference},
         lost::Lost,
         models::Models,
     },
@@ -34,7 +34,7 @@ use crate::{
         discovery::guard::AddressGuard,
         name::Key,
     },
-    render::{self, SERVICE_LABEL, WORKFLOW_LABEL},
+    render::{self, RUN_LABEL, SERVICE_LABEL, WORKFLOW_LABEL},
 };
 
 /// All caches.
@@ -72,8 +72,8 @@ impl Default for Caches {
             services: Arc::default(),
             workflows: Arc::default(),
             runs: Arc::new(Cache::grouped(group_of_run)),
-            pods: Arc::default(),
-            jobs: Arc::default(),
+            pods: Arc::new(Cache::grouped(|p: &Pod| p.labels().get(RUN_LABEL).cloned())),
+            jobs: Arc::new(Cache::grouped(|j: &Job| j.labels().get(RUN_LABEL).cloned())),
             revisions: Arc::new(Cache::grouped(|r: &ControllerRevision| r.labels().get(WORKFLOW_LABEL).cloned())),
             deployments: Arc::default(),
             core_services: Arc::default(),
@@ -132,18 +132,11 @@ impl Caches {
             && self.budgets.is_ready()
     }
 
-    /// The pods that a run owns, by name. Only pods that its status names are asked for, and only those whose owner is this very
-    /// run count.
+    /// The pods that a run owns, by name, those of former attempts too: whoever was to stop one may have died before. Only those
+    /// whose owner is this very run count.
     #[must_use]
     pub fn pods_of(&self, run: &WorkflowRun) -> BTreeMap<String, Arc<Pod>> {
-        let namespace = run.namespace().unwrap_or_default();
-        let owner = owner_of(run);
-        let names = every_step(run).filter_map(|s| s.pod.as_ref());
-        let pods = names.filter_map(|name| {
-            let pod = self.pods.get(&Key::new(&namespace, name)).filter(|p| owner.controls(&p.metadata))?;
-            Some((name.clone(), pod))
-        });
-        pods.collect()
+        of_run(&self.pods, run)
     }
 
     /// The services that a definition's calls go to.
@@ -230,6 +223,13 @@ impl Caches {
         })
         .collect()
     }
+}
+
+/// The objects of this cache that bear a run's label and that it owns, by name.
+pub(super) fn of_run<K: Object>(cache: &Cache<K>, run: &WorkflowRun) -> BTreeMap<String, Arc<K>> {
+    let owner = owner_of(run);
+    let all = cache.in_group(&owner.namespace, &owner.name).into_iter();
+    all.filter(|o| owner.controls(o.meta())).map(|o| (o.name_any(), o)).collect()
 }
 
 /// The owner of a run's pods.

@@ -158,23 +158,23 @@ impl Writer {
     }
 
     /// Creates an object of a deterministic name, or finds the one that an earlier attempt made. Gives it without the list of
-    /// who owns its fields, as caches hold it.
+    /// who owns its fields, as caches hold it, and whether it was found.
     ///
     /// # Errors
     /// As every call; [`Error::NameTaken`] when an object of this name belongs to somebody else.
-    pub async fn create<K: Writable>(&self, object: &K, owner: &Owner) -> Result<K, Error> {
+    pub async fn create<K: Writable>(&self, object: &K, owner: &Owner) -> Result<(K, bool), Error> {
         let api = self.api::<K>(&owner.namespace);
         let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-        let mut present = match self.call::<K, _>("create", api.create(&params, object)).await {
+        let (mut present, found) = match self.call::<K, _>("create", api.create(&params, object)).await {
             Err(e) if e.is_already_exists() => {
                 let present = self.call::<K, _>("get", api.get(&object.name_any())).await?;
                 self.ours(&present, owner)?;
-                present
+                (present, true)
             }
-            other => other?,
+            other => (other?, false),
         };
         present.managed_fields_mut().clear();
-        Ok(present)
+        Ok((present, found))
     }
 
     fn ours<K: Writable>(&self, present: &K, owner: &Owner) -> Result<(), Error> {

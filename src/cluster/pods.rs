@@ -1,19 +1,15 @@
 //! What a pod says, as the view has it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
-
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::{
-    api::{WorkflowRun, workflow_run::StepPhase},
-    cluster::{family::every_step, observe::Caches},
-    core::coordination::view::PodView,
-    render,
-};
+use crate::{core::coordination::view::PodView, render};
+
+/// Whether a pod is being deleted.
+#[must_use]
+pub const fn is_going(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_some()
+}
 
 /// Reads a pod as the view has it.
 #[must_use]
@@ -50,18 +46,4 @@ pub fn pod_view(pod: &Pod) -> PodView {
 
 fn started(pod: &Pod) -> Timestamp {
     pod.status.as_ref().and_then(|s| s.start_time.as_ref()).map_or(Timestamp::UNIX_EPOCH, |t| t.0)
-}
-
-impl Caches {
-    /// Names of the pods that steps at work wait for, that were there, and that no watch shows any more.
-    #[must_use]
-    pub fn missing_pods(&self, run: &WorkflowRun, seen: &BTreeMap<String, Arc<Pod>>) -> BTreeSet<String> {
-        let lost = self.lost.of(run.metadata.uid.as_deref().unwrap_or_default());
-        let at_work = every_step(run).filter(|s| s.phase.is_at_work());
-        let pods = at_work.filter_map(|s| Some((s.phase, s.pod.as_ref()?)));
-        let missing = pods.filter(|(phase, name)| {
-            !seen.contains_key(*name) && (*phase != StepPhase::Starting || lost.contains(*name))
-        });
-        missing.map(|(_, name)| name.clone()).collect()
-    }
 }

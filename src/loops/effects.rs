@@ -1,14 +1,14 @@
 //! What a decision about a run asks for, in its order: what must go before the status is written, and what may begin after.
 
-use std::{collections::BTreeMap, pin::pin, sync::Arc};
+use std::pin::pin;
 
 use futures::{StreamExt, stream};
-use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim};
 
 use crate::{
     cluster::{error::Error, jobs::prune_job, observe::prune_pod, perform::Writable},
     core::{coordination::view::Decision, name::Key, note::Note},
-    loops::{refusals::set_aside, runs::Runs},
+    loops::{refusals::set_aside, runs::Runs, unseen::Belongings},
     medical::http::CallIo,
     render::{self, Owner},
 };
@@ -47,19 +47,20 @@ impl<I: CallIo> Runs<I> {
         Ok(())
     }
 
-    /// Makes and stops what the written status tells of; `pods` are those that the decision saw, whether or not a cache holds
-    /// them. Gives what the API server refused: it is told in the next status.
+    /// Makes and stops what the written status tells of; `own` is what the decision saw, whether or not a cache holds it. Gives
+    /// what the API server refused, which is told in the next status, and whether something that was to be made was there
+    /// already: what has become of it meanwhile may be known to no watch as news.
     pub(super) async fn bring_about(
         &self,
         key: &Key,
         decision: Decision,
         owner: &Owner,
-        pods: &BTreeMap<String, Arc<Pod>>,
-    ) -> Result<Option<Error>, Error> {
+        own: &Belongings,
+    ) -> Result<(Option<Error>, bool), Error> {
         let mut refused = None;
-        self.make(&decision, owner, &mut refused).await?;
+        let found = self.make(&decision, owner, &mut refused).await?;
         for name in &decision.stop_pods {
-            if let Some(pod) = pods.get(name) {
+            if let Some(pod) = own.pods.get(name) {
                 // it is stopped for what it was seen doing. Should it have ended since, its result counts, and a leader that lags
                 // must hear of it first; one that merely goes on is stopped at the next look, which comes at once
                 let stopped = self.writer.delete_as_seen(pod.as_ref(), &self.caches.pods, prune_pod).await;
@@ -67,9 +68,10 @@ impl<I: CallIo> Runs<I> {
             }
         }
         for name in &decision.stop_jobs {
-            if let Some(job) = self.caches.jobs.get(&Key::new(&key.namespace, name))
+            if let Some(job) = own.jobs.get(name)
                 && let Some(Some(mut going)) =
                     set_aside(self.writer.delete_with_pods(job.as_ref()).await, &mut refused)?
+                && self.caches.jobs.get(&Key::new(&key.namespace, name)).is_some()
             {
                 prune_job(&mut going);
                 self.caches.jobs.wrote(going);
@@ -83,10 +85,11 @@ impl<I: CallIo> Runs<I> {
             self.writer.term()?;
             self.dispatcher.start(key, &owner.uid, call);
         }
-        Ok(refused)
+        Ok((refused, found))
     }
 
-    async fn make(&self, decision: &Decision, owner: &Owner, refused: &mut Option<Error>) -> Result<(), Error> {
+    async fn make(&self, decision: &Decision, owner: &Owner, refused: &mut Option<Error>) -> Result<bool, Error> {
+        let mut found = false;
         let claimed = match &decision.claim {
             Some(wish) => {
                 let made = self.writer.create(&render::claim::claim(owner, wish), owner).await;
@@ -97,38 +100,43 @@ impl<I: CallIo> Runs<I> {
         // a pod that is there tells that its claim is
         if claimed {
             let pods = decision.start_pods.iter().map(|wish| render::pod::pod(owner, wish)).collect();
-            self.make_all(pods, owner, refused, |mut pod| {
-                prune_pod(&mut pod);
-                self.made(owner, &self.caches.pods, pod);
-            })
-            .await?;
+            found |= self
+                .make_all(pods, owner, refused, |mut pod| {
+                    prune_pod(&mut pod);
+                    self.made(owner, &self.caches.pods, pod);
+                })
+                .await?;
             let jobs = decision.start_jobs.iter().map(|wish| render::job::job(owner, wish)).collect();
-            self.make_all(jobs, owner, refused, |mut job| {
-                prune_job(&mut job);
-                self.made(owner, &self.caches.jobs, job);
-            })
-            .await?;
+            found |= self
+                .make_all(jobs, owner, refused, |mut job| {
+                    prune_job(&mut job);
+                    self.made(owner, &self.caches.jobs, job);
+                })
+                .await?;
         }
         let children = decision.start_runs.iter().map(|wish| render::child_run::child_run(owner, wish)).collect();
-        self.make_all(children, owner, refused, |child| self.made(owner, &self.caches.runs, child)).await
+        found |= self.make_all(children, owner, refused, |child| self.made(owner, &self.caches.runs, child)).await?;
+        Ok(found)
     }
 
-    /// Makes objects, several at a time.
+    /// Makes objects, several at a time; whether some were there already.
     async fn make_all<K: Writable>(
         &self,
         objects: Vec<K>,
         owner: &Owner,
         refused: &mut Option<Error>,
         took: impl Fn(K),
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let made = stream::iter(objects).map(|object| async move { self.writer.create(&object, owner).await });
         let mut made = pin!(made.buffered(TOGETHER));
+        let mut any_found = false;
         while let Some(result) = made.next().await {
-            if let Some(object) = set_aside(result, refused)? {
+            if let Some((object, found)) = set_aside(result, refused)? {
                 took(object);
+                any_found |= found;
             }
         }
-        Ok(())
+        Ok(any_found)
     }
 
     /// Removes a run's claim. One that may not be removed does not keep the run from ending: it goes with the run's object.

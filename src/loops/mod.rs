@@ -11,4 +11,5 @@ pub mod runs;
 pub mod samples;
 pub mod services;
 pub mod turns;
+mod unseen;
 pub mod workflows;

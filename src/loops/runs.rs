@@ -1,12 +1,12 @@
 //! Runs: observe, decide, perform — status first, then pods, then calls.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
 };
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::{apps::v1::ControllerRevision, core::v1::Pod};
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::{Resource, ResourceExt};
 use tokio_util::sync::CancellationToken;
 
@@ -18,10 +18,11 @@ use crate::{
         definitions::pinned_revision,
         error::Error,
         family::{live_epoch, parent_key, wanted_children},
+        jobs::job_view,
         notes::Notes,
         observe::{Caches, owner_of, prune_run},
         perform::Writer,
-        pods::pod_view,
+        pods::{is_going, pod_view},
         queue::Queue,
     },
     core::{
@@ -42,8 +43,8 @@ use crate::{
     telemetry::Metrics,
 };
 
-/// How soon a pod that no watch shows is read again.
-const HIDDEN_AGAIN: SignedDuration = SignedDuration::from_secs(10);
+/// How soon what no watch shows is read again.
+const UNSEEN_AGAIN: SignedDuration = SignedDuration::from_secs(10);
 
 /// What is needed to drive runs.
 pub struct Runs<I> {
@@ -92,9 +93,7 @@ impl<I: CallIo> Reconcile for Runs<I> {
         let (in_flight, outcomes) = self.dispatcher.known(&uid);
         let origin = self.origin(&run).await?;
         let definition = self.definition(&run, origin.as_ref()).await?;
-        let mut pods = self.caches.pods_of(&run);
-        let hidden = self.hidden_pods(key, &run, &pods).await?;
-        pods.extend(hidden.iter().map(|pod| (pod.name_any(), Arc::clone(pod))));
+        let own = self.belongings(key, &run).await?;
         let services = self.caches.services_of(&key.namespace, &definition, &self.guard);
         let conditions = run.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
         let refused_before = self.refusals.of(key, conditions);
@@ -105,14 +104,14 @@ impl<I: CallIo> Reconcile for Runs<I> {
             model: self.caches.model_of(&run, &definition),
             outlook: self.outlooks(|o| o.get(key).cloned()),
             definition,
-            pods: pods.iter().map(|(name, pod)| (name.clone(), pod_view(pod))).collect(),
-            stopping: pods.iter().filter(|(_, pod)| is_going(pod)).map(|(name, _)| name.clone()).collect(),
+            pods: own.pods.iter().map(|(name, pod)| (name.clone(), pod_view(pod))).collect(),
+            stopping: own.pods.iter().filter(|(_, pod)| is_going(pod)).map(|(name, _)| name.clone()).collect(),
             lost: self.caches.lost.of(&uid),
-            jobs: self.caches.jobs_of(&run),
+            jobs: own.jobs.iter().map(|(name, job)| (name.clone(), job_view(job))).collect(),
             services,
             outcomes,
             in_flight,
-            children: self.caches.children_of(&run),
+            children: own.children.clone(),
             depth: self.caches.depth_of(&run),
             unwanted: self.caches.is_unwanted(&run),
             rivals: Vec::new(),
@@ -153,15 +152,13 @@ impl<I: CallIo> Reconcile for Runs<I> {
         self.dispatcher.settled(&uid, view.outcomes.keys().filter(|a| !decision.held.contains(a)));
         // told as soon as the status holds what they tell
         self.notes.tell(&about, &decision.notes);
-        // no event will tell of a pod that is hidden
-        let again =
-            (!hidden.is_empty()).then(|| self.clock.now().saturating_add(HIDDEN_AGAIN).unwrap_or(Timestamp::MAX));
+        let again = own.unseen.then(|| self.clock.now().saturating_add(UNSEEN_AGAIN).unwrap_or(Timestamp::MAX));
         let wake_at = decision.wake_at.into_iter().chain(again).min();
         let lost = view.lost.len();
-        let refused = self.bring_about(key, decision, &owner, &pods).await?;
+        let (refused, found) = self.bring_about(key, decision, &owner, &own).await?;
         let news = self.refusals.note(key, refused_before.as_ref(), refused.as_ref());
         // what was made and has gone already
-        let news = news || self.caches.lost.of(&uid).len() > lost;
+        let news = news || found || self.caches.lost.of(&uid).len() > lost;
         match refused {
             Some(error) => Err(error),
             None if news => Ok(Some(self.clock.now())),
@@ -178,34 +175,6 @@ impl<I: CallIo> Runs<I> {
         let Some(from) = run.spec.retry_from.as_ref().filter(|_| !started) else { return Ok(None) };
         let other = self.writer.read::<WorkflowRun>(&run.namespace().unwrap_or_default(), &from.run).await?;
         Ok(Some(other.map_or(OriginView::NotFound, |run| OriginView::Found(Box::new(run)))))
-    }
-
-    /// Pods that steps at work wait for and that no watch shows, read anew. One that is there all the same, since somebody took its
-    /// label off, is not lost: to do its work again would do it twice.
-    async fn hidden_pods(
-        &self,
-        key: &Key,
-        run: &WorkflowRun,
-        seen: &BTreeMap<String, Arc<Pod>>,
-    ) -> Result<Vec<Arc<Pod>>, Error> {
-        let hidden = || self.hidden.lock().unwrap_or_else(PoisonError::into_inner);
-        let owner = owner_of(run);
-        let mut names = self.caches.missing_pods(run, seen);
-        // no step waits for one that was told to stop and went on, since that could not be written
-        names.extend(hidden().get(key).into_iter().flatten().filter(|name| !seen.contains_key(*name)).cloned());
-        let mut found = Vec::new();
-        for name in names {
-            let pod = self.writer.read::<Pod>(&owner.namespace, &name).await?;
-            found.extend(pod.filter(|pod| owner.controls(&pod.metadata)).map(Arc::new));
-        }
-        let at_work = found.iter().filter(|pod| !is_going(pod) && !pod_view(pod).is_over());
-        let at_work: BTreeSet<String> = at_work.map(|pod| pod.name_any()).collect();
-        if at_work.is_empty() {
-            hidden().remove(key)
-        } else {
-            hidden().insert(key.clone(), at_work)
-        };
-        Ok(found)
     }
 
     /// The definition that a run follows. One that is missing is read anew before it is taken for lost: its watch may lag behind
@@ -265,11 +234,6 @@ impl<I> Runs<I> {
 fn sample_of(view: &View<'_>, status: &WorkflowRunStatus) -> Option<Sample> {
     let DefinitionView::Found { definition, .. } = &view.definition else { return None };
     if status.phase.is_some_and(RunPhase::is_final) { forecast::sample(definition, status) } else { None }
-}
-
-/// Whether somebody has told a pod to stop.
-fn is_going(pod: &Pod) -> bool {
-    pod.metadata.deletion_timestamp.is_some()
 }
 
 fn phase(run: Option<&WorkflowRun>) -> Option<RunPhase> {

@@ -106,14 +106,14 @@ impl Workflows {
         if let Some((name, spec)) = &decision.store {
             let generation = workflow.metadata.generation.unwrap_or(0);
             let revision = render::revision::revision(owner, name, generation, spec);
-            let stored = self.writer.create(&revision, owner).await?;
+            let (stored, _) = self.writer.create(&revision, owner).await?;
             self.caches.revisions.wrote(stored);
         }
         if let Some(name) = &decision.start_run {
             let spec = WorkflowRunSpec { workflow: key.name.clone(), ..WorkflowRunSpec::default() };
             let run =
                 WorkflowRun { metadata: owner.metadata(name, &[(WORKFLOW_LABEL, &key.name)]), spec, status: None };
-            let made = self.writer.create(&run, owner).await?;
+            let (made, _) = self.writer.create(&run, owner).await?;
             self.caches.runs.wrote(made);
         }
         for name in &decision.drop_revisions {

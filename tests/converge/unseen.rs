@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use harness::simulated::{Fault, WatchFault};
 use medley::{api::workflow_run::RunPhase, render::RUN_LABEL, telemetry::ServiceCall};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::{
     stage::{NAMESPACE, Stage},
-    steps::{call, container},
+    steps::{call, child, container},
     undisturbed::prepared,
     world::{answer, hangs, vanishes, works},
 };
@@ -193,4 +193,54 @@ async fn a_pod_that_was_made_and_has_gone_before_its_maker_hears_of_it_is_lost()
     assert_eq!(stage.ended("r1").await, RunPhase::Succeeded);
     stage.rest().await;
     assert_eq!(stage.pods_created(), ["r1-tool-1", "r1-tool-2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_run_of_which_a_new_leader_has_not_heard_yet_is_not_lost() {
+    let stage = Stage::new();
+    stage.service("archive", &["10.0.0.1"]).await;
+    stage.workflow("part", [call("slow").timeout("1h").step()]).await;
+    stage.workflow("ct", [child("whole", "part", json!([])).timeout("2h").step()]).await;
+    stage.world.replies("/slow", [answer(200, json!({})).after(Duration::from_secs(40))]);
+    stage.start("op-1");
+    sleep(Duration::from_secs(5)).await;
+    stage.start("op-2");
+    sleep(Duration::from_secs(5)).await;
+    // the other hears of the run in time, and of its child run a minute late
+    stage.server.set_watch_faults(|event| {
+        let hit = event.user == "op-2" && event.name == "r1-whole-1";
+        if hit { WatchFault::Delay(Duration::from_secs(60)) } else { WatchFault::Deliver }
+    });
+    stage.run("r1", "ct").await;
+    let running = |s: &Stage| s.step("r1", "whole")["phase"] == "Running";
+    stage.until("the child run is under way", Duration::from_secs(60), running).await;
+    stage.world.kill("op-1");
+    assert_eq!(stage.ended("r1").await, RunPhase::Succeeded, "{}", stage.message("r1"));
+    assert_eq!(stage.phase("r1-whole-1"), Some(RunPhase::Succeeded));
+    stage.assert_monotone();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_label_was_taken_off_is_not_lost_and_is_stopped_with_its_run() {
+    for cancel in [false, true] {
+        let stage = prepared(vec![container("tool").each(json!({"count": 2})).timeout("1h").step()]).await;
+        stage.world.fates("tool", [works(Duration::from_secs(60), &json!({}))]);
+        stage.run("r1", "ct").await;
+        stage.start("op-1");
+        let running = |s: &Stage| s.step("r1", "tool")["phase"] == "Running";
+        stage.until("the Job is at work", Duration::from_secs(60), running).await;
+        let job = stage.step("r1", "tool")["job"].as_str().unwrap().to_owned();
+        let hide = json!({"metadata": {"labels": {RUN_LABEL: null}}});
+        stage.server.patch("Job", NAMESPACE, &job, &hide).unwrap();
+        sleep(Duration::from_secs(5)).await;
+        assert_eq!(stage.step("r1", "tool")["phase"], "Running");
+        if cancel {
+            stage.cancel("r1").await;
+        }
+        assert_eq!(stage.ended("r1").await, if cancel { RunPhase::Canceled } else { RunPhase::Succeeded });
+        stage.rest().await;
+        let at_work = |job: &Value| job["status"]["conditions"].is_null();
+        assert!(!stage.server.objects("Job").iter().any(at_work), "it is left behind");
+        stage.assert_monotone();
+    }
 }

@@ -3,6 +3,7 @@
 
 mod delays;
 mod effects;
+mod found;
 mod generate;
 mod oracle;
 mod person;

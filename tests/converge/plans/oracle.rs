@@ -76,6 +76,7 @@ pub(crate) fn compare(plan: &Plan, expected: &Outcome, outcome: &Outcome) -> Vec
                 if takes_over {
                     // what a former leader has sent is not known to have failed
                     without(&mut status, "knownFailures");
+                    without(&mut status, "resent");
                 }
                 status
             };

@@ -1,0 +1,92 @@
+//! What belongs to a run: its pods, Jobs and child runs as watches show them, and read anew where they show nothing of what a step
+//! at work waits for. A watch may lag behind the one that told of the run, and somebody may have taken off the label that it
+//! goes by. What is there all the same is not lost: to do its work again would do it twice.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, PoisonError},
+};
+
+use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
+use kube::ResourceExt;
+
+use crate::{
+    api::{WorkflowRun, workflow_run::StepStatus},
+    cluster::{
+        error::Error,
+        family::child_view,
+        observe::owner_of,
+        perform::Writable,
+        pods::{is_going, pod_view},
+    },
+    core::{coordination::view::ChildView, name::Key},
+    loops::runs::Runs,
+    medical::http::CallIo,
+    render::Owner,
+};
+
+/// What belongs to a run, by name.
+pub(super) struct Belongings {
+    pub(super) pods: BTreeMap<String, Arc<Pod>>,
+    pub(super) jobs: BTreeMap<String, Arc<Job>>,
+    pub(super) children: BTreeMap<String, ChildView>,
+    /// No watch shows some of it, and so no event may tell what becomes of it.
+    pub(super) unseen: bool,
+}
+
+impl<I: CallIo> Runs<I> {
+    /// What belongs to a run.
+    pub(super) async fn belongings(&self, key: &Key, run: &WorkflowRun) -> Result<Belongings, Error> {
+        let owner = owner_of(run);
+        let mut pods = self.caches.pods_of(run);
+        let mut jobs = self.caches.jobs_of(run);
+        let mut children = self.caches.children_of(run);
+        let hidden = self.hidden_pods(key, run, &owner, &pods).await?;
+        let missing = self.caches.missing(run, |s| s.job.as_ref(), |name| jobs.contains_key(name));
+        let hidden_jobs = self.read_all::<Job>(&owner, missing).await?;
+        let missing = self.caches.missing(run, only_child, |name| children.contains_key(name));
+        let late = self.read_all::<WorkflowRun>(&owner, missing).await?;
+        let unseen = !(hidden.is_empty() && hidden_jobs.is_empty() && late.is_empty());
+        pods.extend(hidden.into_iter().map(|pod| (pod.name_any(), pod)));
+        jobs.extend(hidden_jobs.into_iter().map(|job| (job.name_any(), Arc::new(job))));
+        children.extend(late.iter().map(|child| (child.name_any(), child_view(child))));
+        Ok(Belongings { pods, jobs, children, unseen })
+    }
+
+    /// Those of these objects that are there and that the owner controls.
+    async fn read_all<K: Writable>(&self, owner: &Owner, names: BTreeSet<String>) -> Result<Vec<K>, Error> {
+        let mut found = Vec::new();
+        for name in names {
+            let object = self.writer.read::<K>(&owner.namespace, &name).await?;
+            found.extend(object.filter(|o| owner.controls(o.meta())));
+        }
+        Ok(found)
+    }
+
+    async fn hidden_pods(
+        &self,
+        key: &Key,
+        run: &WorkflowRun,
+        owner: &Owner,
+        seen: &BTreeMap<String, Arc<Pod>>,
+    ) -> Result<Vec<Arc<Pod>>, Error> {
+        let hidden = || self.hidden.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut names = self.caches.missing(run, |s| s.pod.as_ref(), |name| seen.contains_key(name));
+        // no step waits for one that was told to stop and went on, since that could not be written
+        names.extend(hidden().get(key).into_iter().flatten().filter(|name| !seen.contains_key(*name)).cloned());
+        let found: Vec<Arc<Pod>> = self.read_all::<Pod>(owner, names).await?.into_iter().map(Arc::new).collect();
+        let at_work = found.iter().filter(|pod| !is_going(pod) && !pod_view(pod).is_over());
+        let at_work: BTreeSet<String> = at_work.map(|pod| pod.name_any()).collect();
+        if at_work.is_empty() {
+            hidden().remove(key)
+        } else {
+            hidden().insert(key.clone(), at_work)
+        };
+        Ok(found)
+    }
+}
+
+/// The child run of a step that is done once.
+fn only_child(step: &StepStatus) -> Option<&String> {
+    if step.items.is_some() { None } else { step.run.as_ref() }
+}

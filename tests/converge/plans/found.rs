@@ -1,0 +1,43 @@
+//! Plans that have found bugs: do they end as they should now? What each has found is its test's name.
+
+use std::time::Duration;
+
+use super::{check, plan::Plan};
+
+/// Plays a plan a few times: the order in which tasks are polled is no part of it.
+fn ends_well(line: &str) {
+    let plan = Plan::from_line(line);
+    for _ in 0..5 {
+        if let Err(story) = check(&plan, Duration::from_secs(20)) {
+            panic!("{story}");
+        }
+    }
+}
+
+#[test]
+fn a_pod_whose_end_two_crashes_have_prevented_is_stopped_although_no_step_names_it() {
+    ends_well(
+        r#"{"scenario":{"steps":[{"name":"s0","act":"Container","retry":{"limit":2,"errors":["Timeout"]},"timeout":300,"fares":["Unplaced"]}],"runs":2},"troubles":[{"Crash":{"write":18,"after":true,"back":0}},{"Crash":{"write":22,"after":false,"back":0}}]}"#,
+    );
+}
+
+#[test]
+fn a_job_that_had_ended_when_a_leader_wanted_to_make_it_is_looked_at() {
+    ends_well(
+        r#"{"scenario":{"steps":[{"name":"s1","act":"Container","each":{"count":5,"parallel":1,"tolerate":1,"bad":[4]}}],"runs":3},"troubles":[{"Delay":{"percent":50,"least":0,"most":30,"until":60}},{"Overlap":{"at":5,"secs":12}}]}"#,
+    );
+}
+
+#[test]
+fn a_child_run_that_comes_late_to_a_new_leader_is_not_lost() {
+    ends_well(
+        r#"{"scenario":{"steps":[{"name":"s2","act":"Call","fares":[{"Well":50}]},{"name":"s3","act":"Child","after":["s2"]}],"part":[{"name":"p0","act":"Container"}],"runs":1},"troubles":[{"Delay":{"percent":100,"least":0,"most":10,"until":120}},{"Overlap":{"at":6,"secs":12}}]}"#,
+    );
+}
+
+#[test]
+fn two_leaders_do_not_write_the_status_of_a_service_in_turn() {
+    ends_well(
+        r#"{"scenario":{"steps":[{"name":"s0","act":"Call","fares":["Reset"]}],"finally":[{"name":"f1","act":"Call","retry":{"limit":2},"fares":[{"Status":500}]}],"runs":1},"troubles":[{"Overlap":{"at":10,"secs":30}},{"Drop":{"percent":100,"until":10}}]}"#,
+    );
+}
