@@ -264,10 +264,10 @@ fn doubled_objects(plan: &Plan, outcome: &Outcome) -> Vec<String> {
                 versions.iter().find(|v| text(v.object(), "name") == *name).and_then(|v| step_of_object(plan, v));
             // a pod that went away while no leader knew of it is made once more for each leader, where that does no harm
             let vanishes = step.is_some_and(|s| !s.once && s.fares.iter().any(|f| matches!(f, Fare::Vanish(_))));
-            // and once more when a creation lands that nobody waits for any more
             let terms = if plan.troubles.iter().any(Trouble::ends_terms) { terms(outcome) } else { 1 };
-            let terms = terms + usize::from(has_late_writes(plan));
-            if !(kind == "Pod" && vanishes && uids.len() <= terms) {
+            let usual = if vanishes { terms } else { 1 };
+            // and once more when a creation lands that nobody waits for any more, after the pod of its repetition has gone
+            if !(kind == "Pod" && uids.len() <= usual + usize::from(has_late_writes(plan))) {
                 wrong.push(format!("{kind} {name} was made {} times", uids.len()));
             }
         }

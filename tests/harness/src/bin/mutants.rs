@@ -2,6 +2,8 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
+    os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     time::Instant,
@@ -10,6 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use harness::mutants::{Mutant, list};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 #[derive(Parser)]
 #[command(
@@ -130,19 +133,27 @@ fn try_out(tree: &Path, mutant: &Mutant, plans: u32) -> Result<Outcome> {
 
 fn test(tree: &Path, suite: &[String], plans: u32) -> Result<Outcome> {
     let cargo = |more: &[&str]| {
-        Command::new("cargo")
-            .args(["test", "--locked", "--quiet", "-p", "medley"])
+        let mut command = Command::new("cargo");
+        command
+            .args(["test", "--locked", "-p", "medley"])
             .args(suite)
             .args(more)
             .current_dir(tree)
             .env("MEDLEY_PLANS", plans.to_string())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .context("cargo test")
+            .stderr(Stdio::null());
+        command
     };
-    if !cargo(&["--no-run"])?.success() {
+    if !cargo(&["--no-run"]).stdout(Stdio::null()).status().context("cargo test")?.success() {
         return Ok(Outcome::DoesNotBuild);
     }
-    Ok(if cargo(&[])?.success() { Outcome::Missed } else { Outcome::Caught })
+    // one test that fails is enough; a group of its own, so that what cargo starts ends with it
+    let mut tests = cargo(&[]).stdout(Stdio::piped()).process_group(0).spawn().context("cargo test")?;
+    let output = BufReader::new(tests.stdout.take().context("cargo test tells nothing")?);
+    let failed = output.lines().map_while(|line| line.ok()).any(|line| line.ends_with("... FAILED"));
+    if failed && let Some(group) = i32::try_from(tests.id()).ok().and_then(Pid::from_raw) {
+        // it may have ended by itself already
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+    let ended_well = tests.wait().context("cargo test")?.success();
+    Ok(if failed || !ended_well { Outcome::Caught } else { Outcome::Missed })
 }
