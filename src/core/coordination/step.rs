@@ -273,7 +273,7 @@ pub(super) fn fail_asked(
     asked: Option<std::time::Duration>,
 ) {
     // what came of the repetition of a request does not tell what came of the request before
-    let known = known && status.resent.take().is_none();
+    let known = status.resent.take().is_none() && known;
     let number = status.attempt.unwrap_or(1);
     let uid = flow.view.run.metadata.uid.as_deref().unwrap_or_default();
     let seed = format!("{uid}/{}", step.id());
