@@ -136,16 +136,21 @@ pub fn child_view(child: &WorkflowRun) -> ChildView {
     }
 }
 
+/// Whether a run is in a final phase.
+#[must_use]
+pub fn has_ended(run: &WorkflowRun) -> bool {
+    run.status.as_ref().and_then(|s| s.phase).is_some_and(RunPhase::is_final)
+}
+
 /// The epoch under which a run was last written, unless it has ended: then nobody writes it any more.
 #[must_use]
 pub fn live_epoch(run: &WorkflowRun) -> Option<i64> {
-    run.status.as_ref().filter(|s| !s.phase.is_some_and(RunPhase::is_final)).and_then(|s| s.leader_epoch)
+    run.status.as_ref().filter(|_| !has_ended(run)).and_then(|s| s.leader_epoch)
 }
 
 /// Runs are found by their workflow, and by whether they have ended.
 pub(super) fn group_of_run(run: &WorkflowRun) -> Option<String> {
-    let ended = run.status.as_ref().and_then(|s| s.phase).is_some_and(RunPhase::is_final);
-    Some(group(&run.spec.workflow, ended))
+    Some(group(&run.spec.workflow, has_ended(run)))
 }
 
 fn group(workflow: &str, ended: bool) -> String {
@@ -153,7 +158,7 @@ fn group(workflow: &str, ended: bool) -> String {
 }
 
 /// The statuses of all steps and of what undoes them.
-pub(super) fn every_step(run: &WorkflowRun) -> impl Iterator<Item = &StepStatus> {
+pub(crate) fn every_step(run: &WorkflowRun) -> impl Iterator<Item = &StepStatus> {
     run.status.iter().flat_map(|s| s.steps.values().chain(s.compensations.values()))
 }
 
@@ -166,7 +171,7 @@ pub(super) fn parent_reference(run: &WorkflowRun) -> Option<&OwnerReference> {
 /// Names of the child runs that a run waits for.
 #[must_use]
 pub fn wanted_children(run: &WorkflowRun) -> BTreeSet<String> {
-    if run.status.as_ref().and_then(|s| s.phase).is_some_and(RunPhase::is_final) {
+    if has_ended(run) {
         return BTreeSet::new();
     }
     let items = every_step(run).filter(|s| !s.phase.is_final()).flat_map(|s| fan_out::children(s).0);

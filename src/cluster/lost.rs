@@ -14,11 +14,11 @@ use kube::ResourceExt;
 use crate::{
     api::{
         WorkflowRun,
-        workflow_run::{RunPhase, StepPhase, StepStatus},
+        workflow_run::{StepPhase, StepStatus},
     },
     cluster::{
         cache::{Change, Object},
-        family::every_step,
+        family::{every_step, has_ended},
         observe::Caches,
     },
     core::name::Key,
@@ -48,10 +48,6 @@ impl Lost {
     fn forget(&self, run: &str) {
         self.lock().remove(run);
     }
-}
-
-fn has_ended(run: &WorkflowRun) -> bool {
-    run.status.as_ref().and_then(|s| s.phase).is_some_and(RunPhase::is_final)
 }
 
 impl Caches {

@@ -17,7 +17,7 @@ use crate::{
         clock::Clock,
         definitions::pinned_revision,
         error::Error,
-        family::{live_epoch, parent_key, wanted_children},
+        family::{has_ended, live_epoch, parent_key, wanted_children},
         jobs::job_view,
         notes::Notes,
         observe::{Caches, owner_of, prune_run},
@@ -45,6 +45,9 @@ use crate::{
 
 /// How soon what no watch shows is read again.
 const UNSEEN_AGAIN: SignedDuration = SignedDuration::from_secs(10);
+
+/// How soon a run is looked at again that was not as the cache held it.
+const STALE_AGAIN: SignedDuration = SignedDuration::from_millis(100);
 
 /// What is needed to drive runs.
 pub struct Runs<I> {
@@ -93,7 +96,9 @@ impl<I: CallIo> Reconcile for Runs<I> {
         let (in_flight, outcomes) = self.dispatcher.known(&uid);
         let origin = self.origin(&run).await?;
         let definition = self.definition(&run, origin.as_ref()).await?;
-        let own = self.belongings(key, &run).await?;
+        let Some(own) = self.belongings(key, &run).await? else {
+            return Ok(Some(self.clock.now().saturating_add(STALE_AGAIN).unwrap_or(Timestamp::MAX)));
+        };
         let services = self.caches.services_of(&key.namespace, &definition, &self.guard);
         let conditions = run.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
         let refused_before = self.refusals.of(key, conditions);
@@ -181,8 +186,9 @@ impl<I: CallIo> Runs<I> {
     /// that of runs.
     async fn definition(&self, run: &WorkflowRun, origin: Option<&OriginView>) -> Result<DefinitionView, Error> {
         let known = self.caches.definition(run, origin);
-        let over = run.status.as_ref().and_then(|s| s.phase).is_some_and(RunPhase::is_final);
-        let Some(name) = pinned_revision(run, origin).filter(|_| !over && matches!(known, DefinitionView::Lost)) else {
+        let Some(name) =
+            pinned_revision(run, origin).filter(|_| !has_ended(run) && matches!(known, DefinitionView::Lost))
+        else {
             return Ok(known);
         };
         let namespace = run.namespace().unwrap_or_default();

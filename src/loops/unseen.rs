@@ -14,8 +14,9 @@ use crate::{
     api::{WorkflowRun, workflow_run::StepStatus},
     cluster::{
         error::Error,
-        family::child_view,
-        observe::owner_of,
+        family::{child_view, every_step, has_ended},
+        jobs::job_view,
+        observe::{owner_of, prune_run},
         perform::Writable,
         pods::{is_going, pod_view},
     },
@@ -35,11 +36,20 @@ pub(super) struct Belongings {
 }
 
 impl<I: CallIo> Runs<I> {
-    /// What belongs to a run.
-    pub(super) async fn belongings(&self, key: &Key, run: &WorkflowRun) -> Result<Belongings, Error> {
+    /// What belongs to a run; `None` when the run as it is cached is not the present one: then the cache holds that afterwards.
+    pub(super) async fn belongings(&self, key: &Key, run: &WorkflowRun) -> Result<Option<Belongings>, Error> {
         let owner = owner_of(run);
         let mut pods = self.caches.pods_of(run);
         let mut jobs = self.caches.jobs_of(run);
+        // what no step names was left by a leader that died, or is what another one has begun since: before it is stopped for the
+        // one, it must not be the other. Whoever makes an object has named it in the status before
+        let unnamed =
+            |name: &String| !every_step(run).any(|s| s.pod.as_ref() == Some(name) || s.job.as_ref() == Some(name));
+        let strange = pods.iter().any(|(name, pod)| unnamed(name) && !is_going(pod) && !pod_view(pod).is_over())
+            || jobs.iter().any(|(name, job)| unnamed(name) && job_view(job).is_at_work());
+        if strange && !has_ended(run) && !self.is_present(&owner, run).await? {
+            return Ok(None);
+        }
         let mut children = self.caches.children_of(run);
         let hidden = self.hidden_pods(key, run, &owner, &pods).await?;
         let missing = self.caches.missing(run, |s| s.job.as_ref(), |name| jobs.contains_key(name));
@@ -50,7 +60,21 @@ impl<I: CallIo> Runs<I> {
         pods.extend(hidden.into_iter().map(|pod| (pod.name_any(), pod)));
         jobs.extend(hidden_jobs.into_iter().map(|job| (job.name_any(), Arc::new(job))));
         children.extend(late.iter().map(|child| (child.name_any(), child_view(child))));
-        Ok(Belongings { pods, jobs, children, unseen })
+        Ok(Some(Belongings { pods, jobs, children, unseen }))
+    }
+
+    /// Whether a run is stored as it is cached. If not, the cache learns how it is.
+    async fn is_present(&self, owner: &Owner, run: &WorkflowRun) -> Result<bool, Error> {
+        let Some(mut stored) = self.writer.read::<WorkflowRun>(&owner.namespace, &owner.name).await? else {
+            return Ok(false);
+        };
+        if stored.resource_version() == run.resource_version() {
+            return Ok(true);
+        }
+        stored.managed_fields_mut().clear();
+        prune_run(&mut stored);
+        self.caches.runs.wrote(stored);
+        Ok(false)
     }
 
     /// Those of these objects that are there and that the owner controls.

@@ -168,6 +168,14 @@ pub struct JobView {
     pub stopping: bool,
 }
 
+impl JobView {
+    /// Whether it may have pods under way, and nobody has told it to stop.
+    #[must_use]
+    pub const fn is_at_work(&self) -> bool {
+        self.end.is_none() && !self.stopping
+    }
+}
+
 /// How a Job ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobEnd {

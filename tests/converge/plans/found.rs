@@ -41,3 +41,10 @@ fn two_leaders_do_not_write_the_status_of_a_service_in_turn() {
         r#"{"scenario":{"steps":[{"name":"s0","act":"Call","fares":["Reset"]}],"finally":[{"name":"f1","act":"Call","retry":{"limit":2},"fares":[{"Status":500}]}],"runs":1},"troubles":[{"Overlap":{"at":10,"secs":30}},{"Drop":{"percent":100,"until":10}}]}"#,
     );
 }
+
+#[test]
+fn a_leader_that_has_not_heard_of_a_step_does_not_stop_what_it_does() {
+    ends_well(
+        r#"{"scenario":{"steps":[{"name":"s0","act":"Call","retry":{"limit":1},"fares":[{"Status":503},{"Well":50}]},{"name":"s1","act":"Container","after":["s0"]},{"name":"s2","act":"Container","after":["s1"],"each":{"count":12,"parallel":1,"tolerate":4,"bad":[2,3,4,8]}}],"runs":2},"troubles":[{"Overlap":{"at":6,"secs":30}},{"Delay":{"percent":100,"least":1,"most":10,"until":10}}]}"#,
+    );
+}

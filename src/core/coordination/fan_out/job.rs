@@ -187,6 +187,6 @@ pub(in crate::core::coordination) fn unwanted(view: &View<'_>, status: &Workflow
     let is_over = status.phase.is_some_and(crate::api::workflow_run::RunPhase::is_final);
     let waits = |s: &&StepStatus| !is_over && matches!(s.phase, StepPhase::Starting | StepPhase::Running);
     let wanted: Vec<&String> = status.steps.values().filter(waits).filter_map(|s| s.job.as_ref()).collect();
-    let at_work = view.jobs.iter().filter(|(_, job)| job.end.is_none() && !job.stopping);
+    let at_work = view.jobs.iter().filter(|(_, job)| job.is_at_work());
     at_work.filter(|(name, _)| !wanted.contains(name)).map(|(name, _)| name.clone()).collect()
 }

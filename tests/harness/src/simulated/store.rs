@@ -338,8 +338,10 @@ impl State {
         table.notify.notify_waiters();
     }
 
-    /// Forgets all history: watches and pages that start before now get 410.
+    /// Forgets all history: watches and pages that start before now get 410. A version passes, as one of another kind would, so
+    /// that now is after all that anybody has heard of.
     pub(super) fn compact(&mut self) {
+        self.rv += 1;
         let rv = self.rv;
         for table in &mut self.tables {
             table.history.clear();
