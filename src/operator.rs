@@ -15,12 +15,12 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::{MedicalService, WorkflowRun},
     cluster::{
-        cache::{Cache, Change, Object, Scope, key},
+        cache::{Cache, Change, Kept, Object, Scope, key},
         clock::Clock,
         jobs::prune_job,
         leader::{Election, Leadership, Settings as LeaseSettings},
         notes::Notes,
-        observe::{Caches, prune_nothing, prune_pod, prune_run, workflow_of},
+        observe::{Caches, prune_nothing, prune_pod, workflow_of},
         perform::Writer,
         queue::Queue,
         watch::{Watch, watch},
@@ -285,7 +285,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
                 }
             }
         });
-        self.watch(&self.caches.runs, None, prune_run, stop, tasks, {
+        self.watch(&self.caches.runs, None, prune_nothing, stop, tasks, {
             let (workflows, runs, dispatcher) = (workflows.clone(), runs.clone(), Arc::clone(&self.dispatcher));
             let caches = self.caches.clone();
             move |change: &Change<WorkflowRun>| {
@@ -335,9 +335,9 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
     }
 
     #[allow(clippy::too_many_arguments)]
-    fn watch<K>(
+    fn watch<K, S: Kept<K>>(
         &self,
-        cache: &Arc<Cache<K>>,
+        cache: &Arc<Cache<K, S>>,
         labels: Option<&'static str>,
         prune: fn(&mut K),
         stop: &CancellationToken,

@@ -21,15 +21,41 @@ use crate::core::name::Key;
 pub trait Object: Resource<DynamicType = ()> + Clone + Send + Sync + 'static {}
 impl<K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static> Object for K {}
 
-/// All objects of one kind.
-pub struct Cache<K> {
-    inner: RwLock<Inner<K>>,
+/// The form in which objects of a kind are kept: whole, or as little as is read where there are many of them.
+pub trait Kept<K>: Clone + Send + Sync + 'static {
+    /// What is kept of an object.
+    fn of(object: K) -> Self;
+
+    /// The object of this key, as far as it is kept.
+    fn whole(&self, key: &Key) -> Arc<K>;
+
+    /// Its resource version.
+    fn version(&self) -> u64;
+}
+
+impl<K: Object> Kept<K> for Arc<K> {
+    fn of(object: K) -> Self {
+        Self::new(object)
+    }
+
+    fn whole(&self, _: &Key) -> Self {
+        Self::clone(self)
+    }
+
+    fn version(&self) -> u64 {
+        version(self.as_ref())
+    }
+}
+
+/// All objects of one kind, each in the form `S`.
+pub struct Cache<K, S = Arc<K>> {
+    inner: RwLock<Inner<S>>,
     ready: watch::Sender<bool>,
-    group_of: GroupOf<K>,
+    group_of: GroupOf<S>,
     changed: RwLock<Option<Changed<K>>>,
 }
 
-impl<K> Debug for Cache<K> {
+impl<K, S> Debug for Cache<K, S> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cache").finish_non_exhaustive()
     }
@@ -38,13 +64,16 @@ impl<K> Debug for Cache<K> {
 /// Told of every change; must not block.
 pub type Changed<K> = Box<dyn Fn(&Change<K>) + Send + Sync>;
 
+/// Objects by key; the same object has the same key in each of these, so that its text is there once.
+pub type Objects<S> = BTreeMap<Arc<Key>, S>;
+
 #[derive(Debug)]
-struct Inner<K> {
-    objects: BTreeMap<Key, Arc<K>>,
-    /// The objects of each group of a namespace, by where they lie in memory: that costs the least of it.
-    groups: HashMap<Key, HashMap<usize, Arc<K>>>,
+struct Inner<S> {
+    objects: Objects<S>,
+    /// The objects of each group of a namespace.
+    groups: HashMap<Key, Objects<S>>,
     /// Objects of lists that are under way, by scope.
-    listing: HashMap<Scope, BTreeMap<Key, Arc<K>>>,
+    listing: HashMap<Scope, Objects<S>>,
     /// The highest resource version in each list that is under way.
     newest: HashMap<Scope, u64>,
     /// Scopes that are watched and whose first list has not been read.
@@ -56,39 +85,35 @@ struct Inner<K> {
 }
 
 /// How a cache's objects are grouped.
-type GroupOf<K> = Option<fn(&K) -> Option<String>>;
+type GroupOf<S> = Option<fn(&S) -> Option<String>>;
 
-impl<K: Object> Inner<K> {
-    fn put(&mut self, key: Key, object: Arc<K>, group_of: GroupOf<K>) -> Option<Arc<K>> {
+impl<S: Clone> Inner<S> {
+    fn put(&mut self, key: Arc<Key>, object: S, group_of: GroupOf<S>) -> Option<S> {
+        let known = self.objects.get_key_value(&key).map(|(known, _)| Arc::clone(known));
+        let key = known.unwrap_or(key);
+        let before = self.take(&key, group_of);
         if let Some(group) = group_of.and_then(|g| g(&object)) {
-            let place = Key::new(&key.namespace, &group);
-            self.groups.entry(place).or_default().insert(Arc::as_ptr(&object).addr(), Arc::clone(&object));
+            let place = Key::new(&key.namespace, group);
+            self.groups.entry(place).or_default().insert(Arc::clone(&key), object.clone());
         }
-        let before = self.objects.insert(key, object);
-        self.ungroup(before.as_ref(), group_of);
+        self.objects.insert(key, object);
         before
     }
 
-    fn take(&mut self, key: &Key, group_of: GroupOf<K>) -> Option<Arc<K>> {
-        let before = self.objects.remove(key);
-        self.ungroup(before.as_ref(), group_of);
-        before
-    }
-
-    fn ungroup(&mut self, object: Option<&Arc<K>>, group_of: GroupOf<K>) {
-        let Some(object) = object else { return };
-        let Some(group) = group_of.and_then(|g| g(object)) else { return };
-        let place = Key::new(object.meta().namespace.clone().unwrap_or_default(), &group);
-        if let Some(members) = self.groups.get_mut(&place) {
-            members.remove(&Arc::as_ptr(object).addr());
-            if members.is_empty() {
-                self.groups.remove(&place);
+    fn take(&mut self, key: &Key, group_of: GroupOf<S>) -> Option<S> {
+        let before = self.objects.remove(key)?;
+        if let Some(group) = group_of.and_then(|g| g(&before)) {
+            let place = Key::new(&key.namespace, group);
+            if let Some(members) = self.groups.get_mut(&place) {
+                members.remove(key);
+                if members.is_empty() {
+                    self.groups.remove(&place);
+                }
             }
         }
+        Some(before)
     }
-}
 
-impl<K> Inner<K> {
     fn saw(&mut self, key: &Key, version: u64) {
         let seen = self.seen.entry(key.namespace.clone()).or_insert(0);
         *seen = version.max(*seen);
@@ -113,6 +138,13 @@ pub struct Change<K> {
     pub by_us: bool,
 }
 
+impl<K> Change<K> {
+    /// The change of the object of this key, each side as far as it is kept.
+    pub fn of<S: Kept<K>>(key: &Key, before: Option<&S>, after: Option<&S>, by_us: bool) -> Self {
+        Self { before: before.map(|o| o.whole(key)), after: after.map(|o| o.whole(key)), by_us }
+    }
+}
+
 /// Key of an object.
 #[must_use]
 pub fn key<K: Resource>(object: &K) -> Key {
@@ -125,7 +157,7 @@ pub fn version<K: Resource>(object: &K) -> u64 {
     object.meta().resource_version.as_deref().and_then(|v| v.parse().ok()).unwrap_or(0)
 }
 
-impl<K> Default for Cache<K> {
+impl<K, S> Default for Cache<K, S> {
     fn default() -> Self {
         let inner = Inner {
             objects: BTreeMap::new(),
@@ -140,57 +172,54 @@ impl<K> Default for Cache<K> {
     }
 }
 
-impl<K: Object> Cache<K> {
+impl<K: Object, S: Kept<K>> Cache<K, S> {
     /// An empty cache whose objects can be asked for by group; an object may be in none.
     #[must_use]
-    pub fn grouped(group_of: fn(&K) -> Option<String>) -> Self {
+    pub fn grouped(group_of: fn(&S) -> Option<String>) -> Self {
         Self { group_of: Some(group_of), ..Self::default() }
     }
 
-    fn read<T>(&self, f: impl FnOnce(&Inner<K>) -> T) -> T {
+    fn read<T>(&self, f: impl FnOnce(&Inner<S>) -> T) -> T {
         // a panic while the lock was held leaves whole values behind: each change is one insertion or removal
         f(&self.inner.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn write<T>(&self, f: impl FnOnce(&mut Inner<K>) -> T) -> T {
+    fn write<T>(&self, f: impl FnOnce(&mut Inner<S>) -> T) -> T {
         f(&mut self.inner.write().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// One object.
     #[must_use]
     pub fn get(&self, key: &Key) -> Option<Arc<K>> {
-        self.read(|i| i.objects.get(key).cloned())
+        self.read(|i| i.objects.get(key).cloned()).map(|object| object.whole(key))
     }
 
-    /// All objects of a namespace.
+    /// All objects of a namespace, as they are kept.
     #[must_use]
-    pub fn in_namespace(&self, namespace: &str) -> Vec<Arc<K>> {
+    pub fn in_namespace(&self, namespace: &str) -> Vec<S> {
         let from = Key::new(namespace, "");
         self.read(|i| {
             i.objects.range(from..).take_while(|(k, _)| k.namespace == namespace).map(|(_, o)| o.clone()).collect()
         })
     }
 
-    /// The objects of a group of a namespace, by name.
+    /// The objects of a group of a namespace, by name and as they are kept.
     #[must_use]
-    pub fn in_group(&self, namespace: &str, group: &str) -> Vec<Arc<K>> {
+    pub fn in_group(&self, namespace: &str, group: &str) -> Vec<(Arc<Key>, S)> {
         let place = Key::new(namespace, group);
-        let mut members: Vec<Arc<K>> =
-            self.read(|i| i.groups.get(&place).map(|g| g.values().cloned().collect()).unwrap_or_default());
-        members.sort_by(|a, b| a.meta().name.cmp(&b.meta().name));
-        members
+        self.read(|i| i.groups.get(&place).into_iter().flatten().map(|(k, o)| (Arc::clone(k), o.clone())).collect())
     }
 
-    /// All objects.
+    /// All objects, as they are kept.
     #[must_use]
-    pub fn all(&self) -> BTreeMap<Key, Arc<K>> {
+    pub fn all(&self) -> Objects<S> {
         self.read(|i| i.objects.clone())
     }
 
     /// All keys.
     #[must_use]
     pub fn keys(&self) -> Vec<Key> {
-        self.read(|i| i.objects.keys().cloned().collect())
+        self.read(|i| i.objects.keys().map(|k| Key::clone(k)).collect())
     }
 
     /// How many objects.
@@ -232,11 +261,11 @@ impl<K: Object> Cache<K> {
 
     /// Takes in what an own write or a live read answered; false when the object has gone since.
     pub fn wrote(&self, object: K) -> bool {
-        let (key, version) = (key(&object), version(&object));
-        let after = Arc::new(object);
+        let (key, version) = (Arc::new(key(&object)), version(&object));
+        let after = S::of(object);
         let (there, news) = self.write(|i| {
             let (there, newer) = match i.objects.get(&key) {
-                Some(present) => (true, self::version(present.as_ref()) < version),
+                Some(present) => (true, present.version() < version),
                 // not there although the watch is further on: deleted since
                 None => {
                     let there = i.seen.get(&key.namespace).is_none_or(|&seen| seen < version);
@@ -244,13 +273,13 @@ impl<K: Object> Cache<K> {
                 }
             };
             let news = newer.then(|| {
-                i.unconfirmed.insert(key.clone(), version);
-                i.put(key, Arc::clone(&after), self.group_of)
+                i.unconfirmed.insert(Key::clone(&key), version);
+                i.put(Arc::clone(&key), after.clone(), self.group_of)
             });
             (there, news)
         });
         if let Some(before) = news {
-            self.tell(&Change { before, after: Some(after), by_us: true });
+            self.tell(&Change::of(&key, before.as_ref(), Some(&after), true));
         }
         there
     }
@@ -262,42 +291,42 @@ impl<K: Object> Cache<K> {
             i.take(key, self.group_of)
         });
         if before.is_some() {
-            self.tell(&Change { before, after: None, by_us: true });
+            self.tell(&Change::of(key, before.as_ref(), None, true));
         }
     }
 
     /// A watch event: the object is there.
     pub fn applied(&self, object: K) -> Option<Change<K>> {
-        let (key, version) = (key(&object), version(&object));
-        self.write(|i| {
+        let (key, version) = (Arc::new(key(&object)), version(&object));
+        let after = S::of(object);
+        let before = self.write(|i| {
             i.saw(&key, version);
-            if i.unconfirmed.get(&key).is_some_and(|&v| v <= version) {
-                i.unconfirmed.remove(&key);
+            if i.unconfirmed.get(key.as_ref()).is_some_and(|&v| v <= version) {
+                i.unconfirmed.remove(key.as_ref());
             }
-            let known = i.objects.get(&key).map(|b| self::version(b.as_ref()));
+            let known = i.objects.get(&key).map(S::version);
             if known.is_some_and(|known| known >= version) {
                 return None;
             }
-            let after = Arc::new(object);
-            let before = i.put(key, after.clone(), self.group_of);
-            Some(Change { before, after: Some(after), by_us: false })
-        })
+            Some(i.put(Arc::clone(&key), after.clone(), self.group_of))
+        })?;
+        Some(Change::of(&key, before.as_ref(), Some(&after), false))
     }
 
     /// A watch event: the object is gone.
     pub fn deleted(&self, object: &K) -> Option<Change<K>> {
         let (key, version) = (key(object), version(object));
-        self.write(|i| {
+        let before = self.write(|i| {
             i.saw(&key, version);
             let present = i.objects.get(&key)?;
             // an object of the same name may have been made since
-            if present.uid() != object.uid() && self::version(present.as_ref()) > version {
+            if present.version() > version && present.whole(&key).uid() != object.uid() {
                 return None;
             }
             i.unconfirmed.remove(&key);
-            let before = i.take(&key, self.group_of);
-            Some(Change { before, after: None, by_us: false })
-        })
+            i.take(&key, self.group_of)
+        })?;
+        Some(Change::of(&key, Some(&before), None, false))
     }
 
     /// A watch of this scope will fill the cache: it is not ready before that watch's first list.
@@ -309,20 +338,22 @@ impl<K: Object> Cache<K> {
     pub fn list_begins(&self, scope: &Scope) {
         self.write(|i| {
             i.newest.insert(scope.clone(), 0);
-            i.listing.insert(scope.clone(), BTreeMap::new());
+            i.listing.insert(scope.clone(), Objects::new());
         });
     }
 
     /// One object of the list.
     pub fn listed(&self, scope: &Scope, object: K) {
+        let (key, version) = (key(&object), version(&object));
+        let object = S::of(object);
         self.write(|i| {
-            let key = key(&object);
-            i.saw(&key, version(&object));
+            i.saw(&key, version);
             let highest = i.newest.entry(scope.clone()).or_insert(0);
-            *highest = version(&object).max(*highest);
-            let newest = match i.objects.get(&key) {
-                Some(present) if version(present.as_ref()) > version(&object) => present.clone(),
-                _ => Arc::new(object),
+            *highest = version.max(*highest);
+            let (key, newest) = match i.objects.get_key_value(&key) {
+                Some((known, present)) if present.version() >= version => (Arc::clone(known), present.clone()),
+                Some((known, _)) => (Arc::clone(known), object),
+                None => (Arc::new(key), object),
             };
             if let Some(listing) = i.listing.get_mut(scope) {
                 listing.insert(key, newest);
@@ -334,24 +365,20 @@ impl<K: Object> Cache<K> {
     /// list is older than they are (own writes; a server that lags): they stay, and their keys are given back for a live read.
     pub fn list_ends(&self, scope: &Scope) -> Vec<Key> {
         let (doubtful, complete) = self.write(|i| {
-            let mut fresh = i.listing.remove(scope).unwrap_or_default();
-            let mut doubtful = Vec::new();
+            let fresh = i.listing.remove(scope).unwrap_or_default();
             let newest = i.newest.remove(scope).unwrap_or(0);
-            for (key, known) in i.objects.iter().filter(|(k, _)| covers(scope, k)) {
-                let newer = version(known.as_ref()) > newest;
-                if !fresh.contains_key(key) && (newer || i.unconfirmed.contains_key(key)) {
-                    fresh.insert(key.clone(), known.clone());
-                    doubtful.push(key.clone());
-                }
+            let (mut doubtful, mut old) = (Vec::new(), Vec::new());
+            for (key, known) in i.objects.iter().filter(|(k, _)| covers(scope, k) && !fresh.contains_key(*k)) {
+                let stays = known.version() > newest || i.unconfirmed.contains_key(key.as_ref());
+                let list = if stays { &mut doubtful } else { &mut old };
+                list.push(Key::clone(key));
             }
-            let old: Vec<Key> =
-                i.objects.keys().filter(|k| covers(scope, k) && !fresh.contains_key(k)).cloned().collect();
             for key in old {
                 i.take(&key, self.group_of);
             }
             for (key, object) in fresh {
-                // the same object must not leave its group
-                if i.objects.get(&key).is_none_or(|known| !Arc::ptr_eq(known, &object)) {
+                // what was written while the list was under way is newer than what it shows
+                if i.objects.get(&key).is_none_or(|known| known.version() < object.version()) {
                     i.put(key, object, self.group_of);
                 }
             }

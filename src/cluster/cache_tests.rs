@@ -18,7 +18,7 @@ fn held(cache: &Cache<ConfigMap>, name: &str) -> Option<u64> {
 
 #[test]
 fn a_late_event_does_not_bring_back_an_older_version() {
-    let cache = Cache::default();
+    let cache = Cache::<ConfigMap>::default();
     cache.applied(object("a", "1", 10));
     cache.wrote(object("a", "1", 20));
     assert!(cache.applied(object("a", "1", 15)).is_none());
@@ -27,7 +27,7 @@ fn a_late_event_does_not_bring_back_an_older_version() {
 
 #[test]
 fn a_write_after_its_own_deletion_event_does_not_revive_the_object() {
-    let cache = Cache::default();
+    let cache = Cache::<ConfigMap>::default();
     cache.applied(object("a", "1", 10));
     cache.deleted(&object("a", "1", 30));
     assert!(!cache.wrote(object("a", "1", 20)), "it has gone since");
@@ -36,7 +36,7 @@ fn a_write_after_its_own_deletion_event_does_not_revive_the_object() {
 
 #[test]
 fn a_relist_keeps_newer_own_writes_and_asks_about_them() {
-    let cache = Cache::default();
+    let cache = Cache::<ConfigMap>::default();
     cache.list_begins(&None);
     cache.list_ends(&None);
     cache.wrote(object("mine", "1", 105));
@@ -50,7 +50,7 @@ fn a_relist_keeps_newer_own_writes_and_asks_about_them() {
 
 #[test]
 fn a_relist_drops_what_is_gone_and_never_goes_back_in_time() {
-    let cache = Cache::default();
+    let cache = Cache::<ConfigMap>::default();
     cache.applied(object("a", "1", 10));
     cache.applied(object("b", "2", 11));
     cache.wrote(object("b", "2", 20));
@@ -62,7 +62,7 @@ fn a_relist_drops_what_is_gone_and_never_goes_back_in_time() {
 
 #[test]
 fn an_own_write_is_told_once_and_a_later_one_of_somebody_else_is_news() {
-    let cache = Cache::default();
+    let cache = Cache::<ConfigMap>::default();
     cache.wrote(object("a", "1", 20));
     assert!(cache.applied(object("a", "1", 20)).is_none());
     assert!(cache.applied(object("a", "1", 21)).is_some());
@@ -70,9 +70,8 @@ fn an_own_write_is_told_once_and_a_later_one_of_somebody_else_is_news() {
 
 #[test]
 fn groups_hold_what_is_there() {
-    let cache: Cache<ConfigMap> = Cache::grouped(|c| c.metadata.uid.clone());
-    let names =
-        |group: &str| cache.in_group("n", group).iter().map(|c| c.metadata.name.clone().unwrap()).collect::<Vec<_>>();
+    let cache: Cache<ConfigMap> = Cache::grouped(|c: &Arc<ConfigMap>| c.metadata.uid.clone());
+    let names = |group: &str| cache.in_group("n", group).iter().map(|(key, _)| key.name.clone()).collect::<Vec<_>>();
     cache.applied(object("b", "1", 10));
     cache.wrote(object("a", "1", 11));
     cache.applied(object("c", "2", 12));
@@ -93,9 +92,21 @@ fn groups_hold_what_is_there() {
 
 #[test]
 fn a_namespace_is_read_by_itself() {
-    let cache = Cache::default();
+    let cache = Cache::<ConfigMap>::default();
     cache.applied(object("a", "1", 1));
     assert_eq!(cache.in_namespace("n").len(), 1);
     assert!(cache.in_namespace("m").is_empty());
     assert!(cache.in_namespace("nn").is_empty());
+}
+
+#[test]
+fn what_is_written_while_a_list_is_under_way_outlives_its_end() {
+    let cache = Cache::<ConfigMap>::default();
+    cache.applied(object("a", "1", 10));
+    cache.list_begins(&None);
+    cache.listed(&None, object("a", "1", 10));
+    cache.wrote(object("a", "1", 20));
+    cache.listed(&None, object("b", "2", 30));
+    cache.list_ends(&None);
+    assert_eq!((held(&cache, "a"), held(&cache, "b")), (Some(20), Some(30)));
 }

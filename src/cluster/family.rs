@@ -17,6 +17,7 @@ use crate::{
     },
     cluster::{
         cache::key,
+        kept_run::KeptRun,
         observe::{Caches, owner_of},
     },
     core::{
@@ -83,13 +84,8 @@ impl Caches {
     /// The runs of a workflow that have not ended, by name.
     #[must_use]
     pub fn live_runs(&self, namespace: &str, workflow: &str) -> Vec<Arc<WorkflowRun>> {
-        self.runs.in_group(namespace, &group(workflow, false))
-    }
-
-    /// The runs of a workflow that have ended, by name.
-    #[must_use]
-    pub fn ended_runs(&self, namespace: &str, workflow: &str) -> Vec<Arc<WorkflowRun>> {
-        self.runs.in_group(namespace, &group(workflow, true))
+        let live = self.runs.in_group(namespace, &group(workflow, false));
+        live.into_iter().filter_map(|(_, run)| run.live()).collect()
     }
 
     /// The other runs of the same workflow that have not ended; `about_to_start` tells the key of
@@ -149,11 +145,12 @@ pub fn live_epoch(run: &WorkflowRun) -> Option<i64> {
 }
 
 /// Runs are found by their workflow, and by whether they have ended.
-pub(super) fn group_of_run(run: &WorkflowRun) -> Option<String> {
-    Some(group(&run.spec.workflow, has_ended(run)))
+pub(super) fn group_of_run(run: &KeptRun) -> Option<String> {
+    Some(group(run.workflow(), matches!(run, KeptRun::Ended(_))))
 }
 
-fn group(workflow: &str, ended: bool) -> String {
+/// The group of the runs of a workflow that have ended, or of those that have not.
+pub(super) fn group(workflow: &str, ended: bool) -> String {
     format!("{workflow}/{}", if ended { "ended" } else { "live" })
 }
 

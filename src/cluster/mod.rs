@@ -6,6 +6,7 @@ pub mod definitions;
 pub mod error;
 pub mod family;
 pub mod jobs;
+pub mod kept_run;
 pub mod leader;
 pub mod lost;
 pub mod models;

@@ -6,7 +6,6 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, Deployment},
     batch::v1::Job,
@@ -17,11 +16,12 @@ use k8s_openapi::api::{
 use kube::ResourceExt;
 
 use crate::{
-    api::{MedicalService, Workflow, WorkflowRun, medical_service::EndpointReason, workflow_run::RunPhase},
+    api::{MedicalService, Workflow, WorkflowRun, medical_service::EndpointReason},
     cluster::{
         cache::{Cache, Object},
         definitions::Parsed,
-        family::{group_of_run, parent_reference},
+        family::{group, group_of_run},
+        kept_run::KeptRun,
         lost::Lost,
         models::Models,
     },
@@ -45,7 +45,7 @@ pub struct Caches {
     /// Workflows.
     pub workflows: Arc<Cache<Workflow>>,
     /// Runs; of finished ones only what counts.
-    pub runs: Arc<Cache<WorkflowRun>>,
+    pub runs: Arc<Cache<WorkflowRun, KeptRun>>,
     /// Pods of runs.
     pub pods: Arc<Cache<Pod>>,
     /// Jobs of runs.
@@ -72,12 +72,12 @@ impl Default for Caches {
             services: Arc::default(),
             workflows: Arc::default(),
             runs: Arc::new(Cache::grouped(group_of_run)),
-            pods: Arc::new(Cache::grouped(|p: &Pod| p.labels().get(RUN_LABEL).cloned())),
-            jobs: Arc::new(Cache::grouped(|j: &Job| j.labels().get(RUN_LABEL).cloned())),
-            revisions: Arc::new(Cache::grouped(|r: &ControllerRevision| r.labels().get(WORKFLOW_LABEL).cloned())),
+            pods: Arc::new(Cache::grouped(|p: &Arc<Pod>| p.labels().get(RUN_LABEL).cloned())),
+            jobs: Arc::new(Cache::grouped(|j: &Arc<Job>| j.labels().get(RUN_LABEL).cloned())),
+            revisions: Arc::new(Cache::grouped(|r: &Arc<ControllerRevision>| r.labels().get(WORKFLOW_LABEL).cloned())),
             deployments: Arc::default(),
             core_services: Arc::default(),
-            slices: Arc::new(Cache::grouped(|s: &EndpointSlice| s.labels().get(SERVICE_LABEL).cloned())),
+            slices: Arc::new(Cache::grouped(|s: &Arc<EndpointSlice>| s.labels().get(SERVICE_LABEL).cloned())),
             budgets: Arc::default(),
             lost: Arc::default(),
             definitions: Arc::default(),
@@ -191,7 +191,7 @@ impl Caches {
     /// The slices of a service, whoever made them.
     #[must_use]
     pub fn slices_of(&self, namespace: &str, service: &str) -> Vec<Arc<EndpointSlice>> {
-        self.slices.in_group(namespace, service)
+        self.slices.in_group(namespace, service).into_iter().map(|(_, slice)| slice).collect()
     }
 
     /// The stored revisions of a workflow.
@@ -201,27 +201,19 @@ impl Caches {
         self.revisions
             .in_group(&workflow.namespace().unwrap_or_default(), &workflow.name_any())
             .iter()
-            .filter(|r| owner.controls(&r.metadata))
-            .map(|r| RevisionView { name: r.name_any(), generation: r.revision })
+            .filter(|(_, r)| owner.controls(&r.metadata))
+            .map(|(_, r)| RevisionView { name: r.name_any(), generation: r.revision })
             .collect()
     }
 
     /// The runs of a workflow, in short.
     #[must_use]
     pub fn runs_of(&self, namespace: &str, workflow: &str) -> Vec<RunView> {
-        let runs = self.live_runs(namespace, workflow).into_iter().chain(self.ended_runs(namespace, workflow));
-        runs.map(|r| {
-            let status = r.status.as_ref();
-            RunView {
-                name: r.name_any(),
-                created_at: r.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |t| t.0),
-                phase: status.and_then(|s| s.phase).unwrap_or(RunPhase::Pending),
-                finished_at: status.and_then(|s| s.finished_at),
-                revision: status.and_then(|s| s.revision.clone()),
-                is_child: parent_reference(&r).is_some(),
-            }
-        })
-        .collect()
+        [false, true]
+            .into_iter()
+            .flat_map(|ended| self.runs.in_group(namespace, &group(workflow, ended)))
+            .map(|(key, run)| run.view(&key))
+            .collect()
     }
 }
 
@@ -256,28 +248,6 @@ fn owner<K: ResourceExt>(kind: &'static str, object: &K) -> render::Owner {
         namespace: object.namespace().unwrap_or_default(),
         name: object.name_any(),
         uid: object.uid().unwrap_or_default(),
-    }
-}
-
-/// Keeps of a finished run only what counts: thousands of them stay in the cluster.
-pub fn prune_run(run: &mut WorkflowRun) {
-    let is_child = parent_reference(run).is_some();
-    if let Some(status) = run.status.as_mut().filter(|s| s.phase.is_some_and(RunPhase::is_final)) {
-        // pods and jobs of steps that did not end by themselves may still have to be stopped: their names stay
-        status.steps.retain(|_, s| !s.phase.is_done() && (s.pod.is_some() || s.job.is_some()));
-        status.compensations.retain(|_, s| !s.phase.is_done() && s.pod.is_some());
-        for step in status.steps.values_mut().chain(status.compensations.values_mut()) {
-            step.outputs.clear();
-            step.items = None;
-            step.message = None;
-        }
-        status.ended_steps = None;
-        if !is_child {
-            // what a child gave, and why it ended, is its parent's to read
-            status.outputs.clear();
-            status.conditions.clear();
-        }
-        run.spec.parameters.clear();
     }
 }
 

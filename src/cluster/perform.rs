@@ -17,7 +17,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     cluster::{
-        cache::{self, Cache},
+        cache::{self, Cache, Kept},
         error::{Class, Error},
         leader::{Leadership, Term},
     },
@@ -135,22 +135,20 @@ impl Writer {
     ///
     /// # Errors
     /// As every call.
-    pub async fn report<K: Writable + Send + Sync + 'static>(
+    pub async fn report<K: Writable + Send + Sync + 'static, S: Kept<K>>(
         &self,
         object: &K,
-        cache: &Cache<K>,
-        prune: fn(&mut K),
+        cache: &Cache<K, S>,
     ) -> Result<(), Error> {
         match self.replace_status(object).await {
             Ok(mut written) => {
                 written.managed_fields_mut().clear();
-                prune(&mut written);
                 cache.wrote(written);
                 Ok(())
             }
             Err(error) => {
                 if error.class() == Class::Conflict {
-                    self.refresh(&cache::key(object), cache, prune).await?;
+                    self.refresh(&cache::key(object), cache).await?;
                 }
                 Err(error)
             }
@@ -297,16 +295,14 @@ impl Writer {
     ///
     /// # Errors
     /// As every call.
-    async fn refresh<K: Writable + Send + Sync + 'static>(
+    async fn refresh<K: Writable + Send + Sync + 'static, S: Kept<K>>(
         &self,
         key: &Key,
-        cache: &Cache<K>,
-        prune: fn(&mut K),
+        cache: &Cache<K, S>,
     ) -> Result<(), Error> {
         match self.read::<K>(&key.namespace, &key.name).await? {
             Some(mut object) => {
                 object.managed_fields_mut().clear();
-                prune(&mut object);
                 cache.wrote(object);
             }
             None => cache.gone(key),

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cluster::cache::{Cache, Change, Object, Scope},
+    cluster::cache::{Cache, Change, Kept, Object, Scope},
     core::name::Key,
     telemetry::{self, Metrics},
 };
@@ -25,7 +25,7 @@ use crate::{
 const WATCH_SECONDS: u32 = 50;
 
 /// What a watch needs.
-pub struct Watch<K> {
+pub struct Watch<K, S> {
     /// How to reach the API server.
     pub client: Client,
     /// Where to watch: one namespace or all.
@@ -33,7 +33,7 @@ pub struct Watch<K> {
     /// Only objects with these labels; all when `None`.
     pub labels: Option<&'static str>,
     /// Where objects go.
-    pub cache: Arc<Cache<K>>,
+    pub cache: Arc<Cache<K, S>>,
     /// Drops what nobody reads, before an object is kept.
     pub prune: fn(&mut K),
     /// Counters.
@@ -41,7 +41,7 @@ pub struct Watch<K> {
 }
 
 /// Watches until stopped.
-pub async fn watch<K>(watch: Watch<K>, stop: CancellationToken)
+pub async fn watch<K, S: Kept<K>>(watch: Watch<K, S>, stop: CancellationToken)
 where
     K: Object + Resource<Scope = NamespaceResourceScope> + DeserializeOwned + Debug,
 {
@@ -83,11 +83,11 @@ where
                     reread(&watch, &key).await;
                 }
                 for (key, after) in watch.cache.all() {
-                    watch.cache.tell(&Change { before: before.remove(&key), after: Some(after), by_us: false });
+                    watch.cache.tell(&Change::of(&key, before.remove(&key).as_ref(), Some(&after), false));
                 }
                 // what was deleted while the watch was away
-                for (_, gone) in before {
-                    watch.cache.tell(&Change { before: Some(gone), after: None, by_us: false });
+                for (key, gone) in before {
+                    watch.cache.tell(&Change::of(&key, Some(&gone), None, false));
                 }
             }
             Ok(Some(Event::Apply(guard))) => {
@@ -144,7 +144,7 @@ fn readable<K: Object>(
     }
 }
 
-async fn reread<K>(watch: &Watch<K>, key: &Key)
+async fn reread<K, S: Kept<K>>(watch: &Watch<K, S>, key: &Key)
 where
     K: Object + Resource<Scope = NamespaceResourceScope> + DeserializeOwned + Debug,
 {

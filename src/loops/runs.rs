@@ -13,14 +13,14 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::{WorkflowRun, WorkflowRunStatus, workflow_run::RunPhase},
     cluster::{
-        cache::{Cache, Object},
+        cache::{Cache, Kept, Object},
         clock::Clock,
         definitions::pinned_revision,
         error::Error,
         family::{has_ended, live_epoch, parent_key, wanted_children},
         jobs::job_view,
         notes::Notes,
-        observe::{Caches, owner_of, prune_run},
+        observe::{Caches, owner_of},
         perform::Writer,
         pods::{is_going, pod_view},
         queue::Queue,
@@ -204,7 +204,7 @@ impl<I: CallIo> Runs<I> {
     async fn write_status(&self, run: &WorkflowRun, status: WorkflowRunStatus) -> Result<(), Error> {
         let mut next = run.clone();
         next.status = Some(status);
-        self.writer.report(&next, &self.caches.runs, prune_run).await?;
+        self.writer.report(&next, &self.caches.runs).await?;
         self.count(run, &next);
         Ok(())
     }
@@ -212,7 +212,7 @@ impl<I: CallIo> Runs<I> {
 
 impl<I> Runs<I> {
     /// Takes in an object that was made, or that an earlier attempt made. One that has gone meanwhile is lost.
-    pub(super) fn made<K: Object>(&self, owner: &Owner, cache: &Cache<K>, object: K) {
+    pub(super) fn made<K: Object, S: Kept<K>>(&self, owner: &Owner, cache: &Cache<K, S>, object: K) {
         let name = object.name_any();
         if !cache.wrote(object) {
             self.caches.lost.add(&owner.uid, name);

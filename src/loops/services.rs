@@ -12,7 +12,7 @@ use crate::{
         clock::Clock,
         error::Error,
         notes::Notes,
-        observe::{Caches, owner_of_service, prune_nothing},
+        observe::{Caches, owner_of_service},
         perform::{Writable, Writer},
     },
     core::{
@@ -85,7 +85,7 @@ impl<P: ProbeIo, L: LookupIo> Reconcile for Services<P, L> {
         if let Some(status) = decision.status {
             let mut next = MedicalService::clone(&service);
             next.status = Some(status);
-            self.writer.report(&next, &self.caches.services, prune_nothing).await?;
+            self.writer.report(&next, &self.caches.services).await?;
         }
         self.notes.tell(&about, &decision.notes);
         let look_again = || self.clock.now().saturating_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);

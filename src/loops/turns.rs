@@ -8,6 +8,7 @@ use crate::{
     api::{WorkflowRun, WorkflowRunStatus, workflow_run::StepPhase},
     cluster::{
         cache::{Change, Object, key},
+        kept_run::KeptRun,
         observe::Caches,
         queue::Queue,
     },
@@ -73,7 +74,7 @@ pub(crate) fn pending_runs(caches: &Caches, runs: &Arc<Queue>) -> impl Fn(&Key) 
 pub(crate) fn waiting_runs(caches: &Caches, runs: &Arc<Queue>) -> impl Fn(&str) + Send + Sync + 'static + use<> {
     let (cache, queue) = (Arc::clone(&caches.runs), Arc::clone(runs));
     move |namespace| {
-        for run in cache.in_namespace(namespace) {
+        for run in cache.in_namespace(namespace).into_iter().filter_map(KeptRun::live) {
             let waits = |s: &WorkflowRunStatus| s.steps.values().any(|s| s.phase == StepPhase::Waiting);
             if run.status.as_ref().is_some_and(waits) {
                 queue.add(key(run.as_ref()), false);

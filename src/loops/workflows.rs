@@ -15,7 +15,7 @@ use crate::{
         clock::Clock,
         error::Error,
         notes::Notes,
-        observe::{Caches, owner_of_workflow, prune_nothing},
+        observe::{Caches, owner_of_workflow},
         perform::Writer,
     },
     core::{
@@ -81,7 +81,7 @@ impl Reconcile for Workflows {
         if let Some(status) = decision.status {
             let mut next = Workflow::clone(&workflow);
             next.status = Some(status);
-            self.writer.report(&next, &self.caches.workflows, prune_nothing).await?;
+            self.writer.report(&next, &self.caches.workflows).await?;
             let now = self.clock.now();
             self.written(|w| w.insert(key.clone(), now));
         }
