@@ -84,10 +84,16 @@ struct Queues {
 }
 
 impl Queues {
-    fn clear(&self) {
-        self.services.clear();
-        self.workflows.clear();
-        self.runs.clear();
+    fn open(&self) {
+        self.services.open();
+        self.workflows.open();
+        self.runs.open();
+    }
+
+    fn close(&self) {
+        self.services.close();
+        self.workflows.close();
+        self.runs.close();
     }
 }
 
@@ -112,6 +118,8 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
     pub fn new(settings: Settings, world: World<C, P, L>, metrics: Metrics) -> Self {
         let World { client, calls, probes, lookups, clock } = world;
         let queues = Queues::default();
+        // a term begins with a look at everything: whoever does not lead remembers nothing
+        queues.close();
         let (election, leadership) = Election::new(client.clone(), settings.lease.clone(), clock, metrics.clone());
         let tell = |queue: &Arc<Queue>| -> Box<dyn Fn(&Key) + Send + Sync> {
             let queue = Arc::clone(queue);
@@ -194,7 +202,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         let term = CancellationToken::new();
         let draining = CancellationToken::new();
         let mut tasks = JoinSet::new();
-        self.queues.clear();
+        self.queues.open();
         let writer = Writer::new(self.client.clone(), self.leadership.clone(), self.metrics.clone());
         tasks.spawn(Arc::clone(&self.prober).run(term.clone()));
         tasks.spawn(Arc::clone(&self.resolver).run(term.clone()));
@@ -262,6 +270,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         }
         term.cancel();
         while tasks.join_next().await.is_some() {}
+        self.queues.close();
         self.dispatcher.clear();
     }
 

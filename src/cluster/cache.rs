@@ -218,8 +218,8 @@ impl<K: Object, S: Kept<K>> Cache<K, S> {
 
     /// All keys.
     #[must_use]
-    pub fn keys(&self) -> Vec<Key> {
-        self.read(|i| i.objects.keys().map(|k| Key::clone(k)).collect())
+    pub fn keys(&self) -> Vec<Arc<Key>> {
+        self.read(|i| i.objects.keys().cloned().collect())
     }
 
     /// How many objects.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -12,6 +12,8 @@ use crate::core::name::{Key, chance};
 
 /// Wait after the first failure.
 const FIRST: Duration = Duration::from_millis(100);
+/// An empty queue keeps room for so many keys: a term begins with those of all objects.
+const EMPTY: usize = 64;
 /// Longest wait after a failure.
 const LONGEST: Duration = Duration::from_secs(60);
 
@@ -24,12 +26,14 @@ pub struct Queue {
 
 #[derive(Debug, Default)]
 struct Inner {
-    due: BTreeSet<(Instant, Key)>,
-    at: HashMap<Key, Instant>,
-    busy: HashSet<Key>,
+    /// Nobody takes anything: nothing is added.
+    closed: bool,
+    due: BTreeSet<(Instant, Arc<Key>)>,
+    at: HashMap<Arc<Key>, Instant>,
+    busy: HashSet<Arc<Key>>,
     /// Keys that were added while they were being looked at: the earliest time.
-    again: HashMap<Key, Instant>,
-    failures: HashMap<Key, u32>,
+    again: HashMap<Arc<Key>, Instant>,
+    failures: HashMap<Arc<Key>, u32>,
 }
 
 /// How a look at an object ended.
@@ -50,7 +54,8 @@ impl Queue {
 
     /// Look at this object now. A failing object is not looked at before its wait is over, unless `fresh` says that
     /// its own spec has changed.
-    pub fn add(&self, key: Key, fresh: bool) {
+    pub fn add(&self, key: impl Into<Arc<Key>>, fresh: bool) {
+        let key = key.into();
         if fresh {
             self.lock().failures.remove(&key);
         }
@@ -58,8 +63,12 @@ impl Queue {
     }
 
     /// Look at this object when this time has passed: whatever else happens meanwhile is looked at with it.
-    pub fn add_within(&self, key: Key, wait: Duration) {
+    pub fn add_within(&self, key: impl Into<Arc<Key>>, wait: Duration) {
+        let key = key.into();
         let mut inner = self.lock();
+        if inner.closed {
+            return;
+        }
         if inner.failures.contains_key(&key) && inner.at.contains_key(&key) {
             return;
         }
@@ -69,7 +78,7 @@ impl Queue {
     }
 
     /// The next object that is due. It is not given again before [`Queue::done`].
-    pub async fn next(&self) -> Key {
+    pub async fn next(&self) -> Arc<Key> {
         loop {
             let wait = {
                 let mut inner = self.lock();
@@ -78,7 +87,10 @@ impl Queue {
                     Some((at, key)) if at <= now => {
                         inner.due.pop_first();
                         inner.at.remove(&key);
-                        inner.busy.insert(key.clone());
+                        if inner.at.is_empty() {
+                            inner.at.shrink_to(EMPTY);
+                        }
+                        inner.busy.insert(Arc::clone(&key));
                         let more = inner.due.first().is_some_and(|(at, _)| *at <= now);
                         drop(inner);
                         if more {
@@ -101,7 +113,7 @@ impl Queue {
     }
 
     /// An object has been looked at.
-    pub fn done(&self, key: Key, verdict: Verdict) {
+    pub fn done(&self, key: Arc<Key>, verdict: Verdict) {
         let mut inner = self.lock();
         inner.busy.remove(&key);
         let again = inner.again.remove(&key);
@@ -113,7 +125,7 @@ impl Queue {
                 }
             }
             Verdict::Again | Verdict::Failed => {
-                let failures = inner.failures.entry(key.clone()).or_insert(0);
+                let failures = inner.failures.entry(Arc::clone(&key)).or_insert(0);
                 *failures += 1;
                 // a conflict is looked at again at once, but one that does not go away must not spin
                 let step = if verdict == Verdict::Again { failures.saturating_sub(2) } else { *failures - 1 };
@@ -129,19 +141,20 @@ impl Queue {
         self.changed.notify_one();
     }
 
-    /// Forgets everything.
-    pub fn clear(&self) {
-        let mut inner = self.lock();
-        inner.due.clear();
-        inner.at.clear();
-        inner.again.clear();
-        inner.failures.clear();
+    /// Begins to take in what is added.
+    pub fn open(&self) {
+        self.lock().closed = false;
+    }
+
+    /// Forgets everything, and what is added from now on: nobody takes it.
+    pub fn close(&self) {
+        *self.lock() = Inner { closed: true, ..Inner::default() };
     }
 }
 
 impl Inner {
     /// The earlier of two times wins.
-    fn schedule(&mut self, key: Key, at: Instant) {
+    fn schedule(&mut self, key: Arc<Key>, at: Instant) {
         if self.busy.contains(&key) {
             let earliest = self.again.get(&key).map_or(at, |&a| a.min(at));
             self.again.insert(key, earliest);
@@ -151,9 +164,9 @@ impl Inner {
             Some(&present) if present <= at => {}
             present => {
                 if let Some(&present) = present {
-                    self.due.remove(&(present, key.clone()));
+                    self.due.remove(&(present, Arc::clone(&key)));
                 }
-                self.at.insert(key.clone(), at);
+                self.at.insert(Arc::clone(&key), at);
                 self.due.insert((at, key));
             }
         }
@@ -164,8 +177,8 @@ impl Inner {
 mod tests {
     use super::*;
 
-    fn key(name: &str) -> Key {
-        Key::new("n", name)
+    fn key(name: &str) -> Arc<Key> {
+        Arc::new(Key::new("n", name))
     }
 
     #[tokio::test(start_paused = true)]
@@ -214,5 +227,17 @@ mod tests {
         queue.done(key("a"), Verdict::Done(Some(at)));
         queue.next().await;
         assert!(Instant::now() >= at && Instant::now() < at + Duration::from_millis(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_closed_queue_remembers_nothing() {
+        let queue = Queue::default();
+        queue.add(key("a"), false);
+        queue.close();
+        queue.add(key("b"), true);
+        queue.open();
+        queue.add(key("c"), false);
+        assert_eq!(queue.next().await, key("c"));
+        assert!(tokio::time::timeout(Duration::from_secs(3600), queue.next()).await.is_err());
     }
 }

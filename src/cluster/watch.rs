@@ -23,6 +23,8 @@ use crate::{
 
 /// Seconds after which a watch is renewed: a connection that died silently is noticed 5 s later.
 const WATCH_SECONDS: u32 = 50;
+/// So many objects of a list are read at a time. They are whole until they are kept, and the process does not give that room back.
+const PAGE: u32 = 100;
 
 /// What a watch needs.
 pub struct Watch<K, S> {
@@ -47,7 +49,7 @@ where
 {
     let kind = K::kind(&()).into_owned();
     let label = telemetry::Kind { kind: kind.clone() };
-    let mut config = watcher::Config::default().timeout(WATCH_SECONDS);
+    let mut config = watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE);
     if let Some(labels) = watch.labels {
         config = config.labels(labels);
     }
