@@ -78,7 +78,8 @@ impl Caches {
     /// The highest epoch under which a run that has not ended was written; 0 when there is none.
     #[must_use]
     pub fn latest_epoch(&self) -> i64 {
-        self.runs.all().values().filter_map(|r| live_epoch(r)).max().unwrap_or(0)
+        let live = self.runs.all().into_values().filter_map(KeptRun::live);
+        live.filter_map(|r| live_epoch(&r)).max().unwrap_or(0)
     }
 
     /// The runs of a workflow that have not ended, by name.

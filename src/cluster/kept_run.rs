@@ -252,6 +252,7 @@ impl Left {
             items: None,
             target: None,
             known_failures: None,
+            resent: None,
             disruptions: None,
             outputs: BTreeMap::new(),
             reason: None,

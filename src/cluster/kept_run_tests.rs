@@ -11,13 +11,16 @@ use super::*;
 use crate::{
     cluster::{
         cache::key,
-        family::{every_step, parent_key, wanted_children},
+        family::{child_view, every_step, parent_key, wanted_children},
+        jobs::job_view,
         observe::{Caches, owner_of},
+        pods::pod_view,
     },
     core::coordination::{
         decide,
-        view::{ChildView, Decision, DefinitionView, View},
+        view::{Decision, DefinitionView, View},
     },
+    render::RUN_LABEL,
 };
 
 /// A run with nothing left out that the operator or a person may put into one.
@@ -100,10 +103,13 @@ fn ended_run() -> impl Strategy<Value = WorkflowRun> {
 /// Pods and Jobs of all steps of a run, at work save for those of steps that have ended well.
 fn caches_of(run: &WorkflowRun) -> Caches {
     let caches = Caches::default();
-    let metadata =
-        |name: &String| ObjectMeta { resource_version: Some("1".to_owned()), ..owner_of(run).metadata(name, &[]) };
+    let owner = owner_of(run);
+    let metadata = |name: &String| ObjectMeta {
+        resource_version: Some("1".to_owned()),
+        ..owner.metadata(name, &[(RUN_LABEL, &owner.name)])
+    };
     for step in every_step(run) {
-        let over = matches!(step.phase, StepPhase::Succeeded | StepPhase::Skipped);
+        let over = step.phase.is_done();
         if let Some(name) = &step.pod {
             let status = json!({"phase": if over { "Succeeded" } else { "Running" }});
             let status = serde_json::from_value(status).unwrap();
@@ -120,14 +126,13 @@ fn caches_of(run: &WorkflowRun) -> Caches {
 }
 
 fn decision(caches: &Caches, run: &WorkflowRun) -> Decision {
-    let (pods, stopping) = caches.pods_of(run);
     let view = View {
         run,
         definition: DefinitionView::Lost,
-        pods,
-        stopping,
+        pods: caches.pods_of(run).into_iter().map(|(name, pod)| (name, pod_view(&pod))).collect(),
+        stopping: BTreeSet::new(),
         lost: BTreeSet::new(),
-        jobs: caches.jobs_of(run),
+        jobs: caches.jobs_of(run).into_iter().map(|(name, job)| (name, job_view(&job))).collect(),
         services: BTreeMap::new(),
         outcomes: BTreeMap::new(),
         in_flight: Vec::new(),
@@ -145,28 +150,16 @@ fn decision(caches: &Caches, run: &WorkflowRun) -> Decision {
     decide(&view, "2026-01-02T03:05:10Z".parse().unwrap())
 }
 
-/// What a parent would read of this run, were it its child.
-fn as_child(run: &WorkflowRun) -> ChildView {
-    let status = run.status.clone().unwrap();
-    ChildView {
-        created_at: run.creation_timestamp().unwrap().0,
-        phase: status.phase.unwrap(),
-        reason: condition::find(&status.conditions, SUCCEEDED).map(|c| c.reason.clone()).unwrap_or_default(),
-        since: status.started_at,
-        outputs: status.outputs,
-    }
-}
-
 /// All that is read of a run that has ended, wherever it comes from.
 fn read(caches: &Caches, run: &WorkflowRun) -> impl PartialEq + std::fmt::Debug {
     let status = run.status.as_ref().unwrap();
-    let missing: BTreeSet<String> = caches.missing_pods(run, &BTreeMap::new()).into_iter().collect();
+    let missing = caches.missing(run, |s| s.pod.as_ref(), |_| false);
     (
         (key(run), version(run), run.uid(), run.metadata.generation, run.object_ref(&()), owner_of(run)),
         KeptRun::Live(Arc::new(run.clone())).view(&key(run)),
         (run.spec.workflow.clone(), status.phase, status.revision.clone(), status.concurrency_key.clone()),
         (parent_reference(run).cloned(), parent_key(run), wanted_children(run)),
-        parent_reference(run).map(|_| as_child(run)),
+        parent_reference(run).map(|_| child_view(run)),
         decision(caches, run),
         missing,
     )
@@ -222,7 +215,7 @@ fn a_parent_reads_its_child_after_the_childs_end() {
     child.status.as_mut().unwrap().outputs.insert("volume".to_owned(), json!(7));
     caches.runs.applied(parent.clone());
     caches.runs.applied(child.clone());
-    assert_eq!(caches.children_of(&parent), BTreeMap::from([("run-s".to_owned(), as_child(&child))]));
+    assert_eq!(caches.children_of(&parent), BTreeMap::from([("run-s".to_owned(), child_view(&child))]));
     let kept = caches.runs.get(&key(&child)).unwrap();
     assert_eq!((caches.depth_of(&kept), caches.is_unwanted(&kept)), (1, false));
     caches.runs.applied(run("parent", 3, "Canceled"));

@@ -221,7 +221,7 @@ impl Caches {
 pub(super) fn of_run<K: Object>(cache: &Cache<K>, run: &WorkflowRun) -> BTreeMap<String, Arc<K>> {
     let owner = owner_of(run);
     let all = cache.in_group(&owner.namespace, &owner.name).into_iter();
-    all.filter(|o| owner.controls(o.meta())).map(|o| (o.name_any(), o)).collect()
+    all.filter(|(_, o)| owner.controls(o.meta())).map(|(key, o)| (key.name.clone(), o)).collect()
 }
 
 /// The owner of a run's pods.

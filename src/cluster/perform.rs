@@ -148,7 +148,7 @@ impl Writer {
             }
             Err(error) => {
                 if error.class() == Class::Conflict {
-                    self.refresh(&cache::key(object), cache).await?;
+                    self.refresh(&cache::key(object), cache, |_| {}).await?;
                 }
                 Err(error)
             }
@@ -299,10 +299,12 @@ impl Writer {
         &self,
         key: &Key,
         cache: &Cache<K, S>,
+        prune: fn(&mut K),
     ) -> Result<(), Error> {
         match self.read::<K>(&key.namespace, &key.name).await? {
             Some(mut object) => {
                 object.managed_fields_mut().clear();
+                prune(&mut object);
                 cache.wrote(object);
             }
             None => cache.gone(key),

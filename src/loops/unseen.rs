@@ -16,7 +16,7 @@ use crate::{
         error::Error,
         family::{child_view, every_step, has_ended},
         jobs::job_view,
-        observe::{owner_of, prune_run},
+        observe::owner_of,
         perform::Writable,
         pods::{is_going, pod_view},
     },
@@ -72,7 +72,6 @@ impl<I: CallIo> Runs<I> {
             return Ok(true);
         }
         stored.managed_fields_mut().clear();
-        prune_run(&mut stored);
         self.caches.runs.wrote(stored);
         Ok(false)
     }
