@@ -243,7 +243,7 @@ impl<'a> Game<'a> {
             }
         }
         if forget {
-            self.stage.server.compact();
+            self.stage.server.forget_everything();
         }
     }
 }

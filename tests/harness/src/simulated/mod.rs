@@ -297,6 +297,14 @@ impl ApiServer {
         self.shared.lock().compact();
     }
 
+    /// As [`Self::compact`], after a version of some other kind has passed: now is after all that any watch has told of, and so every
+    /// one that begins anew gets 410 Gone.
+    pub fn forget_everything(&self) {
+        let mut state = self.shared.lock();
+        state.rv += 1;
+        state.compact();
+    }
+
     /// All calls so far, in order of arrival. [`Ledger`] counts them.
     #[must_use]
     pub fn calls(&self) -> Vec<Record> {

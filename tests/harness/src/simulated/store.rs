@@ -338,10 +338,8 @@ impl State {
         table.notify.notify_waiters();
     }
 
-    /// Forgets all history: watches and pages that start before now get 410. A version passes, as one of another kind would, so
-    /// that now is after all that anybody has heard of.
+    /// Forgets all history: watches and pages that start before now get 410.
     pub(super) fn compact(&mut self) {
-        self.rv += 1;
         let rv = self.rv;
         for table in &mut self.tables {
             table.history.clear();
