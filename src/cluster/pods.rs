@@ -11,6 +11,12 @@ pub const fn is_going(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_some()
 }
 
+/// Whether a pod has ended.
+#[must_use]
+pub fn is_over(pod: &Pod) -> bool {
+    matches!(pod.status.as_ref().and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed"))
+}
+
 /// Reads a pod as the view has it.
 #[must_use]
 pub fn pod_view(pod: &Pod) -> PodView {

@@ -3,7 +3,7 @@
 //! goes by. What is there all the same is not lost: to do its work again would do it twice.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::{Arc, PoisonError},
 };
 
@@ -18,7 +18,7 @@ use crate::{
         jobs::job_view,
         observe::owner_of,
         perform::Writable,
-        pods::{is_going, pod_view},
+        pods::{is_going, is_over},
     },
     core::{coordination::view::ChildView, name::Key},
     loops::runs::Runs,
@@ -41,12 +41,15 @@ impl<I: CallIo> Runs<I> {
         let owner = owner_of(run);
         let mut pods = self.caches.pods_of(run);
         let mut jobs = self.caches.jobs_of(run);
+        let names = every_step(run).flat_map(|s| s.pod.iter().chain(&s.job));
+        let named: HashSet<&str> = names.map(String::as_str).collect();
+        // what has ended and is named no more is of no interest: of a large run those are many
+        pods.retain(|name, pod| named.contains(name.as_str()) || !is_over(pod));
+        jobs.retain(|name, job| named.contains(name.as_str()) || job_view(job).end.is_none());
         // what no step names was left by a leader that died, or is what another one has begun since: before it is stopped for the
         // one, it must not be the other. Whoever makes an object has named it in the status before
-        let unnamed =
-            |name: &String| !every_step(run).any(|s| s.pod.as_ref() == Some(name) || s.job.as_ref() == Some(name));
-        let strange = pods.iter().any(|(name, pod)| unnamed(name) && !is_going(pod) && !pod_view(pod).is_over())
-            || jobs.iter().any(|(name, job)| unnamed(name) && job_view(job).is_at_work());
+        let strange = pods.iter().any(|(name, pod)| !named.contains(name.as_str()) && !is_going(pod))
+            || jobs.iter().any(|(name, job)| !named.contains(name.as_str()) && job_view(job).is_at_work());
         if strange && !has_ended(run) && !self.is_present(&owner, run).await? {
             return Ok(None);
         }
@@ -98,7 +101,7 @@ impl<I: CallIo> Runs<I> {
         // no step waits for one that was told to stop and went on, since that could not be written
         names.extend(hidden().get(key).into_iter().flatten().filter(|name| !seen.contains_key(*name)).cloned());
         let found: Vec<Arc<Pod>> = self.read_all::<Pod>(owner, names).await?.into_iter().map(Arc::new).collect();
-        let at_work = found.iter().filter(|pod| !is_going(pod) && !pod_view(pod).is_over());
+        let at_work = found.iter().filter(|pod| !is_going(pod) && !is_over(pod));
         let at_work: BTreeSet<String> = at_work.map(|pod| pod.name_any()).collect();
         if at_work.is_empty() {
             hidden().remove(key)
