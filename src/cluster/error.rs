@@ -40,6 +40,14 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// Somebody changes back what this process applies.
+    #[error("{kind} {name} is changed back each time it is applied: find out who else writes it")]
+    Contended {
+        /// The kind of object.
+        kind: String,
+        /// Its name.
+        name: String,
+    },
 }
 
 /// What follows from an error.
@@ -63,7 +71,7 @@ impl Error {
     pub fn class(&self) -> Class {
         match self {
             Self::NotLeader => Class::NotLeader,
-            Self::Timeout { .. } => Class::Retry,
+            Self::Timeout { .. } | Self::Contended { .. } => Class::Retry,
             Self::NameTaken { .. } => Class::User,
             Self::Api { .. } => match self.status() {
                 Some(s) if s.is_conflict() => Class::Conflict,
@@ -83,6 +91,7 @@ impl Error {
             Self::NotLeader => "not_leader",
             Self::Timeout { .. } => "timeout",
             Self::NameTaken { .. } => "name_taken",
+            Self::Contended { .. } => "contended",
             Self::Api { .. } => match self.status() {
                 Some(s) if s.is_conflict() => "conflict",
                 Some(s) if s.is_already_exists() => "already_exists",

@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub mod clock;
+mod contest;
 pub mod definitions;
 pub mod error;
 pub mod family;

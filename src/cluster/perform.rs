@@ -18,6 +18,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     cluster::{
         cache::{self, Cache, Kept},
+        contest::Contests,
         error::{Class, Error},
         leader::{Leadership, Term},
     },
@@ -47,6 +48,7 @@ pub struct Writer {
     leadership: Leadership,
     metrics: Metrics,
     applied: Arc<Mutex<HashMap<String, Applied>>>,
+    contests: Arc<Contests>,
 }
 
 /// What was applied last, so that the same is not applied again.
@@ -63,7 +65,7 @@ impl Writer {
     /// A writer for this leadership.
     #[must_use]
     pub fn new(client: Client, leadership: Leadership, metrics: Metrics) -> Self {
-        Self { client, leadership, metrics, applied: Arc::default() }
+        Self { client, leadership, metrics, applied: Arc::default(), contests: Arc::default() }
     }
 
     /// The present term.
@@ -187,7 +189,8 @@ impl Writer {
     /// `present` is the object as cached; `None` when no object of this name carries our label.
     ///
     /// # Errors
-    /// As every call; [`Error::NameTaken`] when an object of this name belongs to somebody else.
+    /// As every call; [`Error::NameTaken`] when an object of this name belongs to somebody else, [`Error::Contended`] when somebody
+    /// has changed it back so often that it rests for a while.
     pub async fn apply<K: Writable>(&self, object: &K, present: Option<&K>, owner: &Owner) -> Result<Option<K>, Error> {
         let name = object.name_any();
         let key = format!("{}/{}/{name}", K::kind(&()), owner.namespace);
@@ -205,6 +208,10 @@ impl Writer {
                 let same = Applied { uid: present.uid().unwrap_or_default(), hash: hash.clone(), mark: mark(present) };
                 if self.remembered(|a| a.get(&key) == Some(&same)) {
                     return Ok(None);
+                }
+                let undone = self.remembered(|a| a.get(&key).is_some_and(|a| a.uid == same.uid && a.hash == hash));
+                if undone && !self.contests.may_set_right(&key) {
+                    return Err(Error::Contended { kind: K::kind(&()).into_owned(), name });
                 }
             }
             // an object without our label may have this name: applying would take it over

@@ -12,13 +12,13 @@ use crate::{
     core::{name::Key, refusal::Refusal},
 };
 
-/// Keeps the first refusal and lets the work go on; every other error ends it.
+/// Keeps the first refusal, or that an object is contended, and lets the work go on; every other error ends it.
 ///
 /// # Errors
-/// What is not a refusal.
+/// Any other.
 pub fn set_aside<T>(result: Result<T, Error>, first: &mut Option<Error>) -> Result<Option<T>, Error> {
     match result {
-        Err(error) if error.refusal().is_some() => {
+        Err(error) if error.refusal().is_some() || matches!(error, Error::Contended { .. }) => {
             first.get_or_insert(error);
             Ok(None)
         }

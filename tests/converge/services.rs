@@ -6,7 +6,7 @@ use medley::{
     api::workflow_run::RunPhase,
     telemetry::{Metrics, Reconcile},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::{
@@ -89,4 +89,27 @@ async fn a_quiet_cluster_costs_no_write_but_the_lease() {
     // three objects, at most one look a minute at each
     let after = looks(&operator.metrics) - before;
     assert!(after <= 3 * 60, "{after} looks in an hour");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slice_that_somebody_changes_back_is_set_right_more_and_more_seldom() {
+    let stage = prepared(story()).await;
+    stage.start("op-1");
+    stage.until("it is published", Duration::from_secs(60), |s| !published(s).is_empty()).await;
+    let (server, mut tape) = (stage.server.clone(), stage.server.tape("EndpointSlice"));
+    let other = tokio::spawn(async move {
+        while let Some(version) = tape.next().await {
+            let name = version.object()["metadata"]["name"].as_str().unwrap().to_owned();
+            let has_some = version.object()["endpoints"].as_array().is_some_and(|e| !e.is_empty());
+            if !version.deleted && has_some {
+                let none = json!({"endpoints": []});
+                server.patch("EndpointSlice", NAMESPACE, &name, &none).unwrap();
+            }
+        }
+    });
+    sleep(Duration::from_secs(60)).await;
+    let patches = stage.calls_of("op-1").iter().filter(|r| r.call.resource == "endpointslices" && r.changed).count();
+    assert!((8..=20).contains(&patches), "{patches} in a minute");
+    other.abort();
+    stage.until("it is published again", Duration::from_secs(60), |s| !published(s).is_empty()).await;
 }

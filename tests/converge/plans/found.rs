@@ -48,3 +48,10 @@ fn a_leader_that_has_not_heard_of_a_step_does_not_stop_what_it_does() {
         r#"{"scenario":{"steps":[{"name":"s0","act":"Call","retry":{"limit":1},"fares":[{"Status":503},{"Well":50}]},{"name":"s1","act":"Container","after":["s0"]},{"name":"s2","act":"Container","after":["s1"],"each":{"count":12,"parallel":1,"tolerate":4,"bad":[2,3,4,8]}}],"runs":2},"troubles":[{"Overlap":{"at":6,"secs":30}},{"Delay":{"percent":100,"least":1,"most":10,"until":10}}]}"#,
     );
 }
+
+#[test]
+fn two_leaders_do_not_write_a_slice_in_turn() {
+    ends_well(
+        r#"{"scenario":{"steps":[{"name":"s0","act":"Container","interruptible":true,"fares":[{"Well":300},{"Well":50}]},{"name":"s1","act":"Call","once":true,"fares":[{"Well":50}]}],"runs":1},"troubles":[{"Overlap":{"at":11,"secs":5}},{"Delay":{"percent":10,"least":5,"most":10,"until":10}},{"Burst":{"from":7,"calls":100,"code":429}}]}"#,
+    );
+}

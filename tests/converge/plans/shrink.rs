@@ -117,7 +117,10 @@ fn drop_step(scenario: &mut Scenario, name: &str) {
     if !scenario.steps.iter().any(|s| s.act == Act::Child) {
         scenario.part.clear();
     } else if scenario.part.is_empty() {
-        scenario.steps.retain(|s| s.act != Act::Child);
+        let childless = scenario.steps.iter().filter(|s| s.act == Act::Child).map(|s| s.name.clone());
+        for name in childless.collect::<Vec<_>>() {
+            drop_step(scenario, &name);
+        }
     }
 }
 
