@@ -360,6 +360,31 @@ pub enum StepPhase {
     Canceled,
 }
 
+impl StepStatus {
+    /// A step in this phase of which nothing else is to be said.
+    #[must_use]
+    pub const fn new(phase: StepPhase) -> Self {
+        Self {
+            phase,
+            attempt: None,
+            started_at: None,
+            finished_at: None,
+            wake_at: None,
+            pod: None,
+            run: None,
+            job: None,
+            items: None,
+            target: None,
+            known_failures: None,
+            resent: None,
+            disruptions: None,
+            outputs: BTreeMap::new(),
+            reason: None,
+            message: None,
+        }
+    }
+}
+
 impl StepPhase {
     /// Whether nothing follows.
     #[must_use]

@@ -241,22 +241,9 @@ impl Left {
 
     fn whole(&self) -> StepStatus {
         StepStatus {
-            phase: self.phase,
-            attempt: None,
-            started_at: None,
-            finished_at: None,
-            wake_at: None,
             pod: self.pod.as_deref().map(str::to_owned),
-            run: None,
             job: self.job.as_deref().map(str::to_owned),
-            items: None,
-            target: None,
-            known_failures: None,
-            resent: None,
-            disruptions: None,
-            outputs: BTreeMap::new(),
-            reason: None,
-            message: None,
+            ..StepStatus::new(self.phase)
         }
     }
 }

@@ -139,38 +139,14 @@ pub(super) fn stopped(flow: &mut Flow<'_>, step: &StepDefinition, mut status: St
 }
 
 fn begin(flow: &mut Flow<'_>, step: &StepDefinition) {
-    let fresh = StepStatus {
-        phase: StepPhase::Starting,
-        attempt: Some(1),
-        started_at: Some(flow.now),
-        finished_at: None,
-        wake_at: None,
-        pod: None,
-        run: None,
-        job: None,
-        items: None,
-        target: None,
-        known_failures: None,
-        resent: None,
-        disruptions: None,
-        outputs: BTreeMap::new(),
-        reason: None,
-        message: None,
-    };
+    let fresh = StepStatus { attempt: Some(1), started_at: Some(flow.now), ..StepStatus::new(StepPhase::Starting) };
     match step.when.as_ref().map(|w| w.holds(&flow.variables(w.references()))) {
         None | Some(Ok(true)) => match &step.fan_out {
             Some(fan_out) => fan_out::begin(flow, step, fan_out, fresh),
             None => attempt(flow, step, fresh),
         },
         Some(Ok(false)) => {
-            let skipped = StepStatus {
-                phase: StepPhase::Skipped,
-                attempt: None,
-                started_at: None,
-                finished_at: Some(flow.now),
-                ..fresh
-            };
-            flow.set(step, skipped);
+            flow.set(step, StepStatus { finished_at: Some(flow.now), ..StepStatus::new(StepPhase::Skipped) });
         }
         Some(Err(e)) => fail(flow, step, fresh, ErrorClass::Configuration, true, format!("when: {e}")),
     }
