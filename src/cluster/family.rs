@@ -110,12 +110,14 @@ impl Caches {
             .collect()
     }
 
-    /// The runs that have not ended and that count together with this one (`concurrency`).
+    /// The runs that have not ended and that count together with this one (`concurrency`), or may: a run whose first status is
+    /// being written shows no key yet.
     #[must_use]
     pub fn sharing_place_with(&self, run: &WorkflowRun) -> Vec<Key> {
         let place = |r: &WorkflowRun| r.status.as_ref().and_then(|s| s.concurrency_key.clone());
         let live = self.live_runs(&run.namespace().unwrap_or_default(), &run.spec.workflow);
-        let same = live.iter().filter(|r| r.uid() != run.uid() && place(r) == place(run));
+        let may_share = |r: &WorkflowRun| place(r).is_none_or(|p| Some(p) == place(run));
+        let same = live.iter().filter(|r| r.uid() != run.uid() && may_share(r));
         same.map(|r| key(r.as_ref())).collect()
     }
 }

@@ -77,6 +77,14 @@ impl Queue {
         self.changed.notify_one();
     }
 
+    /// Look once more at this object if it is being looked at now: what that look does not know of may concern it.
+    pub fn again(&self, key: &Key) {
+        let mut inner = self.lock();
+        if let Some(key) = inner.busy.get(key).cloned() {
+            inner.schedule(key, Instant::now());
+        }
+    }
+
     /// The next object that is due. It is not given again before [`Queue::done`].
     pub async fn next(&self) -> Arc<Key> {
         loop {
@@ -190,6 +198,19 @@ mod tests {
         queue.add(key("a"), false);
         assert!(tokio::time::timeout(Duration::from_secs(1), queue.next()).await.is_err());
         queue.done(key("a"), Verdict::Done(None));
+        assert_eq!(queue.next().await, key("a"));
+        queue.done(key("a"), Verdict::Done(None));
+        assert!(tokio::time::timeout(Duration::from_secs(3600), queue.next()).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_an_object_that_is_being_looked_at_is_looked_at_again() {
+        let queue = Queue::default();
+        queue.add(key("a"), false);
+        let a = queue.next().await;
+        queue.again(&a);
+        queue.again(&key("b"));
+        queue.done(a, Verdict::Done(None));
         assert_eq!(queue.next().await, key("a"));
         queue.done(key("a"), Verdict::Done(None));
         assert!(tokio::time::timeout(Duration::from_secs(3600), queue.next()).await.is_err());

@@ -70,15 +70,22 @@ pub(crate) fn pending_runs(caches: &Caches, runs: &Arc<Queue>) -> impl Fn(&Key) 
     }
 }
 
-/// Looks again at the runs of a namespace that wait for a service.
+/// Looks again at the runs of a namespace that wait for a service, or may be about to: a look that has not seen the change
+/// shows in no status yet.
 pub(crate) fn waiting_runs(caches: &Caches, runs: &Arc<Queue>) -> impl Fn(&str) + Send + Sync + 'static + use<> {
     let (cache, queue) = (Arc::clone(&caches.runs), Arc::clone(runs));
     move |namespace| {
         for run in cache.in_namespace(namespace).into_iter().filter_map(KeptRun::live) {
-            let waits = |s: &WorkflowRunStatus| s.steps.values().any(|s| s.phase == StepPhase::Waiting);
+            let key = key(run.as_ref());
             if run.status.as_ref().is_some_and(waits) {
-                queue.add(key(run.as_ref()), false);
+                queue.add(key, false);
+            } else {
+                queue.again(&key);
             }
         }
     }
+}
+
+fn waits(status: &WorkflowRunStatus) -> bool {
+    status.steps.values().chain(status.compensations.values()).any(|s| s.phase == StepPhase::Waiting)
 }

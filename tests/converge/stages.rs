@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use medley::api::workflow_run::RunPhase;
+use medley::api::workflow_run::{RunPhase, StepPhase};
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
@@ -67,6 +67,21 @@ async fn an_undoing_that_fails_is_shown_and_stops_no_other() {
     assert_eq!(stage.ended("r1").await, RunPhase::Failed);
     assert_eq!(asked(&stage), ["/book", "/pay", "/send", "/refund", "/unbook/b7", "/tell/Failed"]);
     assert_eq!(stage.condition("r1", "Compensated"), "False NotAllUndone");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undoing_that_waits_for_its_service_goes_on_when_that_is_there() {
+    let refund = json!({"call": {"service": "desk", "http": {"path": "/refund"}}});
+    let steps = json!({ "steps": [call("pay").undone_by(refund).step(), call("send").after(&["pay"]).step()] });
+    let stage = prepared_with(steps).await;
+    stage.world.replies("/send", [answer(422, json!({}))]);
+    stage.run("r1", "ct").await;
+    stage.start("op-1");
+    let undoing = |s: &Stage| s.stored("r1").status?.compensations.get("pay").map(|s| s.phase);
+    stage.until("it waits", Duration::from_secs(10), |s| undoing(s) == Some(StepPhase::Waiting)).await;
+    stage.service("desk", &["10.0.0.2"]).await;
+    assert_eq!(stage.ended("r1").await, RunPhase::Failed);
+    assert_eq!(stage.condition("r1", "Compensated"), "True AllUndone");
 }
 
 #[tokio::test(start_paused = true)]

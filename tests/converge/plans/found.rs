@@ -55,3 +55,10 @@ fn two_leaders_do_not_write_a_slice_in_turn() {
         r#"{"scenario":{"steps":[{"name":"s0","act":"Container","interruptible":true,"fares":[{"Well":300},{"Well":50}]},{"name":"s1","act":"Call","once":true,"fares":[{"Well":50}]}],"runs":1},"troubles":[{"Overlap":{"at":11,"secs":5}},{"Delay":{"percent":10,"least":5,"most":10,"until":10}},{"Burst":{"from":7,"calls":100,"code":429}}]}"#,
     );
 }
+
+#[test]
+fn a_service_that_comes_while_a_run_that_will_wait_for_it_is_written_is_not_overlooked() {
+    ends_well(
+        r#"{"scenario":{"steps":[{"name":"s0","act":"Child"},{"name":"s1","act":"Call","after":["s0"],"undo":{"container":false,"fares":[{"Status":503},{"Well":50}]},"fares":[{"Well":50}]},{"name":"s2","act":"Container","after":["s1"],"fares":[{"Well":12000}]},{"name":"s3","act":"Call","after":["s2"],"undo":{"container":true},"fares":[{"Well":50}]},{"name":"s4","act":"Transform","after":["s3"],"when":true,"each":{"count":1,"parallel":2,"tolerate":0,"bad":[]}}],"part":[{"name":"p0","act":"Call","fares":[{"Well":50}]},{"name":"p1","act":"Call","after":["p0"],"fares":[{"Status":500}]}],"runs":2},"troubles":[{"Late":{"write":11,"secs":3}},{"Delay":{"percent":100,"least":0,"most":10,"until":120}},{"Break":{"every":7,"times":10}}]}"#,
+    );
+}

@@ -132,8 +132,12 @@ pub(crate) fn all_rest(stage: &Stage) -> bool {
 
 /// Whether a run that has not ended waits for a person and for nothing else, given the children that do.
 fn waits(run: &Value, waiting: &BTreeSet<String>) -> bool {
+    let status = &run["status"];
+    if !status["deadline"].is_null() && status["phase"] != "Compensating" {
+        return false;
+    }
     let mut waits = false;
-    let lists = [&run["status"]["steps"], &run["status"]["compensations"]];
+    let lists = [&status["steps"], &status["compensations"]];
     for (_, step) in lists.iter().filter_map(|l| l.as_object()).flatten() {
         match step["phase"].as_str().unwrap_or_default() {
             "Unknown" => waits = true,
