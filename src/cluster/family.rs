@@ -71,8 +71,7 @@ impl Caches {
     /// Whether a run is a child whose parent has ended, has told it to stop, or has gone on without it.
     #[must_use]
     pub fn is_unwanted(&self, run: &WorkflowRun) -> bool {
-        let Some(parent) = self.parent_of(run) else { return false };
-        !wanted_children(&parent).contains(&run.name_any())
+        self.parent_of(run).is_some_and(|parent| is_unwanted_by(run, &parent))
     }
 
     /// The highest epoch under which a run that has not ended was written; 0 when there is none.
@@ -177,6 +176,13 @@ pub fn wanted_children(run: &WorkflowRun) -> BTreeSet<String> {
     let items = every_step(run).filter(|s| !s.phase.is_final()).flat_map(|s| fan_out::children(s).0);
     let wanted = every_step(run).filter(|s| matches!(s.phase, StepPhase::Starting | StepPhase::Running));
     wanted.filter(|s| s.items.is_none()).filter_map(|s| s.run.clone()).chain(items).collect()
+}
+
+/// Whether a run is a child of this run, and not wanted by it.
+#[must_use]
+pub fn is_unwanted_by(run: &WorkflowRun, parent: &WorkflowRun) -> bool {
+    parent_reference(run).is_some_and(|r| parent.uid().as_ref() == Some(&r.uid))
+        && !wanted_children(parent).contains(&run.name_any())
 }
 
 /// The run that a run is a child of.

@@ -99,6 +99,7 @@ impl<I: CallIo> Reconcile for Runs<I> {
         let Some(own) = self.belongings(key, &run).await? else {
             return Ok(Some(self.clock.now().saturating_add(STALE_AGAIN).unwrap_or(Timestamp::MAX)));
         };
+        let unwanted = self.is_unwanted(&run).await?;
         let services = self.caches.services_of(&key.namespace, &definition, &self.guard);
         let conditions = run.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
         let refused_before = self.refusals.of(key, conditions);
@@ -118,7 +119,7 @@ impl<I: CallIo> Reconcile for Runs<I> {
             in_flight,
             children: own.children.clone(),
             depth: self.caches.depth_of(&run),
-            unwanted: self.caches.is_unwanted(&run),
+            unwanted,
             rivals: Vec::new(),
             origin,
             epoch: term.epoch,

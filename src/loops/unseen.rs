@@ -14,7 +14,7 @@ use crate::{
     api::{WorkflowRun, workflow_run::StepStatus},
     cluster::{
         error::Error,
-        family::{child_view, every_step, has_ended},
+        family::{child_view, every_step, has_ended, is_unwanted_by, parent_key},
         jobs::job_view,
         observe::owner_of,
         perform::Writable,
@@ -36,6 +36,19 @@ pub(super) struct Belongings {
 }
 
 impl<I: CallIo> Runs<I> {
+    /// Whether a run is a child that its parent does not want. A parent that names it no more, or not yet, is read anew before a run
+    /// is ended for that: a watch that has missed something may still show the parent as it was before it began the child.
+    pub(super) async fn is_unwanted(&self, run: &WorkflowRun) -> Result<bool, Error> {
+        let ending = run.status.as_ref().is_some_and(|s| s.ending.is_some());
+        let known = self.caches.is_unwanted(run);
+        if !known || ending || has_ended(run) {
+            return Ok(known);
+        }
+        let Some(parent) = parent_key(run) else { return Ok(false) };
+        let parent = self.writer.read::<WorkflowRun>(&parent.namespace, &parent.name).await?;
+        Ok(parent.is_some_and(|parent| is_unwanted_by(run, &parent)))
+    }
+
     /// What belongs to a run; `None` when the run as it is cached is not the present one: then the cache holds that afterwards.
     pub(super) async fn belongings(&self, key: &Key, run: &WorkflowRun) -> Result<Option<Belongings>, Error> {
         let owner = owner_of(run);

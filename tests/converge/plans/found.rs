@@ -62,3 +62,10 @@ fn a_service_that_comes_while_a_run_that_will_wait_for_it_is_written_is_not_over
         r#"{"scenario":{"steps":[{"name":"s0","act":"Child"},{"name":"s1","act":"Call","after":["s0"],"undo":{"container":false,"fares":[{"Status":503},{"Well":50}]},"fares":[{"Well":50}]},{"name":"s2","act":"Container","after":["s1"],"fares":[{"Well":12000}]},{"name":"s3","act":"Call","after":["s2"],"undo":{"container":true},"fares":[{"Well":50}]},{"name":"s4","act":"Transform","after":["s3"],"when":true,"each":{"count":1,"parallel":2,"tolerate":0,"bad":[]}}],"part":[{"name":"p0","act":"Call","fares":[{"Well":50}]},{"name":"p1","act":"Call","after":["p0"],"fares":[{"Status":500}]}],"runs":2},"troubles":[{"Late":{"write":11,"secs":3}},{"Delay":{"percent":100,"least":0,"most":10,"until":120}},{"Break":{"every":7,"times":10}}]}"#,
     );
 }
+
+#[test]
+fn a_child_run_is_not_ended_because_a_new_leader_knows_its_parent_only_as_it_was() {
+    ends_well(
+        r#"{"scenario":{"steps":[{"name":"s0","act":{"Wait":40}},{"name":"s1","act":"Container","after":["s0"],"when":false,"fares":[{"Well":1500}]},{"name":"s2","act":"Call","after":["s0","s1"],"fares":[{"Well":50}]},{"name":"s3","act":"Call","after":["s1","s2"],"fares":[{"Status":500}]},{"name":"s4","act":"Child"},{"name":"s5","act":{"Wait":1},"after":["s2"],"when":false}],"part":[{"name":"p0","act":"Transform"},{"name":"p1","act":"Container","after":["p0"],"interruptible":true,"fares":[{"Well":12000},{"Well":50}]}],"runs":1,"person":true},"troubles":[{"Overlap":{"at":11,"secs":30}},{"Drop":{"percent":30,"until":10}},{"Crash":{"write":9,"after":true,"back":45}}]}"#,
+    );
+}

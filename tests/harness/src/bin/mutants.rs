@@ -6,13 +6,18 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
-    time::Instant,
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Parser;
 use harness::mutants::{Mutant, list};
 use rustix::process::{Pid, Signal, kill_process_group};
+
+/// Tests that take longer hang, and that is noticed, too.
+const PATIENCE: Duration = Duration::from_secs(900);
 
 #[derive(Parser)]
 #[command(
@@ -140,6 +145,10 @@ fn test(tree: &Path, suite: &[String], plans: u32) -> Result<Outcome> {
             .args(more)
             .current_dir(tree)
             .env("MEDLEY_PLANS", plans.to_string())
+            // each bug is built anew: quick to build counts for more than quick to run
+            .env("CARGO_PROFILE_DEV_OPT_LEVEL", "0")
+            // cargo would take what it has built here for that of the source tree
+            .env("CARGO_TARGET_DIR", tree.with_file_name("target"))
             .stderr(Stdio::null());
         command
     };
@@ -149,11 +158,22 @@ fn test(tree: &Path, suite: &[String], plans: u32) -> Result<Outcome> {
     // one test that fails is enough; a group of its own, so that what cargo starts ends with it
     let mut tests = cargo(&[]).stdout(Stdio::piped()).process_group(0).spawn().context("cargo test")?;
     let output = BufReader::new(tests.stdout.take().context("cargo test tells nothing")?);
-    let failed = output.lines().map_while(|line| line.ok()).any(|line| line.ends_with("... FAILED"));
+    let (tell, told) = mpsc::channel();
+    let reader = thread::spawn(move || {
+        if output.lines().map_while(Result::ok).any(|line| line.ends_with("... FAILED")) {
+            // nobody listens any more when the tests were given up
+            let _ = tell.send(());
+        }
+    });
+    let failed = match told.recv_timeout(PATIENCE) {
+        Ok(()) | Err(RecvTimeoutError::Timeout) => true,
+        Err(RecvTimeoutError::Disconnected) => false,
+    };
     if failed && let Some(group) = i32::try_from(tests.id()).ok().and_then(Pid::from_raw) {
         // it may have ended by itself already
         let _ = kill_process_group(group, Signal::KILL);
     }
+    reader.join().map_err(|_| anyhow!("the reader of the tests' output panicked"))?;
     let ended_well = tests.wait().context("cargo test")?.success();
     Ok(if failed || !ended_well { Outcome::Caught } else { Outcome::Missed })
 }
