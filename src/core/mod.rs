@@ -12,5 +12,6 @@ pub mod monitoring;
 pub mod name;
 pub mod note;
 pub mod refusal;
+pub mod scheduling;
 pub mod simulate;
 pub mod suggest;

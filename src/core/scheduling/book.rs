@@ -1,0 +1,308 @@
+//! Everything that is asked of pools and held of them, ruled on in passes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    api::vocabulary::Urgency,
+    core::scheduling::{
+        amounts::MAX_RESOURCES,
+        demand::{Claimant, Demand, Holding, Ruling, Waits},
+        domain::Domain,
+        tree::{PoolDefinition, Quantities},
+    },
+};
+
+/// Deepest nesting of pools.
+const MAX_DEPTH: usize = 4;
+
+/// Why a pool cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PoolProblem {
+    /// Its parent is not there.
+    NoParent(String),
+    /// It is among its own parents.
+    Cycle,
+    /// It is nested too deep.
+    TooDeep,
+    /// The pools of its tree name too many resources.
+    TooManyResources,
+}
+
+impl PoolProblem {
+    /// What to do, for people.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self {
+            Self::NoParent(name) => format!("spec.parent: there is no CapacityPool `{name}`; apply it"),
+            Self::Cycle => {
+                "spec.parent: the pool is among its own parents; a tree has one root without parent".to_owned()
+            }
+            Self::TooDeep => format!("spec.parent: pools may be nested {MAX_DEPTH} deep"),
+            Self::TooManyResources => {
+                format!("spec.resources: the pools of one tree may name {MAX_RESOURCES} resources together")
+            }
+        }
+    }
+}
+
+/// Where a demand stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standing {
+    /// Why it waits.
+    pub waits: Waits,
+    /// Demands of the pool's tree that come before it.
+    pub ahead: usize,
+    /// When it will be admitted, if the tree goes on admitting as many as in the last minutes.
+    pub eta: Option<Timestamp>,
+}
+
+/// How much of a pool, or of a share of it, is in use.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// What there is: of a pool with the pools below it; of a share what comes to it first.
+    pub supply: Quantities,
+    /// What is granted.
+    pub granted: Quantities,
+    /// What is granted beside its own.
+    pub borrowed: Quantities,
+    /// Demands that wait, by urgency.
+    pub waiting: BTreeMap<Urgency, u32>,
+}
+
+/// The ledger of all pools.
+#[derive(Clone, Debug, Default)]
+pub struct Book {
+    domains: Vec<Domain>,
+    /// The domain of each pool.
+    pools: BTreeMap<String, usize>,
+    problems: BTreeMap<String, PoolProblem>,
+    definitions: Vec<PoolDefinition>,
+    /// Demands and holdings of pools that are not there.
+    adrift: HashMap<Arc<Claimant>, Demand>,
+    lost: HashMap<Arc<Claimant>, Holding>,
+}
+
+impl Book {
+    /// A book of these pools, in any order; those that cannot be used have a problem and no demands.
+    #[must_use]
+    pub fn new(pools: impl IntoIterator<Item = PoolDefinition>) -> Self {
+        let mut definitions: Vec<PoolDefinition> = pools.into_iter().collect();
+        definitions.sort_by(|a, b| a.name.cmp(&b.name));
+        let by_name: BTreeMap<&str, &PoolDefinition> = definitions.iter().map(|p| (p.name.as_str(), p)).collect();
+        let (mut problems, mut trees) = (BTreeMap::new(), BTreeMap::<&str, Vec<(usize, &PoolDefinition)>>::new());
+        for pool in &definitions {
+            match root(pool, &by_name) {
+                Ok((root, depth)) => trees.entry(root).or_default().push((depth, pool)),
+                Err(problem) => drop(problems.insert(pool.name.clone(), problem)),
+            }
+        }
+        let (mut domains, mut places) = (Vec::new(), BTreeMap::new());
+        for tree in trees.values_mut() {
+            tree.sort_by_key(|(depth, pool)| (*depth, pool.name.as_str()));
+            let named = |p: &&PoolDefinition| -> Vec<String> {
+                p.supply.keys().chain(p.shares.iter().flat_map(|s| s.nominal.keys())).cloned().collect()
+            };
+            let mut resources = BTreeSet::new();
+            let mut members = Vec::new();
+            for (_, pool) in tree.iter() {
+                let mut with = resources.clone();
+                with.extend(named(pool));
+                let parent_is_in =
+                    pool.parent.as_ref().is_none_or(|p| members.iter().any(|m: &PoolDefinition| m.name == *p));
+                if with.len() > MAX_RESOURCES || !parent_is_in {
+                    problems.insert(pool.name.clone(), PoolProblem::TooManyResources);
+                    continue;
+                }
+                resources = with;
+                members.push((*pool).clone());
+            }
+            places.extend(members.iter().map(|m| (m.name.clone(), domains.len())));
+            domains.push(Domain::new(&members));
+        }
+        Self { domains, pools: places, problems, definitions, ..Self::default() }
+    }
+
+    /// A book of other pools with the same demands and holdings; `self` where nothing has changed.
+    #[must_use]
+    pub fn with_pools(self, pools: impl IntoIterator<Item = PoolDefinition>, now: Timestamp) -> Self {
+        let mut next = Self::new(pools);
+        if next.definitions == self.definitions {
+            return self;
+        }
+        let mut demands: Vec<Demand> = self.adrift.into_values().collect();
+        let mut holdings: Vec<(Holding, Option<Arc<Claimant>>)> = self.lost.into_values().map(|h| (h, None)).collect();
+        for domain in self.domains {
+            demands.extend(domain.waiting.values().map(|w| w.demand.clone()));
+            holdings.extend(domain.held.iter().map(|(claimant, held)| {
+                let leaf = &domain.tree.nodes[held.leaf];
+                let pool = leaf.parent.map(|p| domain.tree.nodes[p].name.clone()).unwrap_or_default();
+                let holding = Holding {
+                    claimant: Arc::clone(claimant),
+                    pool,
+                    share: leaf.name.clone(),
+                    urgency: held.urgency,
+                    since: held.since,
+                    amounts: domain.tree.quantities(held.amounts),
+                    interruptible: held.interruptible,
+                };
+                (holding, held.leaving_for.clone())
+            }));
+        }
+        for demand in demands {
+            next.ask(demand, now);
+        }
+        for (holding, leaving_for) in holdings {
+            next.hold(&holding);
+            if let Some(by) = leaving_for {
+                next.is_leaving(&holding.claimant, by);
+            }
+        }
+        next
+    }
+
+    /// What is wrong with a pool.
+    #[must_use]
+    pub fn problem(&self, pool: &str) -> Option<&PoolProblem> {
+        self.problems.get(pool)
+    }
+
+    fn domain(&mut self, pool: &str) -> Option<&mut Domain> {
+        self.pools.get(pool).map(|&d| &mut self.domains[d])
+    }
+
+    /// Takes in what a step asks for; asked again with the same words, nothing changes.
+    pub fn ask(&mut self, demand: Demand, now: Timestamp) {
+        let claimant = Arc::clone(&demand.claimant);
+        let elsewhere = |d: &Domain| d.waiting.get(&claimant).is_some_and(|w| w.demand.pool != demand.pool);
+        self.domains.iter_mut().filter(|d| elsewhere(d)).for_each(|d| drop(d.withdraw(&claimant)));
+        let taken = self.domain(&demand.pool).is_some_and(|d| d.ask(demand.clone(), now));
+        if taken {
+            self.adrift.remove(&claimant);
+        } else {
+            self.adrift.insert(claimant, demand);
+        }
+    }
+
+    /// A step asks no more.
+    pub fn withdraw(&mut self, claimant: &Arc<Claimant>) {
+        self.adrift.remove(claimant);
+        self.domains.iter_mut().for_each(|d| drop(d.withdraw(claimant)));
+    }
+
+    /// Takes note of what a step has, as its status tells.
+    pub fn hold(&mut self, holding: &Holding) {
+        self.adrift.remove(&holding.claimant);
+        let taken = self.domain(&holding.pool).is_some_and(|d| d.hold(holding));
+        if taken {
+            self.lost.remove(&holding.claimant);
+        } else {
+            self.lost.insert(Arc::clone(&holding.claimant), holding.clone());
+        }
+    }
+
+    /// Takes note that a step gives up what it has, for somebody.
+    fn is_leaving(&mut self, victim: &Arc<Claimant>, by: Arc<Claimant>) {
+        for domain in &mut self.domains {
+            if let Some(held) = domain.held.get_mut(victim) {
+                domain.displaceable.remove(&(held.urgency, std::cmp::Reverse(held.since), Arc::clone(victim)));
+                if let Some(waiting) = domain.waiting.get_mut(&by) {
+                    waiting.victims.insert(Arc::clone(victim));
+                    let turn = (waiting.demand.since, Arc::clone(&by));
+                    domain.preempting.insert((waiting.rank, turn));
+                }
+                held.leaving_for = Some(by);
+                return;
+            }
+        }
+    }
+
+    /// What a step had is free again.
+    pub fn release(&mut self, claimant: &Arc<Claimant>) {
+        self.lost.remove(claimant);
+        for domain in &mut self.domains {
+            domain.release(claimant);
+        }
+    }
+
+    /// Whether a step has capacity.
+    #[must_use]
+    pub fn holds(&self, claimant: &Arc<Claimant>) -> bool {
+        self.domains.iter().any(|d| d.held.contains_key(claimant))
+    }
+
+    /// Rules on all that has changed since the last pass.
+    pub fn pass(&mut self, now: Timestamp) -> Vec<Ruling> {
+        self.domains.iter_mut().flat_map(|d| d.pass(now)).collect()
+    }
+
+    /// When a pass is needed although nothing changes: a demand has waited long enough to come before others.
+    #[must_use]
+    pub fn next_rise(&self) -> Option<Timestamp> {
+        self.domains.iter().filter_map(Domain::next_rise).min()
+    }
+
+    /// Where a demand stands, as of the last pass.
+    #[must_use]
+    pub fn standing(&self, claimant: &Arc<Claimant>, now: Timestamp) -> Option<Standing> {
+        if self.adrift.contains_key(claimant) {
+            return Some(Standing { waits: Waits::NoPool, ahead: 0, eta: None });
+        }
+        let domain = self.domains.iter().find(|d| d.waiting.contains_key(claimant))?;
+        let waiting = domain.waiting.get(claimant)?;
+        let least = waiting.shape.unit.times(waiting.shape.least);
+        let waits = match domain.why(waiting) {
+            Waits::Short(_) if domain.tree.check(waiting.leaf, &least, waiting.shape.urgency).is_ok() => Waits::Behind,
+            why => why,
+        };
+        let ahead = domain.ahead(waiting);
+        let eta = domain.rate.per_second(now).and_then(|rate| {
+            #[allow(clippy::cast_precision_loss, reason = "a count of demands")]
+            let wait = (ahead as f64 + 1.0) / rate;
+            now.checked_add(SignedDuration::try_from_secs_f64(wait).ok()?).ok()
+        });
+        Some(Standing { waits, ahead, eta })
+    }
+
+    /// How much of a pool, or of one of its shares, is in use.
+    #[must_use]
+    pub fn usage(&self, pool: &str, share: Option<&str>) -> Option<Usage> {
+        let domain = &self.domains[*self.pools.get(pool)?];
+        let node = domain.tree.place(pool, share)?;
+        let (supply, used) = (domain.tree.supply(node), domain.tree.used(node));
+        let mut waiting = BTreeMap::new();
+        let inside = |leaf: usize| leaf == node || domain.tree.nodes[leaf].parent == Some(node);
+        for line in domain.lines.iter().flatten().filter(|(leaf, _)| inside(**leaf)).flat_map(|(_, s)| s) {
+            *waiting.entry(line.0.urgency).or_default() += u32::try_from(line.1.len()).unwrap_or(u32::MAX);
+        }
+        Some(Usage {
+            supply: domain.tree.quantities(supply),
+            granted: domain.tree.quantities(used),
+            borrowed: domain.tree.quantities(used.minus(supply).or_none()),
+            waiting,
+        })
+    }
+}
+
+/// The root of a pool's tree, and how deep the pool lies below it.
+fn root<'a>(
+    pool: &'a PoolDefinition,
+    all: &BTreeMap<&'a str, &'a PoolDefinition>,
+) -> Result<(&'a str, usize), PoolProblem> {
+    let (mut at, mut depth) = (pool, 0);
+    while let Some(parent) = &at.parent {
+        at = all.get(parent.as_str()).ok_or_else(|| PoolProblem::NoParent(parent.clone()))?;
+        depth += 1;
+        if at.name == pool.name {
+            return Err(PoolProblem::Cycle);
+        }
+        if depth > all.len() {
+            return Err(PoolProblem::Cycle);
+        }
+    }
+    if depth >= MAX_DEPTH { Err(PoolProblem::TooDeep) } else { Ok((at.name.as_str(), depth)) }
+}

@@ -1,0 +1,17 @@
+//! Who gets capacity: P(service given resources). Pools and shares, demands in the order of clinical urgency, and who gives way.
+//!
+//! [`Book`] is told what is asked for and what is held, and rules on it in passes. It knows no clock and no cluster: the operator
+//! feeds it from watches, `plan` from a snapshot, tests from chance.
+
+pub mod amounts;
+mod book;
+mod demand;
+mod domain;
+mod pass;
+mod rate;
+mod tree;
+
+pub use book::{Book, PoolProblem, Standing, Usage};
+pub use demand::{Claimant, Demand, Holding, Ruling, Waits};
+pub use rate::Rate;
+pub use tree::{PoolDefinition, Quantities, ShareDefinition, Shortage};

@@ -1,0 +1,290 @@
+//! One pass over what waits: who gets capacity now, and who gives it up for whom.
+//!
+//! Ranks come one after the other, the highest first. Within a rank the share comes next that has least for its weight, and of its
+//! demands the oldest; as many are admitted as fit. What a demand needs that does not fit is set aside before lower ranks are
+//! looked at, from its share up to the pool that stands in its way: what is less urgent does not overtake it, however
+//! little that needs. A demand for which others were displaced comes before its equals, and what they give up is kept for it.
+//!
+//! Only what is less urgent by its own urgency is displaced, never because of aging: each displacement goes strictly
+//! down, so no two steps can displace each other in turn.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap, HashSet},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+
+use crate::{
+    api::vocabulary::Urgency,
+    core::scheduling::{
+        amounts::Amounts,
+        demand::{Claimant, Ruling, Waits},
+        domain::{Domain, Held, RANKS, Shape, Turn},
+        tree::Shortage,
+    },
+};
+
+/// So many holdings are tried alone, before several are displaced together.
+const ALONE: usize = 1024;
+
+/// What is set aside for the rest of the pass.
+enum Aside {
+    /// Taken from a leaf up to a node.
+    Taken(usize, Amounts, Urgency, Option<usize>),
+    /// Not counted from this node on: it is on its way to whom it was set aside for.
+    Freed(usize, Amounts, Urgency),
+}
+
+/// A leaf that is to be looked at: what it has for its weight, and its oldest demand that may fit.
+type Candidate = Reverse<([(u64, u64); 4], Turn, usize)>;
+
+impl Domain {
+    /// Admits what fits, and displaces what must give way.
+    pub(super) fn pass(&mut self, now: Timestamp) -> Vec<Ruling> {
+        self.raise(now);
+        if !std::mem::take(&mut self.changed) {
+            return Vec::new();
+        }
+        self.blocked.clear();
+        let mut pass = Pass { rulings: Vec::new(), asides: Vec::new(), shut: HashSet::new(), now };
+        for rank in (0..RANKS).rev() {
+            pass.preempting(self, rank);
+            pass.rank(self, rank);
+        }
+        for aside in pass.asides.drain(..).rev() {
+            match aside {
+                Aside::Taken(leaf, amounts, urgency, top) => self.tree.give_back(leaf, amounts, urgency, top),
+                Aside::Freed(node, amounts, urgency) => self.tree.take(node, amounts, urgency, None),
+            }
+        }
+        let granted = pass.rulings.iter().filter(|r| matches!(r, Ruling::Granted { .. })).count();
+        if granted > 0 {
+            self.rate.add(u32::try_from(granted).unwrap_or(u32::MAX), now);
+        }
+        // what the pass has taken is no news
+        self.changed = false;
+        pass.rulings
+    }
+
+    /// The oldest demand of a leaf at a rank, of the shapes that were not found too large.
+    fn head(&self, rank: usize, leaf: usize, blocked: &BTreeSet<(usize, Shape)>) -> Option<(Turn, Shape)> {
+        let shapes = self.lines[rank].get(&leaf)?.iter().filter(|(shape, _)| !blocked.contains(&(leaf, **shape)));
+        let heads = shapes.filter_map(|(shape, line)| {
+            let waits = |turn: &&Turn| self.waiting.get(&turn.1).is_some_and(|w| w.victims.is_empty());
+            Some((line.iter().find(waits)?.clone(), *shape))
+        });
+        heads.min()
+    }
+
+    /// How many parts fit now, at least `least`.
+    fn fitting(&self, leaf: usize, shape: &Shape) -> Result<u32, (Shortage, usize)> {
+        let (mut fits, mut most) = (shape.least, shape.count);
+        self.tree.check(leaf, &shape.unit.times(fits), shape.urgency)?;
+        while fits < most {
+            let middle = fits + (most - fits).div_ceil(2);
+            if self.tree.check(leaf, &shape.unit.times(middle), shape.urgency).is_ok() {
+                fits = middle;
+            } else {
+                most = middle - 1;
+            }
+        }
+        Ok(fits)
+    }
+
+    /// The lowest node that is above, or is, both.
+    fn meeting(&self, one: usize, other: usize) -> Option<usize> {
+        let path = |from: usize| std::iter::successors(Some(from), |n| self.tree.nodes[*n].parent);
+        path(one).find(|n| path(other).any(|o| o == *n))
+    }
+}
+
+struct Pass {
+    rulings: Vec<Ruling>,
+    asides: Vec<Aside>,
+    /// Leaves in which a strict demand waits.
+    shut: HashSet<usize>,
+    now: Timestamp,
+}
+
+impl Pass {
+    /// Demands for which others leave come before their equals.
+    fn preempting(&mut self, domain: &mut Domain, rank: usize) {
+        let of_rank: Vec<Turn> =
+            domain.preempting.iter().filter(|(r, _)| *r == rank).map(|(_, turn)| turn.clone()).collect();
+        for turn in of_rank {
+            let Some((leaf, shape)) = domain.waiting.get(&turn.1).map(|w| (w.leaf, w.shape)) else { continue };
+            if let Ok(count) = domain.fitting(leaf, &shape) {
+                self.grant(domain, &turn.1, count);
+                continue;
+            }
+            if domain.waiting.get(&turn.1).is_some_and(|w| w.victims.is_empty()) {
+                // somebody more urgent has taken what was freed: it waits as others do
+                domain.preempting.remove(&(rank, turn));
+                continue;
+            }
+            self.keep_for(domain, &turn.1);
+        }
+    }
+
+    fn rank(&mut self, domain: &mut Domain, rank: usize) {
+        let mut blocked: BTreeSet<(usize, Shape)> = BTreeSet::new();
+        let mut first: BTreeMap<usize, (Shape, usize)> = BTreeMap::new();
+        // what has waited for so long is not even overtaken by its equals
+        let overdue = rank % 2 == 1;
+        let candidate = |domain: &Domain, leaf: usize, blocked: &BTreeSet<(usize, Shape)>| -> Option<Candidate> {
+            let (turn, shape) = domain.head(rank, leaf, blocked)?;
+            Some(Reverse((domain.tree.shares(leaf, shape.unit.times(shape.least)), turn, leaf)))
+        };
+        let leaves: Vec<usize> = domain.lines[rank].keys().copied().filter(|l| !self.shut.contains(l)).collect();
+        let mut heap: BinaryHeap<Candidate> = leaves.iter().filter_map(|&l| candidate(domain, l, &blocked)).collect();
+        while let Some(Reverse((shares, turn, leaf))) = heap.pop() {
+            let Some((_, shape)) = domain.head(rank, leaf, &blocked) else { continue };
+            // what others of the same pool took meanwhile may have changed its part
+            let present = domain.tree.shares(leaf, shape.unit.times(shape.least));
+            if present > shares {
+                heap.push(Reverse((present, turn, leaf)));
+                continue;
+            }
+            match domain.fitting(leaf, &shape) {
+                Ok(count) => self.grant(domain, &turn.1, count),
+                Err((shortage, node)) => {
+                    if shape.preempts && shortage != Shortage::TooLarge && self.displace(domain, &turn, node) {
+                        heap.extend(candidate(domain, leaf, &blocked));
+                        continue;
+                    }
+                    domain.blocked.insert((rank, leaf, shape), Waits::Short(shortage));
+                    blocked.insert((leaf, shape));
+                    if shortage != Shortage::TooLarge {
+                        if overdue {
+                            self.set_aside(domain, leaf, shape.unit.times(shape.least), shape.urgency, Some(node));
+                        } else {
+                            first.entry(leaf).or_insert((shape, node));
+                        }
+                        if shape.strict {
+                            self.shut.insert(leaf);
+                            continue;
+                        }
+                    }
+                }
+            }
+            heap.extend(candidate(domain, leaf, &blocked));
+        }
+        for (leaf, (shape, node)) in first {
+            self.set_aside(domain, leaf, shape.unit.times(shape.least), shape.urgency, Some(node));
+        }
+    }
+
+    fn grant(&mut self, domain: &mut Domain, claimant: &Arc<Claimant>, count: u32) {
+        let Some(waiting) = domain.withdraw(claimant) else { return };
+        let held = Held {
+            leaf: waiting.leaf,
+            amounts: waiting.shape.unit.times(count),
+            urgency: waiting.shape.urgency,
+            since: self.now,
+            interruptible: waiting.demand.interruptible,
+            leaving_for: None,
+        };
+        domain.take(Arc::clone(claimant), held);
+        self.rulings.push(Ruling::Granted { claimant: Arc::clone(claimant), count });
+    }
+
+    fn set_aside(&mut self, domain: &mut Domain, leaf: usize, amounts: Amounts, urgency: Urgency, top: Option<usize>) {
+        domain.tree.take(leaf, amounts, urgency, top);
+        self.asides.push(Aside::Taken(leaf, amounts, urgency, top));
+    }
+
+    /// Sets aside what a demand needs beside what is being given up for it.
+    fn keep_for(&mut self, domain: &mut Domain, claimant: &Arc<Claimant>) {
+        let Some(waiting) = domain.waiting.get(claimant).cloned() else { return };
+        let needed = waiting.shape.unit.times(waiting.shape.least);
+        self.set_aside(domain, waiting.leaf, needed, waiting.shape.urgency, None);
+        let mut rest = needed;
+        for victim in &waiting.victims {
+            let Some((leaf, amounts, urgency)) = domain.held.get(victim).map(|h| (h.leaf, h.amounts, h.urgency)) else {
+                continue;
+            };
+            let Some(node) = domain.meeting(waiting.leaf, leaf) else { continue };
+            let freed = rest.least(amounts);
+            rest = rest.minus(freed);
+            domain.tree.give_back(node, freed, urgency, None);
+            self.asides.push(Aside::Freed(node, freed, urgency));
+        }
+    }
+
+    /// Chooses who gives way to a demand: as few as suffice, of these the least urgent, and of these the newest. What leaves already
+    /// for somebody less urgent counts first. False when nobody can.
+    fn displace(&mut self, domain: &mut Domain, turn: &Turn, node: usize) -> bool {
+        let Some(waiting) = domain.waiting.get(&turn.1).cloned() else { return false };
+        let (leaf, shape) = (waiting.leaf, waiting.shape);
+        let needed = shape.unit.times(shape.least);
+        let below = |domain: &Domain, l: usize| domain.meeting(l, node) == Some(node);
+        let leaving = domain.preempting.iter().filter(|(rank, _)| *rank < waiting.rank);
+        let leaving: Vec<Arc<Claimant>> =
+            leaving.filter_map(|(_, t)| domain.waiting.get(&t.1)).flat_map(|w| w.victims.iter().cloned()).collect();
+        let lower = domain.displaceable.iter().take_while(|(urgency, ..)| *urgency < shape.urgency);
+        let candidates: Vec<Arc<Claimant>> = leaving
+            .into_iter()
+            .chain(lower.map(|(_, _, claimant)| Arc::clone(claimant)))
+            .filter(|c| domain.held.get(c).is_some_and(|h| h.urgency < shape.urgency && below(domain, h.leaf)))
+            .filter(|c| domain.held.get(c).is_some_and(|h| helps(&h.amounts, &needed)))
+            .collect();
+        let mut fits_without = |gone: &[Arc<Claimant>]| {
+            let parts: Vec<(usize, Amounts, Urgency)> =
+                gone.iter().filter_map(|c| domain.held.get(c)).map(|h| (h.leaf, h.amounts, h.urgency)).collect();
+            parts.iter().for_each(|&(leaf, amounts, urgency)| domain.tree.give_back(leaf, amounts, urgency, None));
+            let fits = domain.tree.check(leaf, &needed, shape.urgency).is_ok();
+            parts.iter().for_each(|&(leaf, amounts, urgency)| domain.tree.take(leaf, amounts, urgency, None));
+            fits
+        };
+        let alone = candidates.iter().take(ALONE).find(|c| fits_without(std::slice::from_ref(*c))).cloned();
+        let victims = match alone {
+            Some(one) => vec![one],
+            None => {
+                let mut gone = Vec::new();
+                let enough = candidates.into_iter().any(|c| {
+                    gone.push(c);
+                    fits_without(&gone)
+                });
+                if !enough {
+                    return false;
+                }
+                // the first that were taken may not be needed beside the last
+                let mut place = 0;
+                while place < gone.len() {
+                    let spared = gone.remove(place);
+                    if !fits_without(&gone) {
+                        gone.insert(place, spared);
+                        place += 1;
+                    }
+                }
+                gone
+            }
+        };
+        for victim in victims {
+            let Some(held) = domain.held.get_mut(&victim) else { continue };
+            let before = held.leaving_for.replace(Arc::clone(&turn.1));
+            domain.displaceable.remove(&(held.urgency, Reverse(held.since), Arc::clone(&victim)));
+            match before.and_then(|other| domain.waiting.get_mut(&other)) {
+                Some(other) => {
+                    other.victims.remove(&victim);
+                }
+                None => {
+                    self.rulings.push(Ruling::Preempted { victim: Arc::clone(&victim), by: Arc::clone(&turn.1) });
+                }
+            }
+            if let Some(waiting) = domain.waiting.get_mut(&turn.1) {
+                waiting.victims.insert(victim);
+            }
+        }
+        domain.preempting.insert((waiting.rank, turn.clone()));
+        self.keep_for(domain, &turn.1);
+        true
+    }
+}
+
+/// Whether something of what is needed would be freed.
+fn helps(freed: &Amounts, needed: &Amounts) -> bool {
+    freed.iter().zip(needed.iter()).any(|(f, n)| f > 0 && n > 0)
+}
