@@ -28,7 +28,7 @@ mod writes;
 
 use std::time::Duration;
 
-use common::{figures::Figures, kubelet::Kubelet, link::Link};
+use common::{WITH_A_CLUSTER, figures::Figures, kubelet::Kubelet, link::Link};
 use support::stage::Stage;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -36,7 +36,7 @@ async fn main() {
     let asked: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
     let wanted = |section: &str| asked.is_empty() || asked.iter().any(|a| a == section);
     let stage = Stage::set().await;
-    let mut figures = Figures::of("coordination");
+    let mut figures = Figures::of("coordination", WITH_A_CLUSTER);
     let link = Link::make();
     let kubelet = Kubelet::start(&stage, Duration::from_millis(100)).await;
     if wanted("latency") {

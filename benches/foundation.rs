@@ -16,13 +16,13 @@ mod runs;
 #[path = "../tests/cluster/support/mod.rs"]
 mod support;
 
-use common::{figures::Figures, link::Link};
+use common::{WITH_A_CLUSTER, figures::Figures, link::Link};
 use support::stage::Stage;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
     let stage = Stage::set().await;
-    let mut figures = Figures::of("foundation");
+    let mut figures = Figures::of("foundation", WITH_A_CLUSTER);
     let link = Link::make();
     runs::writes(&stage, &mut figures).await;
     calls::chain(&stage, &link, &mut figures).await;

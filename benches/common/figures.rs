@@ -7,13 +7,15 @@ use serde_json::{Value, json};
 /// What was measured and what was left out.
 pub(crate) struct Figures {
     bench: &'static str,
+    /// What they were measured with, beside the machine and the build.
+    setting: &'static str,
     list: Vec<Value>,
 }
 
 impl Figures {
-    /// None yet, of this bench.
-    pub(crate) const fn of(bench: &'static str) -> Self {
-        Self { bench, list: Vec::new() }
+    /// None yet, of this bench, measured with this `setting`.
+    pub(crate) const fn of(bench: &'static str, setting: &'static str) -> Self {
+        Self { bench, setting, list: Vec::new() }
     }
 
     /// A figure without a target.
@@ -48,9 +50,7 @@ impl Figures {
     pub(crate) fn tell(&self) {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let build = if cfg!(debug_assertions) { "without optimisation" } else { "optimised" };
-        println!(
-            "{cores} cores for operator, control plane and this bench; operator built {build}; operator's client without rate limit; 16 workers a kind"
-        );
+        println!("{cores} cores for all of it; built {build}; {}", self.setting);
         println!("{:<66} {:>10} {:<8} {:>17}  met", "figure", "value", "unit", "target");
         for figure in &self.list {
             let name = figure["name"].as_str().unwrap_or_default();

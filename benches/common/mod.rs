@@ -8,3 +8,7 @@ pub(crate) mod kubelet;
 pub(crate) mod link;
 pub(crate) mod observer;
 pub(crate) mod processor;
+
+/// What figures of a cluster are measured with.
+pub(crate) const WITH_A_CLUSTER: &str =
+    "operator, control plane and this bench share them; operator's client without rate limit; 16 workers a kind";

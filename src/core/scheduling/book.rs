@@ -82,6 +82,8 @@ pub struct Book {
     pools: BTreeMap<String, usize>,
     problems: BTreeMap<String, PoolProblem>,
     definitions: Vec<PoolDefinition>,
+    /// The domain in which a claimant asks or has something.
+    homes: HashMap<Arc<Claimant>, usize>,
     /// Demands and holdings of pools that are not there.
     adrift: HashMap<Arc<Claimant>, Demand>,
     lost: HashMap<Arc<Claimant>, Holding>,
@@ -171,68 +173,90 @@ impl Book {
         self.problems.get(pool)
     }
 
-    fn domain(&mut self, pool: &str) -> Option<&mut Domain> {
-        self.pools.get(pool).map(|&d| &mut self.domains[d])
+    fn home(&mut self, claimant: &Arc<Claimant>) -> Option<&mut Domain> {
+        self.homes.get(claimant).map(|&d| &mut self.domains[d])
     }
 
     /// Takes in what a step asks for; asked again with the same words, nothing changes.
     pub fn ask(&mut self, demand: Demand, now: Timestamp) {
         let claimant = Arc::clone(&demand.claimant);
-        let elsewhere = |d: &Domain| d.waiting.get(&claimant).is_some_and(|w| w.demand.pool != demand.pool);
-        self.domains.iter_mut().filter(|d| elsewhere(d)).for_each(|d| drop(d.withdraw(&claimant)));
-        let taken = self.domain(&demand.pool).is_some_and(|d| d.ask(demand.clone(), now));
-        if taken {
-            self.adrift.remove(&claimant);
-        } else {
-            self.adrift.insert(claimant, demand);
+        let home = self.pools.get(&demand.pool).copied();
+        let former = match home {
+            Some(domain) => self.homes.insert(Arc::clone(&claimant), domain),
+            None => self.homes.remove(&claimant),
+        };
+        if let Some(former) = former.filter(|f| Some(*f) != home) {
+            self.domains[former].withdraw(&claimant);
+        }
+        let refused = match home {
+            Some(domain) => self.domains[domain].ask(demand, now).err(),
+            None => Some(demand),
+        };
+        match refused {
+            None => drop(self.adrift.remove(&claimant)),
+            Some(demand) => drop(self.adrift.insert(claimant, demand)),
         }
     }
 
     /// A step asks no more.
     pub fn withdraw(&mut self, claimant: &Arc<Claimant>) {
         self.adrift.remove(claimant);
-        self.domains.iter_mut().for_each(|d| drop(d.withdraw(claimant)));
+        if let Some(domain) = self.home(claimant) {
+            domain.withdraw(claimant);
+            self.forget(claimant);
+        }
     }
 
     /// Takes note of what a step has, as its status tells.
     pub fn hold(&mut self, holding: &Holding) {
-        self.adrift.remove(&holding.claimant);
-        let taken = self.domain(&holding.pool).is_some_and(|d| d.hold(holding));
-        if taken {
-            self.lost.remove(&holding.claimant);
+        let claimant = &holding.claimant;
+        self.adrift.remove(claimant);
+        let home = self.pools.get(&holding.pool).copied();
+        if let Some(former) = self.homes.get(claimant).copied().filter(|f| Some(*f) != home) {
+            self.domains[former].withdraw(claimant);
+            self.domains[former].release(claimant);
+            self.homes.remove(claimant);
+        }
+        if home.is_some_and(|d| self.domains[d].hold(holding)) {
+            self.homes.extend(home.map(|d| (Arc::clone(claimant), d)));
+            self.lost.remove(claimant);
         } else {
-            self.lost.insert(Arc::clone(&holding.claimant), holding.clone());
+            self.lost.insert(Arc::clone(claimant), holding.clone());
+        }
+    }
+
+    fn forget(&mut self, claimant: &Arc<Claimant>) {
+        let is_known = |d: &mut Domain| d.waiting.contains_key(claimant) || d.held.contains_key(claimant);
+        if !self.home(claimant).is_some_and(is_known) {
+            self.homes.remove(claimant);
         }
     }
 
     /// Takes note that a step gives up what it has, for somebody.
     fn is_leaving(&mut self, victim: &Arc<Claimant>, by: Arc<Claimant>) {
-        for domain in &mut self.domains {
-            if let Some(held) = domain.held.get_mut(victim) {
-                domain.displaceable.remove(&(held.urgency, std::cmp::Reverse(held.since), Arc::clone(victim)));
-                if let Some(waiting) = domain.waiting.get_mut(&by) {
-                    waiting.victims.insert(Arc::clone(victim));
-                    let turn = (waiting.demand.since, Arc::clone(&by));
-                    domain.preempting.insert((waiting.rank, turn));
-                }
-                held.leaving_for = Some(by);
-                return;
-            }
+        let Some(domain) = self.home(victim) else { return };
+        let Some(held) = domain.held.get_mut(victim) else { return };
+        domain.displaceable.remove(&(held.urgency, std::cmp::Reverse(held.since), Arc::clone(victim)));
+        if let Some(waiting) = domain.waiting.get_mut(&by) {
+            waiting.victims.insert(Arc::clone(victim));
+            domain.preempting.insert((waiting.rank, (waiting.demand.since, Arc::clone(&by))));
         }
+        held.leaving_for = Some(by);
     }
 
     /// What a step had is free again.
     pub fn release(&mut self, claimant: &Arc<Claimant>) {
         self.lost.remove(claimant);
-        for domain in &mut self.domains {
+        if let Some(domain) = self.home(claimant) {
             domain.release(claimant);
+            self.forget(claimant);
         }
     }
 
     /// Whether a step has capacity.
     #[must_use]
     pub fn holds(&self, claimant: &Arc<Claimant>) -> bool {
-        self.domains.iter().any(|d| d.held.contains_key(claimant))
+        self.homes.get(claimant).is_some_and(|&d| self.domains[d].held.contains_key(claimant))
     }
 
     /// Rules on all that has changed since the last pass.
@@ -252,7 +276,7 @@ impl Book {
         if self.adrift.contains_key(claimant) {
             return Some(Standing { waits: Waits::NoPool, ahead: 0, eta: None });
         }
-        let domain = self.domains.iter().find(|d| d.waiting.contains_key(claimant))?;
+        let domain = &self.domains[*self.homes.get(claimant)?];
         let waiting = domain.waiting.get(claimant)?;
         let least = waiting.shape.unit.times(waiting.shape.least);
         let waits = match domain.why(waiting) {
@@ -272,7 +296,10 @@ impl Book {
     #[must_use]
     pub fn usage(&self, pool: &str, share: Option<&str>) -> Option<Usage> {
         let domain = &self.domains[*self.pools.get(pool)?];
-        let node = domain.tree.place(pool, share)?;
+        let node = match share {
+            Some(share) => domain.tree.place(pool, share)?,
+            None => domain.tree.pool(pool)?,
+        };
         let (supply, used) = (domain.tree.supply(node), domain.tree.used(node));
         let mut waiting = BTreeMap::new();
         let inside = |leaf: usize| leaf == node || domain.tree.nodes[leaf].parent == Some(node);

@@ -84,11 +84,14 @@ impl Domain {
         Self { tree: Tree::new(pools), changed: true, ..Self::default() }
     }
 
-    /// Takes in a demand; false when there is no such share.
-    pub(super) fn ask(&mut self, demand: Demand, now: Timestamp) -> bool {
-        let Some(leaf) = self.tree.place(&demand.pool, Some(&demand.share)) else { return false };
+    /// Takes in a demand.
+    ///
+    /// # Errors
+    /// The demand, when there is no such share.
+    pub(super) fn ask(&mut self, demand: Demand, now: Timestamp) -> Result<(), Demand> {
+        let Some(leaf) = self.tree.place(&demand.pool, &demand.share) else { return Err(demand) };
         if self.waiting.get(&demand.claimant).is_some_and(|w| w.demand == demand) {
-            return true;
+            return Ok(());
         }
         self.withdraw(&demand.claimant);
         let shape = Shape {
@@ -105,7 +108,7 @@ impl Domain {
         self.line_up(&waiting);
         self.waiting.insert(claimant, waiting);
         self.changed = true;
-        true
+        Ok(())
     }
 
     fn line_up(&mut self, waiting: &Waiting) {
@@ -146,7 +149,7 @@ impl Domain {
 
     /// Takes note of what a claimant has; it does not wait any more.
     pub(super) fn hold(&mut self, holding: &Holding) -> bool {
-        let Some(leaf) = self.tree.place(&holding.pool, Some(&holding.share)) else { return false };
+        let Some(leaf) = self.tree.place(&holding.pool, &holding.share) else { return false };
         self.withdraw(&holding.claimant);
         let held = Held {
             leaf,

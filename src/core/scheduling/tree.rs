@@ -105,8 +105,8 @@ impl Node {
 pub(super) struct Tree {
     pub(super) nodes: Vec<Node>,
     pub(super) resources: Vec<String>,
-    /// Node of each pool, and of each share of a pool.
-    places: BTreeMap<(String, Option<String>), usize>,
+    /// Node of each pool, and of each of its shares.
+    places: BTreeMap<String, (usize, BTreeMap<String, usize>)>,
 }
 
 impl Tree {
@@ -122,7 +122,7 @@ impl Tree {
         }
         tree.resources.sort();
         for pool in pools {
-            let parent = pool.parent.as_ref().and_then(|p| tree.place(p, None));
+            let parent = pool.parent.as_ref().and_then(|p| tree.pool(p));
             let supply = tree.amounts(&pool.supply);
             let mut above = parent;
             while let Some(node) = above {
@@ -140,7 +140,7 @@ impl Tree {
                 reserved: pool.reserved.iter().map(|(u, q)| (*u, tree.amounts(q))).collect(),
                 ..Node::default()
             });
-            tree.places.insert((pool.name.clone(), None), place);
+            let mut shares = BTreeMap::new();
             for share in &pool.shares {
                 let node = tree.add(Node {
                     name: share.name.clone(),
@@ -151,8 +151,9 @@ impl Tree {
                     weight: u64::from(share.weight.max(1)),
                     ..Node::default()
                 });
-                tree.places.insert((pool.name.clone(), Some(share.name.clone())), node);
+                shares.insert(share.name.clone(), node);
             }
+            tree.places.insert(pool.name.clone(), (place, shares));
         }
         // children stand behind their parents
         for place in (0..tree.nodes.len()).rev() {
@@ -169,9 +170,14 @@ impl Tree {
         self.nodes.len() - 1
     }
 
-    /// Node of a pool, or of one of its shares.
-    pub(super) fn place(&self, pool: &str, share: Option<&str>) -> Option<usize> {
-        self.places.get(&(pool.to_owned(), share.map(str::to_owned))).copied()
+    /// Node of a pool.
+    pub(super) fn pool(&self, pool: &str) -> Option<usize> {
+        Some(self.places.get(pool)?.0)
+    }
+
+    /// Node of a share of a pool.
+    pub(super) fn place(&self, pool: &str, share: &str) -> Option<usize> {
+        self.places.get(pool)?.1.get(share).copied()
     }
 
     /// These quantities; resources that the tree does not know are nobody's concern here.
