@@ -48,7 +48,7 @@ impl Step {
         self.with("compensate", action)
     }
 
-    fn with(mut self, field: &str, value: Value) -> Self {
+    pub(crate) fn with(mut self, field: &str, value: Value) -> Self {
         self.0[field] = value;
         self
     }

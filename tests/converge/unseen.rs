@@ -196,6 +196,26 @@ async fn a_pod_that_was_made_and_has_gone_before_its_maker_hears_of_it_is_lost()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pod_that_may_run_once_and_that_a_new_leader_never_saw_is_not_made_again() {
+    let stage = vanishing(&[10], container("tool").retries(1).with("safety", json!("AtMostOnce"))).await;
+    let world = std::sync::Arc::clone(&stage.world);
+    stage.world.faults(move |call| {
+        if call.user != "op-1" || call.verb != "create" || call.name != "r1-tool-1" {
+            return Fault::None;
+        }
+        let world = std::sync::Arc::clone(&world);
+        Fault::CrashAfter(Box::new(move || world.kill("op-1")))
+    });
+    stage.start("op-1");
+    stage.until("its maker is dead", Duration::from_secs(60), |s| s.world.is_dead("op-1")).await;
+    stage.start("op-2");
+    let unknown = |s: &Stage| s.step("r1", "tool")["phase"] == "Unknown";
+    stage.until("nobody knows what it has done", Duration::from_secs(60), unknown).await;
+    stage.rest().await;
+    assert_eq!(stage.pods_created(), ["r1-tool-1"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_child_run_of_which_a_new_leader_has_not_heard_yet_is_not_lost() {
     let stage = Stage::new();
     stage.service("archive", &["10.0.0.1"]).await;
