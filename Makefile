@@ -27,7 +27,7 @@ build: ## Build everything that the tests use
 	cargo build --locked --workspace --all-targets
 
 .PHONY: test
-test: lint programs test-fast test-peers test-example test-cluster test-node ## All tests; sets up all they need (root and Linux for the real node)
+test: lint programs test-fast test-plans test-peers test-example test-cluster test-node ## All tests; sets up all they need (root and Linux for the real node)
 	@echo 'make test: all tiers passed'
 
 .PHONY: lint
@@ -49,7 +49,7 @@ test-plans: ## Random plans in the simulator (MEDLEY_PLANS=500000: a night's wor
 	MEDLEY_PLANS=$${MEDLEY_PLANS:-20000} cargo test --locked -p medley --test converge plans:: -- --nocapture
 
 .PHONY: test-mutants
-test-mutants: ## Deliberate bugs, one at a time: do the tests notice each? (takes hours; MUTANT=text: only those of that name)
+test-mutants: ## Deliberate bugs, one at a time: do the tests notice each? (takes an hour; MUTANT=text: only those of that name)
 	cargo run --locked --quiet -p medley-harness --bin mutants -- --scratch $(CARGO_TARGET_DIR)/mutants $(if $(MUTANT),--only '$(MUTANT)')
 
 .PHONY: test-peers
@@ -90,6 +90,10 @@ bench-foundation: programs ## Figures of runs, calls, takeover and idling on a c
 bench-coordination: programs ## Figures of whole workflows beside the least that any engine could cost (root; SECTIONS="pods writes latency calls large memory")
 	cargo bench --locked --bench coordination --no-run
 	$(CLUSTER_BIN) run fake --name bench --wait 600 -- cargo bench --locked --bench coordination -- $(SECTIONS)
+
+.PHONY: bench-scheduling
+bench-scheduling: ## Figures of decisions about capacity, in one thread and without a cluster (SECTIONS="pass shares")
+	cargo bench --locked --bench scheduling -- $(SECTIONS)
 
 .PHONY: image
 image: ## Build the operator's image as dist/medley.tar, without Docker (RELEASE=1: as shipped)

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 use medley::{
     api::Urgency,
-    core::scheduling::{Book, Ruling, Shortage, Waits},
+    core::scheduling::{Book, Course, Ruling, Shortage, Waits},
 };
 use proptest::prelude::*;
 use town::{Ask, Event, Town, asks, claimant, events, pools};
@@ -101,6 +101,21 @@ proptest! {
             passes += 1;
             prop_assert!(passes <= bound, "they displace each other in turn");
         }
+    }
+
+    #[test]
+    fn what_is_foreseen_is_what_then_happens(pools in pools(), asks in asks(true), begun in 0_usize..20, age in 0_i64..30) {
+        // some have asked before, and some of these are at work
+        let mut town = Town::new(pools);
+        let (before, after) = asks.split_at(begun.min(asks.len()));
+        before.iter().for_each(|ask| town.ask(ask));
+        town.pass();
+        town.now += SignedDuration::from_secs(age);
+        after.iter().for_each(|ask| town.ask(ask));
+        let until = town.now + SignedDuration::from_secs(120);
+        let course = Course { takes: &town::takes, grace: town::GRACE, pause: town::PAUSE, until };
+        let foreseen = town.book.foresee(town.now, &course);
+        prop_assert_eq!(town.live(until), foreseen);
     }
 
     #[test]

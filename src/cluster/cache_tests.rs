@@ -35,6 +35,17 @@ fn a_write_after_its_own_deletion_event_does_not_revive_the_object() {
 }
 
 #[test]
+fn a_deletion_that_comes_late_leaves_the_object_that_was_made_since() {
+    let cache = Cache::default();
+    cache.applied(object("a", "u1", 5));
+    assert!(cache.wrote(object("a", "u2", 9)));
+    assert!(cache.deleted(&object("a", "u1", 8)).is_none());
+    assert_eq!(held(&cache, "a"), Some(9));
+    assert!(cache.deleted(&object("a", "u2", 10)).is_some());
+    assert_eq!(held(&cache, "a"), None);
+}
+
+#[test]
 fn a_relist_keeps_newer_own_writes_and_asks_about_them() {
     let cache = Cache::<ConfigMap>::default();
     cache.list_begins(&None);

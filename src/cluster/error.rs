@@ -128,6 +128,19 @@ impl Error {
         }
     }
 
+    /// Whether the call may have taken effect all the same: no answer came, or one that does not tell.
+    #[must_use]
+    pub fn is_in_doubt(&self) -> bool {
+        match self {
+            Self::Timeout { .. } => true,
+            Self::Api { source, .. } => match self.status() {
+                Some(status) => status.code >= 500,
+                None => !was_never_sent(source.as_ref()),
+            },
+            Self::NotLeader | Self::NameTaken { .. } | Self::Contended { .. } => false,
+        }
+    }
+
     /// Whether an object of this name exists already.
     #[must_use]
     pub fn is_already_exists(&self) -> bool {
@@ -139,6 +152,13 @@ impl Error {
     pub fn is_not_found(&self) -> bool {
         self.status().is_some_and(Status::is_not_found)
     }
+}
+
+/// Whether nobody took the connection.
+fn was_never_sent(error: &kube::Error) -> bool {
+    let chain = std::iter::successors(Some(error as &dyn std::error::Error), |e| e.source());
+    let refused = |e: &std::io::Error| e.kind() == std::io::ErrorKind::ConnectionRefused;
+    chain.into_iter().any(|e| e.downcast_ref::<std::io::Error>().is_some_and(refused))
 }
 
 fn has_cause(status: &Status, cause: &str) -> bool {
@@ -187,6 +207,26 @@ mod tests {
             "details": {"causes": [{"reason": "FieldValueInvalid", "message": "Invalid value: \"secret\"", "field": "spec.containers[0].env[0].name"}]}});
         let text = refused(invalid);
         assert!(text.contains("spec.containers[0].env[0].name") && !text.contains("secret"), "{text}");
+    }
+
+    #[test]
+    fn only_what_no_answer_rules_out_may_have_taken_effect() {
+        let api = |source: kube::Error| Error::Api {
+            verb: "create",
+            kind: "Pod".to_owned(),
+            resource: "pods".to_owned(),
+            source: Box::new(source),
+        };
+        let answer = |code: u16| {
+            let status = json!({"status": "Failure", "code": code, "reason": "r", "message": "m"});
+            api(kube::Error::Api(serde_json::from_value(status).unwrap()))
+        };
+        let broken = |kind: std::io::ErrorKind| api(kube::Error::Service(Box::new(std::io::Error::from(kind))));
+        assert!(answer(500).is_in_doubt() && answer(504).is_in_doubt());
+        assert!(!answer(403).is_in_doubt() && !answer(429).is_in_doubt());
+        assert!(broken(std::io::ErrorKind::ConnectionReset).is_in_doubt());
+        assert!(!broken(std::io::ErrorKind::ConnectionRefused).is_in_doubt());
+        assert!(!Error::NotLeader.is_in_doubt());
     }
 
     #[test]

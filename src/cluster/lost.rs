@@ -24,24 +24,41 @@ use crate::{
     core::name::Key,
 };
 
-/// Names of objects that have gone, by the UID of the run that owned them.
+/// Names of objects that have gone or may have, by the UID of the run that owned them.
 #[derive(Debug, Default)]
-pub struct Lost(Mutex<HashMap<String, BTreeSet<String>>>);
+pub struct Lost(Mutex<HashMap<String, Names>>);
+
+#[derive(Debug, Default)]
+struct Names {
+    gone: BTreeSet<String>,
+    doubtful: BTreeSet<String>,
+}
 
 impl Lost {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, BTreeSet<String>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Names>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// An object of this run has gone.
     pub fn add(&self, run: &str, name: String) {
-        self.lock().entry(run.to_owned()).or_default().insert(name);
+        self.lock().entry(run.to_owned()).or_default().gone.insert(name);
     }
 
     /// What of this run has gone.
     #[must_use]
     pub fn of(&self, run: &str) -> BTreeSet<String> {
-        self.lock().get(run).cloned().unwrap_or_default()
+        self.lock().get(run).map(|names| names.gone.clone()).unwrap_or_default()
+    }
+
+    /// No answer came when an object of this run was made: it may have been there.
+    pub fn doubt(&self, run: &str, name: String) {
+        self.lock().entry(run.to_owned()).or_default().doubtful.insert(name);
+    }
+
+    /// What of this run may have been made without an answer.
+    #[must_use]
+    pub fn doubtful(&self, run: &str) -> BTreeSet<String> {
+        self.lock().get(run).map(|names| names.doubtful.clone()).unwrap_or_default()
     }
 
     /// A run has ended, or has gone itself.
@@ -62,7 +79,7 @@ impl Caches {
         }
     }
 
-    /// Names of the objects that steps at work wait for, that were there, and that are not among those seen.
+    /// Names of the objects that steps at work wait for, that were there or may have been, and that are not among those seen.
     #[must_use]
     pub fn missing(
         &self,
@@ -70,10 +87,13 @@ impl Caches {
         name_of: impl Fn(&StepStatus) -> Option<&String>,
         seen: impl Fn(&String) -> bool,
     ) -> BTreeSet<String> {
-        let lost = self.lost.of(run.metadata.uid.as_deref().unwrap_or_default());
+        let uid = run.metadata.uid.as_deref().unwrap_or_default();
+        let (lost, doubtful) = (self.lost.of(uid), self.lost.doubtful(uid));
+        let may_be_there = |phase: StepPhase, name: &String| {
+            phase != StepPhase::Starting || lost.contains(name) || doubtful.contains(name)
+        };
         let names = every_step(run).filter(|s| s.phase.is_at_work()).filter_map(|s| Some((s.phase, name_of(s)?)));
-        let missing =
-            names.filter(|(phase, name)| !seen(name) && (*phase != StepPhase::Starting || lost.contains(*name)));
+        let missing = names.filter(|(phase, name)| !seen(name) && may_be_there(*phase, name));
         missing.map(|(_, name)| name.clone()).collect()
     }
 

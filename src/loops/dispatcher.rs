@@ -168,3 +168,53 @@ const fn word(class: crate::api::ErrorClass) -> &'static str {
         E::Configuration => "configuration",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
+
+    use super::*;
+    use crate::core::coordination::outcome::Answer;
+
+    /// Answers after a second, and counts.
+    struct Counted(Arc<AtomicUsize>);
+
+    impl CallIo for Counted {
+        async fn call(&self, _: &StartCall) -> CallResult {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            CallResult::Answered(Answer { status: 200, headers: Vec::new(), body: serde_json::Value::Null })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_under_way_or_over_is_not_started_again() {
+        let count = Arc::new(AtomicUsize::new(0));
+        let clock = Clock::simulated(jiff::Timestamp::UNIX_EPOCH);
+        let dispatcher = Dispatcher::new(Counted(Arc::clone(&count)), clock, Metrics::default(), Box::new(|_| {}));
+        let call = StartCall {
+            attempt: Attempt { step: "s".to_owned(), index: None, number: 1 },
+            endpoint: ([10, 0, 0, 1], 80).into(),
+            host: "h".to_owned(),
+            method: "GET",
+            path: "/".to_owned(),
+            headers: Vec::new(),
+            body: None,
+            idempotency_key: "k".to_owned(),
+            timeout: Duration::from_secs(5),
+        };
+        let key = Key::new("n", "r");
+        for _ in 0..4 {
+            dispatcher.start(&key, "u", call.clone());
+            tokio::time::sleep(Duration::from_millis(400)).await;
+        }
+        assert_eq!(count.load(Ordering::Relaxed), 1);
+        dispatcher.settled("u", [&call.attempt]);
+        dispatcher.start(&key, "u", call);
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        assert_eq!(count.load(Ordering::Relaxed), 2, "what is settled is forgotten");
+    }
+}

@@ -4,6 +4,7 @@ use std::pin::pin;
 
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim};
+use kube::ResourceExt;
 
 use crate::{
     cluster::{error::Error, jobs::prune_job, observe::prune_pod, perform::Writable},
@@ -127,7 +128,13 @@ impl<I: CallIo> Runs<I> {
         refused: &mut Option<Error>,
         took: impl Fn(K),
     ) -> Result<bool, Error> {
-        let made = stream::iter(objects).map(|object| async move { self.writer.create(&object, owner).await });
+        let made = stream::iter(objects).map(|object| async move {
+            let made = self.writer.create(&object, owner).await;
+            if made.as_ref().is_err_and(Error::is_in_doubt) {
+                self.caches.lost.doubt(&owner.uid, object.name_any());
+            }
+            made
+        });
         let mut made = pin!(made.buffered(TOGETHER));
         let mut any_found = false;
         while let Some(result) = made.next().await {

@@ -113,6 +113,7 @@ impl<I: CallIo> Reconcile for Runs<I> {
             pods: own.pods.iter().map(|(name, pod)| (name.clone(), pod_view(pod))).collect(),
             stopping: own.pods.iter().filter(|(_, pod)| is_going(pod)).map(|(name, _)| name.clone()).collect(),
             lost: self.caches.lost.of(&uid),
+            doubtful: self.caches.lost.doubtful(&uid),
             jobs: own.jobs.iter().map(|(name, job)| (name.clone(), job_view(job))).collect(),
             services,
             outcomes,

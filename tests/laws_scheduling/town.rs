@@ -10,7 +10,7 @@ use medley::{
     api::Urgency,
     core::{
         name::Key,
-        scheduling::{Book, Claimant, Demand, PoolDefinition, Quantities, Ruling, ShareDefinition},
+        scheduling::{Book, Claimant, Demand, Foreseen, PoolDefinition, Quantities, Ruling, ShareDefinition},
     },
 };
 use proptest::prelude::*;
@@ -86,6 +86,17 @@ pub(crate) fn pool(name: &str, supply: i64) -> PoolDefinition {
 
 pub(crate) fn claimant(run: &str, attempt: u32) -> Arc<Claimant> {
     Arc::new(Claimant { run: Key::new("n", run), uid: format!("u-{run}"), step: "s".to_owned(), attempt })
+}
+
+/// How long a step that gives way needs to go.
+pub(crate) const GRACE: SignedDuration = SignedDuration::from_secs(2);
+/// How long it waits before it asks again.
+pub(crate) const PAUSE: SignedDuration = SignedDuration::from_secs(3);
+
+/// How long a step takes: whole seconds, without pattern.
+pub(crate) fn takes(claimant: &Claimant) -> SignedDuration {
+    let sum: i64 = claimant.run.name.bytes().map(i64::from).sum();
+    SignedDuration::from_secs(1 + (7 * sum + i64::from(claimant.attempt)) % 12)
 }
 
 pub(crate) struct Town {
@@ -192,6 +203,44 @@ impl Town {
             let ask = self.asks[&name].clone();
             self.submit(&ask, attempt + 1);
         }
+    }
+
+    /// Lets time pass second by second: each step takes as long as it does, whoever gives way goes and asks again.
+    pub(crate) fn live(&mut self, until: Timestamp) -> Vec<Foreseen> {
+        let mut told: BTreeMap<String, Timestamp> = BTreeMap::new();
+        let mut again: Vec<(Timestamp, String)> = Vec::new();
+        let mut happened = Vec::new();
+        while self.now <= until {
+            for name in self.held.keys().cloned().collect::<Vec<_>>() {
+                let attempt = self.attempts[&name];
+                let over = match told.get(&name) {
+                    Some(at) => *at + GRACE <= self.now,
+                    None => self.held[&name].0 + takes(&claimant(&name, attempt)) <= self.now,
+                };
+                if over {
+                    self.held.remove(&name);
+                    self.leaving.remove(&name);
+                    self.book.release(&claimant(&name, attempt));
+                    if told.remove(&name).is_some() {
+                        again.push((self.now + PAUSE, name));
+                    }
+                }
+            }
+            for (_, name) in again.extract_if(.., |(at, _)| *at <= self.now).collect::<Vec<_>>() {
+                let attempt = self.attempts[&name] + 1;
+                self.attempts.insert(name.clone(), attempt);
+                let ask = self.asks[&name].clone();
+                self.submit(&ask, attempt);
+            }
+            for ruling in self.pass() {
+                if let Ruling::Preempted { victim, .. } = &ruling {
+                    told.insert(victim.run.name.clone(), self.now);
+                }
+                happened.push(Foreseen { at: self.now, ruling });
+            }
+            self.now += SignedDuration::from_secs(1);
+        }
+        happened
     }
 
     pub(crate) fn play(&mut self, event: &Event) {

@@ -120,8 +120,8 @@ pub(super) fn watch(
                 }
             }
         }
-        // another leader wrote the intent: whether its pod was ever there, and what it did, nobody knows
-        None if flow.taken_over && step.safety == Safety::AtMostOnce => {
+        // another leader wrote the intent, or no answer came: whether its pod was ever there, and what it did, nobody knows
+        None if step.safety == Safety::AtMostOnce && may_have_been(flow, &status) => {
             let message = "medley was interrupted before the pod was seen, and it is not there".to_owned();
             fail(flow, step, status, ErrorClass::PodLost, false, message);
         }
@@ -133,6 +133,11 @@ pub(super) fn watch(
             Err(e) => fail(flow, step, status, ErrorClass::Configuration, true, e.to_string()),
         },
     }
+}
+
+/// Whether the pod of an attempt may have been there although nobody has seen it.
+fn may_have_been(flow: &Flow<'_>, status: &StepStatus) -> bool {
+    flow.taken_over || status.pod.as_ref().is_some_and(|name| flow.view.doubtful.contains(name))
 }
 
 /// What keeps a pod from starting, as far as that is known.

@@ -54,6 +54,8 @@ pub struct View<'a> {
     pub stopping: BTreeSet<String>,
     /// Names of its pods, Jobs and child runs that are known to have been there and have gone.
     pub lost: BTreeSet<String>,
+    /// Names of those that this leader has tried to make without an answer: they may have been there.
+    pub doubtful: BTreeSet<String>,
     /// Its Jobs by name; only those that it owns.
     pub jobs: BTreeMap<String, JobView>,
     /// The services that its steps call, by name.

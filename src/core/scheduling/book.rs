@@ -140,20 +140,11 @@ impl Book {
         let mut holdings: Vec<(Holding, Option<Arc<Claimant>>)> = self.lost.into_values().map(|h| (h, None)).collect();
         for domain in self.domains {
             demands.extend(domain.waiting.values().map(|w| w.demand.clone()));
-            holdings.extend(domain.held.iter().map(|(claimant, held)| {
-                let leaf = &domain.tree.nodes[held.leaf];
-                let pool = leaf.parent.map(|p| domain.tree.nodes[p].name.clone()).unwrap_or_default();
-                let holding = Holding {
-                    claimant: Arc::clone(claimant),
-                    pool,
-                    share: leaf.name.clone(),
-                    urgency: held.urgency,
-                    since: held.since,
-                    amounts: domain.tree.quantities(held.amounts),
-                    interruptible: held.interruptible,
-                };
-                (holding, held.leaving_for.clone())
-            }));
+            holdings.extend(
+                domain.held.into_values().map(|held| {
+                    (Holding { demand: held.demand, count: held.count, since: held.since }, held.leaving_for)
+                }),
+            );
         }
         for demand in demands {
             next.ask(demand, now);
@@ -161,7 +152,7 @@ impl Book {
         for (holding, leaving_for) in holdings {
             next.hold(&holding);
             if let Some(by) = leaving_for {
-                next.is_leaving(&holding.claimant, by);
+                next.is_leaving(&holding.demand.claimant, by);
             }
         }
         next
@@ -209,9 +200,9 @@ impl Book {
 
     /// Takes note of what a step has, as its status tells.
     pub fn hold(&mut self, holding: &Holding) {
-        let claimant = &holding.claimant;
+        let claimant = &holding.demand.claimant;
         self.adrift.remove(claimant);
-        let home = self.pools.get(&holding.pool).copied();
+        let home = self.pools.get(&holding.demand.pool).copied();
         if let Some(former) = self.homes.get(claimant).copied().filter(|f| Some(*f) != home) {
             self.domains[former].withdraw(claimant);
             self.domains[former].release(claimant);
@@ -236,7 +227,7 @@ impl Book {
     fn is_leaving(&mut self, victim: &Arc<Claimant>, by: Arc<Claimant>) {
         let Some(domain) = self.home(victim) else { return };
         let Some(held) = domain.held.get_mut(victim) else { return };
-        domain.displaceable.remove(&(held.urgency, std::cmp::Reverse(held.since), Arc::clone(victim)));
+        domain.displaceable.remove(&held.place());
         if let Some(waiting) = domain.waiting.get_mut(&by) {
             waiting.victims.insert(Arc::clone(victim));
             domain.preempting.insert((waiting.rank, (waiting.demand.since, Arc::clone(&by))));
@@ -257,6 +248,19 @@ impl Book {
     #[must_use]
     pub fn holds(&self, claimant: &Arc<Claimant>) -> bool {
         self.homes.get(claimant).is_some_and(|&d| self.domains[d].held.contains_key(claimant))
+    }
+
+    /// Who has capacity, since when, and whether it is giving that up.
+    pub(super) fn held(&self) -> Vec<(Arc<Claimant>, Timestamp, bool)> {
+        let all = self.domains.iter().flat_map(|d| &d.held);
+        all.map(|(claimant, held)| (Arc::clone(claimant), held.since, held.leaving_for.is_some())).collect()
+    }
+
+    /// What a step that gives way will ask for as its next attempt.
+    pub(super) fn again(&self, claimant: &Arc<Claimant>) -> Option<Demand> {
+        let held = self.domains[*self.homes.get(claimant)?].held.get(claimant)?;
+        let next = Claimant { attempt: claimant.attempt + 1, ..Claimant::clone(claimant) };
+        Some(Demand { claimant: Arc::new(next), ..held.demand.clone() })
     }
 
     /// Rules on all that has changed since the last pass.

@@ -58,20 +58,12 @@ pub struct Demand {
 /// Capacity that a step has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Holding {
-    /// Who has it.
-    pub claimant: Arc<Claimant>,
-    /// From which pool.
-    pub pool: String,
-    /// From which of its shares.
-    pub share: String,
-    /// How soon its result is needed.
-    pub urgency: Urgency,
-    /// Since when.
+    /// What it has asked for.
+    pub demand: Demand,
+    /// How many parts it was granted.
+    pub count: u32,
+    /// Since when it has them.
     pub since: Timestamp,
-    /// How much, all parts together.
-    pub amounts: Quantities,
-    /// Whether it may be displaced by what is more urgent.
-    pub interruptible: bool,
 }
 
 /// What is decided in a pass.

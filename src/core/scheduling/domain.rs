@@ -49,13 +49,22 @@ pub(super) struct Waiting {
 
 #[derive(Clone, Debug)]
 pub(super) struct Held {
+    pub(super) demand: Demand,
     pub(super) leaf: usize,
+    /// How many parts.
+    pub(super) count: u32,
+    /// All of them together.
     pub(super) amounts: Amounts,
-    pub(super) urgency: Urgency,
     pub(super) since: Timestamp,
-    pub(super) interruptible: bool,
     /// For whom it was told to go.
     pub(super) leaving_for: Option<Arc<Claimant>>,
+}
+
+impl Held {
+    /// Its place among those that may be displaced.
+    pub(super) fn place(&self) -> (Urgency, std::cmp::Reverse<Timestamp>, Arc<Claimant>) {
+        (self.demand.urgency, std::cmp::Reverse(self.since), Arc::clone(&self.demand.claimant))
+    }
 }
 
 /// One tree of pools with its demands.
@@ -149,41 +158,36 @@ impl Domain {
 
     /// Takes note of what a claimant has; it does not wait any more.
     pub(super) fn hold(&mut self, holding: &Holding) -> bool {
-        let Some(leaf) = self.tree.place(&holding.pool, &holding.share) else { return false };
-        self.withdraw(&holding.claimant);
-        let held = Held {
-            leaf,
-            amounts: self.tree.amounts(&holding.amounts),
-            urgency: holding.urgency,
-            since: holding.since,
-            interruptible: holding.interruptible,
-            leaving_for: None,
-        };
-        if let Some(present) = self.held.get(&holding.claimant) {
+        let Some(leaf) = self.tree.place(&holding.demand.pool, &holding.demand.share) else { return false };
+        let claimant = &holding.demand.claimant;
+        self.withdraw(claimant);
+        let amounts = self.tree.amounts(&holding.demand.unit).times(holding.count);
+        if let Some(present) = self.held.get(claimant) {
             // a grant that its status shows now
-            if (present.amounts, present.leaf, present.urgency) == (held.amounts, leaf, held.urgency) {
+            if (present.amounts, present.leaf, present.demand.urgency) == (amounts, leaf, holding.demand.urgency) {
                 return true;
             }
-            self.release(&holding.claimant);
+            self.release(claimant);
         }
-        self.take(Arc::clone(&holding.claimant), held);
+        let (demand, count, since) = (holding.demand.clone(), holding.count, holding.since);
+        self.take(Held { demand, leaf, count, amounts, since, leaving_for: None });
         true
     }
 
-    pub(super) fn take(&mut self, claimant: Arc<Claimant>, held: Held) {
-        self.tree.take(held.leaf, held.amounts, held.urgency, None);
-        if held.interruptible && held.leaving_for.is_none() {
-            self.displaceable.insert((held.urgency, std::cmp::Reverse(held.since), Arc::clone(&claimant)));
+    pub(super) fn take(&mut self, held: Held) {
+        self.tree.take(held.leaf, held.amounts, held.demand.urgency, None);
+        if held.demand.interruptible && held.leaving_for.is_none() {
+            self.displaceable.insert(held.place());
         }
-        self.held.insert(claimant, held);
+        self.held.insert(Arc::clone(&held.demand.claimant), held);
         self.changed = true;
     }
 
     /// What a claimant had is free again.
     pub(super) fn release(&mut self, claimant: &Arc<Claimant>) {
         let Some(held) = self.held.remove(claimant) else { return };
-        self.tree.give_back(held.leaf, held.amounts, held.urgency, None);
-        self.displaceable.remove(&(held.urgency, std::cmp::Reverse(held.since), Arc::clone(claimant)));
+        self.tree.give_back(held.leaf, held.amounts, held.demand.urgency, None);
+        self.displaceable.remove(&held.place());
         if let Some(waiting) = held.leaving_for.and_then(|p| self.waiting.get_mut(&p)) {
             waiting.victims.remove(claimant);
         }

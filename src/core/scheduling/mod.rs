@@ -7,11 +7,13 @@ pub mod amounts;
 mod book;
 mod demand;
 mod domain;
+mod foresee;
 mod pass;
 mod rate;
 mod tree;
 
 pub use book::{Book, PoolProblem, Standing, Usage};
 pub use demand::{Claimant, Demand, Holding, Ruling, Waits};
+pub use foresee::{Course, Foreseen};
 pub use rate::Rate;
 pub use tree::{PoolDefinition, Quantities, ShareDefinition, Shortage};

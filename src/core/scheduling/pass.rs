@@ -21,7 +21,7 @@ use crate::{
     core::scheduling::{
         amounts::Amounts,
         demand::{Claimant, Ruling, Waits},
-        domain::{Domain, Held, RANKS, Shape, Turn},
+        domain::{Domain, Held, RANKS, Shape, Turn, Waiting},
         tree::Shortage,
     },
 };
@@ -178,15 +178,9 @@ impl Pass {
 
     fn grant(&mut self, domain: &mut Domain, claimant: &Arc<Claimant>, count: u32) {
         let Some(waiting) = domain.withdraw(claimant) else { return };
-        let held = Held {
-            leaf: waiting.leaf,
-            amounts: waiting.shape.unit.times(count),
-            urgency: waiting.shape.urgency,
-            since: self.now,
-            interruptible: waiting.demand.interruptible,
-            leaving_for: None,
-        };
-        domain.take(Arc::clone(claimant), held);
+        let Waiting { demand, leaf, shape, .. } = waiting;
+        let (amounts, since) = (shape.unit.times(count), self.now);
+        domain.take(Held { demand, leaf, count, amounts, since, leaving_for: None });
         self.rulings.push(Ruling::Granted { claimant: Arc::clone(claimant), count });
     }
 
@@ -202,7 +196,8 @@ impl Pass {
         self.set_aside(domain, waiting.leaf, needed, waiting.shape.urgency, None);
         let mut rest = needed;
         for victim in &waiting.victims {
-            let Some((leaf, amounts, urgency)) = domain.held.get(victim).map(|h| (h.leaf, h.amounts, h.urgency)) else {
+            let Some((leaf, amounts, urgency)) = domain.held.get(victim).map(|h| (h.leaf, h.amounts, h.demand.urgency))
+            else {
                 continue;
             };
             let Some(node) = domain.meeting(waiting.leaf, leaf) else { continue };
@@ -227,12 +222,12 @@ impl Pass {
         let candidates: Vec<Arc<Claimant>> = leaving
             .into_iter()
             .chain(lower.map(|(_, _, claimant)| Arc::clone(claimant)))
-            .filter(|c| domain.held.get(c).is_some_and(|h| h.urgency < shape.urgency && below(domain, h.leaf)))
+            .filter(|c| domain.held.get(c).is_some_and(|h| h.demand.urgency < shape.urgency && below(domain, h.leaf)))
             .filter(|c| domain.held.get(c).is_some_and(|h| helps(&h.amounts, &needed)))
             .collect();
         let mut fits_without = |gone: &[Arc<Claimant>]| {
             let parts: Vec<(usize, Amounts, Urgency)> =
-                gone.iter().filter_map(|c| domain.held.get(c)).map(|h| (h.leaf, h.amounts, h.urgency)).collect();
+                gone.iter().filter_map(|c| domain.held.get(c)).map(|h| (h.leaf, h.amounts, h.demand.urgency)).collect();
             parts.iter().for_each(|&(leaf, amounts, urgency)| domain.tree.give_back(leaf, amounts, urgency, None));
             let fits = domain.tree.check(leaf, &needed, shape.urgency).is_ok();
             parts.iter().for_each(|&(leaf, amounts, urgency)| domain.tree.take(leaf, amounts, urgency, None));
@@ -265,7 +260,7 @@ impl Pass {
         for victim in victims {
             let Some(held) = domain.held.get_mut(&victim) else { continue };
             let before = held.leaving_for.replace(Arc::clone(&turn.1));
-            domain.displaceable.remove(&(held.urgency, Reverse(held.since), Arc::clone(&victim)));
+            domain.displaceable.remove(&held.place());
             match before.and_then(|other| domain.waiting.get_mut(&other)) {
                 Some(other) => {
                     other.victims.remove(&victim);

@@ -73,7 +73,6 @@ pub enum Shortage {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Node {
-    pub(super) name: String,
     pub(super) parent: Option<usize>,
     pub(super) is_pool: bool,
     /// Own supply of a pool, with that of the pools below it; nominal amount of a share.
@@ -130,7 +129,6 @@ impl Tree {
                 above = tree.nodes[node].parent;
             }
             let place = tree.add(Node {
-                name: pool.name.clone(),
                 parent,
                 is_pool: true,
                 supply,
@@ -143,7 +141,6 @@ impl Tree {
             let mut shares = BTreeMap::new();
             for share in &pool.shares {
                 let node = tree.add(Node {
-                    name: share.name.clone(),
                     parent: Some(place),
                     supply: tree.amounts(&share.nominal),
                     borrow: tree.limit(share.borrow_limit.as_ref()),
