@@ -92,7 +92,7 @@ bench-coordination: programs ## Figures of whole workflows beside the least that
 	$(CLUSTER_BIN) run fake --name bench --wait 600 -- cargo bench --locked --bench coordination -- $(SECTIONS)
 
 .PHONY: bench-scheduling
-bench-scheduling: ## Figures of decisions about capacity, in one thread and without a cluster (SECTIONS="pass shares")
+bench-scheduling: ## Figures of decisions about capacity, in one thread and without a cluster (SECTIONS="pass shares plan")
 	cargo bench --locked --bench scheduling -- $(SECTIONS)
 
 .PHONY: image

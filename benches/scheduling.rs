@@ -1,6 +1,6 @@
 //! What a decision about capacity costs: passes over tens of thousands of demands, in one thread, without a cluster.
 //!
-//! `cargo bench --bench scheduling [pass|shares …]`: a table on standard output, the same as JSON in `bench/scheduling.json` of the
+//! `cargo bench --bench scheduling [pass|shares|plan …]`: a table on standard output, the same as JSON in `bench/scheduling.json` of the
 //! target directory. Figures depend on the machine and the build: both are told.
 
 #![allow(clippy::unwrap_used, reason = "a bench ends at the first surprise")]
@@ -10,6 +10,8 @@
 mod figures;
 #[path = "scheduling/pass.rs"]
 mod pass;
+#[path = "scheduling/plan.rs"]
+mod plan;
 #[path = "scheduling/shares.rs"]
 mod shares;
 
@@ -24,6 +26,9 @@ fn main() {
     }
     if wanted("shares") {
         shares::of_ten_tenants(&mut figures);
+    }
+    if wanted("plan") {
+        plan::against_what_then_happens(&mut figures);
     }
     figures.tell();
 }

@@ -135,6 +135,20 @@ async fn results_that_come_together_cost_one_write() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_result_that_waits_for_others_is_not_asked_for_again() {
+    let each = call("each").path("/item/$( index )").each(json!({"count": 12, "maxParallel": 12}));
+    let stage = prepared(vec![each.step()]).await;
+    // the first answer waits for a write until others have come, or for 100 ms
+    for i in 0..12 {
+        let after = Duration::from_millis(if i == 0 { 10 } else { 500 });
+        stage.world.replies(&format!("/item/{i}"), [answer(200, json!({})).after(after)]);
+    }
+    begun(&stage).await;
+    assert_eq!(stage.ended("r1").await, RunPhase::Succeeded);
+    assert!(asked(&stage).values().all(|&n| n == 1), "{:?}", asked(&stage));
+}
+
+#[tokio::test(start_paused = true)]
 async fn killed_at_any_write_each_item_is_done_with_one_key() {
     let workflow = || {
         vec![call("each").path("/item/$( index )").timeout("1h").each(json!({"count": 20, "maxParallel": 5})).step()]
