@@ -261,6 +261,27 @@ async fn a_child_run_of_which_a_new_leader_has_not_heard_yet_is_not_lost() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_that_finds_no_revision_goes_on_when_there_is_one_again() {
+    let stage = Stage::new();
+    stage.workflow("ct", [super::steps::transform("one", "1").step()]).await;
+    stage.start("op-1");
+    stage.rest().await;
+    let revision = stage.server.objects("ControllerRevision")[0]["metadata"]["name"].as_str().unwrap().to_owned();
+    stage.world.faults(|call| {
+        let hit = call.verb == "create" && call.resource == "controllerrevisions";
+        let respond = || Fault::Respond { code: 500, reason: "InternalError".to_owned(), retry_after: None };
+        if hit { respond() } else { Fault::None }
+    });
+    stage.server.delete("ControllerRevision", NAMESPACE, &revision, 0).unwrap();
+    sleep(Duration::from_secs(1)).await;
+    stage.run("r1", "ct").await;
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!((stage.phase("r1"), stage.reason("r1").as_str()), (Some(RunPhase::Pending), "WorkflowNotStored"));
+    stage.world.no_faults();
+    assert_eq!(stage.ended("r1").await, RunPhase::Succeeded);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_job_whose_label_was_taken_off_is_not_lost_and_is_stopped_with_its_run() {
     for cancel in [false, true] {
         let stage = prepared(vec![container("tool").each(json!({"count": 2})).timeout("1h").step()]).await;

@@ -33,8 +33,6 @@ const MOST_CALLS: u64 = 50_000;
 const LAST_WRITES: Duration = Duration::from_secs(11);
 /// What was held back arrives, at most half a minute late; another leader takes over and looks at everything once.
 const SETTLING: Duration = Duration::from_secs(32);
-/// A watch that was refused again and again is tried again within a minute.
-const RECONNECTING: Duration = Duration::from_secs(62);
 
 /// What a plan came to.
 pub(crate) struct Outcome {
@@ -203,9 +201,7 @@ impl<'a> Game<'a> {
         if self.plan.troubles.iter().any(|t| matches!(t, Trouble::Drop { .. })) {
             self.list_anew(true, true);
         }
-        if self.plan.troubles.iter().any(Trouble::refuses_watches) {
-            sleep(RECONNECTING).await;
-        } else if self.plan.troubles.iter().any(|t| t.holds_back() || t.ends_terms()) {
+        if self.plan.troubles.iter().any(|t| t.holds_back() || t.ends_terms()) {
             sleep(SETTLING).await;
         }
         self.rests()

@@ -61,11 +61,6 @@ impl Trouble {
         matches!(self, Self::Delay { .. } | Self::Drop { .. } | Self::Late { .. })
     }
 
-    /// Whether it may keep a watch from beginning anew.
-    pub(crate) const fn refuses_watches(&self) -> bool {
-        matches!(self, Self::Burst { .. } | Self::Break { .. } | Self::Cutoff { .. })
-    }
-
     /// Whether it may end a leader's term.
     pub(crate) const fn ends_terms(&self) -> bool {
         matches!(
