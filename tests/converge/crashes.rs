@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     services::published,
     stage::{NAMESPACE, Stage},
-    steps::{call, post, story},
+    steps::{call, container, post, story},
     undisturbed::prepared,
     world::answer,
 };
@@ -241,6 +241,32 @@ async fn a_leader_that_cannot_renew_stops_before_another_leads_and_is_refused_af
     assert!(refused.contains("leaderEpoch"), "{refused}");
     assert_eq!(stage.server.object("WorkflowRun", NAMESPACE, "r1").unwrap()["status"]["phase"], "Succeeded");
     stage.assert_monotone();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_has_begun_before_the_renew_deadline_writes_nothing_after_it() {
+    let stage = prepared(vec![container("first").step()]).await;
+    stage.start("op-1");
+    stage.rest().await;
+    let renewals =
+        |s: &Stage| s.calls_of("op-1").into_iter().filter(|r| r.call.resource == "leases").collect::<Vec<_>>();
+    let before = renewals(&stage).len();
+    stage.until("it renews", Duration::from_secs(10), |s| renewals(s).len() > before).await;
+    let last = renewals(&stage).last().unwrap().at;
+    // the status is written before the deadline, and the pod would be made after it
+    stage.world.faults(|call| match call.resource.as_str() {
+        "leases" => Fault::DelayReply(Duration::from_secs(60)),
+        "workflowruns" if call.is_write() => Fault::DelayReply(Duration::from_secs(3)),
+        _ => Fault::None,
+    });
+    sleep(Duration::from_secs(8)).await;
+    stage.run("r1", "ct").await;
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!(stage.step("r1", "first")["phase"], "Starting");
+    let late = stage.calls_of("op-1").into_iter().filter(|r| counts(&r.call) && r.at > last + Duration::from_secs(10));
+    assert_eq!(late.map(|r| r.call.name).collect::<Vec<_>>(), Vec::<String>::new());
+    stage.world.no_faults();
+    assert_eq!(stage.ended("r1").await, RunPhase::Succeeded, "it leads again");
 }
 
 /// The epoch of a run's last write.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use medley::api::workflow_run::{RunPhase, StepPhase};
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::{
     stage::Stage,
@@ -79,8 +79,10 @@ async fn an_undoing_that_waits_for_its_service_goes_on_when_that_is_there() {
     stage.start("op-1");
     let undoing = |s: &Stage| s.stored("r1").status?.compensations.get("pay").map(|s| s.phase);
     stage.until("it waits", Duration::from_secs(10), |s| undoing(s) == Some(StepPhase::Waiting)).await;
+    let came = Instant::now();
     stage.service("desk", &["10.0.0.2"]).await;
     assert_eq!(stage.ended("r1").await, RunPhase::Failed);
+    assert!(came.elapsed() < Duration::from_secs(10), "at once, and not when its time is over");
     assert_eq!(stage.condition("r1", "Compensated"), "True AllUndone");
 }
 
