@@ -215,13 +215,15 @@ async fn a_pod_that_may_run_once_and_that_a_new_leader_never_saw_is_not_made_aga
     assert_eq!(stage.pods_created(), ["r1-tool-1"]);
 }
 
-/// How often the pod of a step that may run once is made whose creation gets no answer, and the step's phase in the end.
+/// How often the pod of a step that may run once is made whose creation gets no answer and that no watch shows, and the step's phase
+/// in the end.
 async fn made_without_an_answer(gone_after: &[u64]) -> (usize, String) {
     let stage = vanishing(gone_after, container("tool").retries(1).with("safety", json!("AtMostOnce"))).await;
     stage.world.faults(|call| {
         let hit = call.verb == "create" && call.name == "r1-tool-1";
         if hit { Fault::LoseReplyAfterCommit } else { Fault::None }
     });
+    stage.server.set_watch_faults(|event| if event.kind == "Pod" { WatchFault::Drop } else { WatchFault::Deliver });
     stage.start("op-1");
     let settled = |s: &Stage| matches!(s.step("r1", "tool")["phase"].as_str(), Some("Unknown" | "Succeeded"));
     stage.until("it is known, or known not to be", Duration::from_secs(60), settled).await;
