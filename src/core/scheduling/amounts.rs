@@ -41,12 +41,6 @@ impl Amounts {
         Self(self.0.map(|v| v.saturating_mul(i64::from(count))))
     }
 
-    /// Of each resource the smaller amount.
-    #[must_use]
-    pub fn least(self, other: Self) -> Self {
-        self.each(other, i64::min)
-    }
-
     /// Without what is below zero.
     #[must_use]
     pub fn or_none(self) -> Self {
@@ -111,7 +105,8 @@ pub fn thousandths(quantity: &str) -> Option<i64> {
     let (number, factor) = found.unwrap_or((quantity, 1000));
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let digits = |text: &str| !text.is_empty() && text.len() <= 18 && text.bytes().all(|b| b.is_ascii_digit());
-    if !digits(whole) || !(digits(fraction) || !number.contains('.')) {
+    let is_number = digits(whole) && (digits(fraction) || !number.contains('.'));
+    if !is_number {
         return None;
     }
     let scale = 10_i128.pow(u32::try_from(fraction.len()).ok()?);

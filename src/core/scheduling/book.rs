@@ -180,7 +180,7 @@ impl Book {
             self.domains[former].withdraw(&claimant);
         }
         let refused = match home {
-            Some(domain) => self.domains[domain].ask(demand, now).err(),
+            Some(domain) => self.domains[domain].ask(demand, now),
             None => Some(demand),
         };
         match refused {

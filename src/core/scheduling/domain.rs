@@ -93,14 +93,11 @@ impl Domain {
         Self { tree: Tree::new(pools), changed: true, ..Self::default() }
     }
 
-    /// Takes in a demand.
-    ///
-    /// # Errors
-    /// The demand, when there is no such share.
-    pub(super) fn ask(&mut self, demand: Demand, now: Timestamp) -> Result<(), Demand> {
-        let Some(leaf) = self.tree.place(&demand.pool, &demand.share) else { return Err(demand) };
+    /// Takes in a demand; gives it back when there is no such share.
+    pub(super) fn ask(&mut self, demand: Demand, now: Timestamp) -> Option<Demand> {
+        let Some(leaf) = self.tree.place(&demand.pool, &demand.share) else { return Some(demand) };
         if self.waiting.get(&demand.claimant).is_some_and(|w| w.demand == demand) {
-            return Ok(());
+            return None;
         }
         self.withdraw(&demand.claimant);
         let shape = Shape {
@@ -117,7 +114,7 @@ impl Domain {
         self.line_up(&waiting);
         self.waiting.insert(claimant, waiting);
         self.changed = true;
-        Ok(())
+        None
     }
 
     fn line_up(&mut self, waiting: &Waiting) {
@@ -175,7 +172,7 @@ impl Domain {
     }
 
     pub(super) fn take(&mut self, held: Held) {
-        self.tree.take(held.leaf, held.amounts, held.demand.urgency, None);
+        self.tree.take(held.leaf, held.amounts, held.demand.urgency);
         if held.demand.interruptible && held.leaving_for.is_none() {
             self.displaceable.insert(held.place());
         }
@@ -186,7 +183,7 @@ impl Domain {
     /// What a claimant had is free again.
     pub(super) fn release(&mut self, claimant: &Arc<Claimant>) {
         let Some(held) = self.held.remove(claimant) else { return };
-        self.tree.give_back(held.leaf, held.amounts, held.demand.urgency, None);
+        self.tree.give_back(held.leaf, held.amounts, held.demand.urgency);
         self.displaceable.remove(&held.place());
         if let Some(waiting) = held.leaving_for.and_then(|p| self.waiting.get_mut(&p)) {
             waiting.victims.remove(claimant);

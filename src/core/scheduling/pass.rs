@@ -22,20 +22,12 @@ use crate::{
         amounts::Amounts,
         demand::{Claimant, Ruling, Waits},
         domain::{Domain, Held, RANKS, Shape, Turn, Waiting},
-        tree::Shortage,
+        tree::{Shortage, Tree},
     },
 };
 
 /// So many holdings are tried alone, before several are displaced together.
 const ALONE: usize = 1024;
-
-/// What is set aside for the rest of the pass.
-enum Aside {
-    /// Taken from a leaf up to a node.
-    Taken(usize, Amounts, Urgency, Option<usize>),
-    /// Not counted from this node on: it is on its way to whom it was set aside for.
-    Freed(usize, Amounts, Urgency),
-}
 
 /// A leaf that is to be looked at: what it has for its weight, and its oldest demand that may fit.
 type Candidate = Reverse<([(u64, u64); 4], Turn, usize)>;
@@ -53,12 +45,7 @@ impl Domain {
             pass.preempting(self, rank);
             pass.rank(self, rank);
         }
-        for aside in pass.asides.drain(..).rev() {
-            match aside {
-                Aside::Taken(leaf, amounts, urgency, top) => self.tree.give_back(leaf, amounts, urgency, top),
-                Aside::Freed(node, amounts, urgency) => self.tree.take(node, amounts, urgency, None),
-            }
-        }
+        self.tree.put_back(&pass.asides);
         let granted = pass.rulings.iter().filter(|r| matches!(r, Ruling::Granted { .. })).count();
         if granted > 0 {
             self.rate.add(u32::try_from(granted).unwrap_or(u32::MAX), now);
@@ -92,17 +79,12 @@ impl Domain {
         }
         Ok(fits)
     }
-
-    /// The lowest node that is above, or is, both.
-    fn meeting(&self, one: usize, other: usize) -> Option<usize> {
-        let path = |from: usize| std::iter::successors(Some(from), |n| self.tree.nodes[*n].parent);
-        path(one).find(|n| path(other).any(|o| o == *n))
-    }
 }
 
 struct Pass {
     rulings: Vec<Ruling>,
-    asides: Vec<Aside>,
+    /// What is set aside of each node for the rest of the pass.
+    asides: Vec<(usize, Amounts)>,
     /// Leaves in which a strict demand waits.
     shut: HashSet<usize>,
     now: Timestamp,
@@ -158,7 +140,7 @@ impl Pass {
                     blocked.insert((leaf, shape));
                     if shortage != Shortage::TooLarge {
                         if overdue {
-                            self.set_aside(domain, leaf, shape.unit.times(shape.least), shape.urgency, Some(node));
+                            self.set_aside(domain, leaf, &shape, node);
                         } else {
                             first.entry(leaf).or_insert((shape, node));
                         }
@@ -172,7 +154,7 @@ impl Pass {
             heap.extend(candidate(domain, leaf, &blocked));
         }
         for (leaf, (shape, node)) in first {
-            self.set_aside(domain, leaf, shape.unit.times(shape.least), shape.urgency, Some(node));
+            self.set_aside(domain, leaf, &shape, node);
         }
     }
 
@@ -184,28 +166,24 @@ impl Pass {
         self.rulings.push(Ruling::Granted { claimant: Arc::clone(claimant), count });
     }
 
-    fn set_aside(&mut self, domain: &mut Domain, leaf: usize, amounts: Amounts, urgency: Urgency, top: Option<usize>) {
-        domain.tree.take(leaf, amounts, urgency, top);
-        self.asides.push(Aside::Taken(leaf, amounts, urgency, top));
+    /// Sets aside what a demand of this shape needs, up to the node that stands in its way.
+    fn set_aside(&mut self, domain: &mut Domain, leaf: usize, shape: &Shape, top: usize) {
+        let needed = shape.unit.times(shape.least);
+        self.asides.extend(domain.tree.set_aside(leaf, needed, Some(top), |_, _| Amounts::NONE));
     }
 
     /// Sets aside what a demand needs beside what is being given up for it.
     fn keep_for(&mut self, domain: &mut Domain, claimant: &Arc<Claimant>) {
-        let Some(waiting) = domain.waiting.get(claimant).cloned() else { return };
+        let Domain { tree, waiting, held, .. } = domain;
+        let Some(waiting) = waiting.get(claimant) else { return };
         let needed = waiting.shape.unit.times(waiting.shape.least);
-        self.set_aside(domain, waiting.leaf, needed, waiting.shape.urgency, None);
-        let mut rest = needed;
-        for victim in &waiting.victims {
-            let Some((leaf, amounts, urgency)) = domain.held.get(victim).map(|h| (h.leaf, h.amounts, h.demand.urgency))
-            else {
-                continue;
-            };
-            let Some(node) = domain.meeting(waiting.leaf, leaf) else { continue };
-            let freed = rest.least(amounts);
-            rest = rest.minus(freed);
-            domain.tree.give_back(node, freed, urgency, None);
-            self.asides.push(Aside::Freed(node, freed, urgency));
-        }
+        let leaving: Vec<(usize, Amounts)> =
+            waiting.victims.iter().filter_map(|v| held.get(v)).map(|h| (h.leaf, h.amounts)).collect();
+        let freed = |tree: &Tree, node: usize| {
+            let below = leaving.iter().filter(|(leaf, _)| tree.is_below(*leaf, node));
+            below.fold(Amounts::NONE, |sum, (_, amounts)| sum.plus(*amounts))
+        };
+        self.asides.extend(tree.set_aside(waiting.leaf, needed, None, freed));
     }
 
     /// Chooses who gives way to a demand: as few as suffice, of these the least urgent, and of these the newest. What leaves already
@@ -214,7 +192,6 @@ impl Pass {
         let Some(waiting) = domain.waiting.get(&turn.1).cloned() else { return false };
         let (leaf, shape) = (waiting.leaf, waiting.shape);
         let needed = shape.unit.times(shape.least);
-        let below = |domain: &Domain, l: usize| domain.meeting(l, node) == Some(node);
         let leaving = domain.preempting.iter().filter(|(rank, _)| *rank < waiting.rank);
         let leaving: Vec<Arc<Claimant>> =
             leaving.filter_map(|(_, t)| domain.waiting.get(&t.1)).flat_map(|w| w.victims.iter().cloned()).collect();
@@ -222,15 +199,20 @@ impl Pass {
         let candidates: Vec<Arc<Claimant>> = leaving
             .into_iter()
             .chain(lower.map(|(_, _, claimant)| Arc::clone(claimant)))
-            .filter(|c| domain.held.get(c).is_some_and(|h| h.demand.urgency < shape.urgency && below(domain, h.leaf)))
+            .filter(|c| {
+                domain
+                    .held
+                    .get(c)
+                    .is_some_and(|h| h.demand.urgency < shape.urgency && domain.tree.is_below(h.leaf, node))
+            })
             .filter(|c| domain.held.get(c).is_some_and(|h| helps(&h.amounts, &needed)))
             .collect();
         let mut fits_without = |gone: &[Arc<Claimant>]| {
             let parts: Vec<(usize, Amounts, Urgency)> =
                 gone.iter().filter_map(|c| domain.held.get(c)).map(|h| (h.leaf, h.amounts, h.demand.urgency)).collect();
-            parts.iter().for_each(|&(leaf, amounts, urgency)| domain.tree.give_back(leaf, amounts, urgency, None));
+            parts.iter().for_each(|&(leaf, amounts, urgency)| domain.tree.give_back(leaf, amounts, urgency));
             let fits = domain.tree.check(leaf, &needed, shape.urgency).is_ok();
-            parts.iter().for_each(|&(leaf, amounts, urgency)| domain.tree.take(leaf, amounts, urgency, None));
+            parts.iter().for_each(|&(leaf, amounts, urgency)| domain.tree.take(leaf, amounts, urgency));
             fits
         };
         let alone = candidates.iter().take(ALONE).find(|c| fits_without(std::slice::from_ref(*c))).cloned();

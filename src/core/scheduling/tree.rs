@@ -81,8 +81,10 @@ pub(super) struct Node {
     lend: Amounts,
     weight: u64,
     reserved: Vec<(Urgency, Amounts)>,
-    /// What is taken, set aside included.
+    /// What is taken.
     used: Amounts,
+    /// What is set aside for the rest of a pass.
+    aside: Amounts,
     used_by: [Amounts; Urgency::ALL.len()],
     /// What children have not used and do not lend.
     kept: Amounts,
@@ -241,7 +243,7 @@ impl Tree {
             return Err((Shortage::TooLarge, leaf));
         }
         let mut problem = None;
-        if !share.supply.plus(share.borrow).minus(share.used).covers(amounts) {
+        if !share.supply.plus(share.borrow).minus(share.used).minus(share.aside).covers(amounts) {
             problem = Some((Shortage::ShareLimit, leaf));
         }
         let mut released = self.released(leaf, amounts);
@@ -252,7 +254,7 @@ impl Tree {
             if !limit.covers(amounts) {
                 return Err((Shortage::TooLarge, place));
             }
-            let free = limit.minus(pool.used);
+            let free = limit.minus(pool.used).minus(pool.aside);
             let lent = free.minus(pool.kept).plus(released);
             if !lent.minus(pool.held_back(urgency)).covers(amounts) {
                 let why = if !free.covers(amounts) {
@@ -270,23 +272,56 @@ impl Tree {
         problem.map_or(Ok(()), Err)
     }
 
+    /// Whether a node is another one, or below it.
+    pub(super) fn is_below(&self, node: usize, other: usize) -> bool {
+        std::iter::successors(Some(node), |n| self.nodes[*n].parent).any(|n| n == other)
+    }
+
     /// How much less a node keeps to itself once it has taken this.
     fn released(&self, node: usize, amounts: &Amounts) -> Amounts {
         let node = &self.nodes[node];
         node.keeps().minus(node.supply.minus(node.lend).minus(node.used.plus(*amounts)).or_none())
     }
 
-    /// Takes an amount, from the leaf up to `top` (the root where there is none).
-    pub(super) fn take(&mut self, leaf: usize, amounts: Amounts, urgency: Urgency, top: Option<usize>) {
-        self.change(leaf, urgency, top, |used| used.plus(amounts));
+    /// Sets aside what a leaf would take, from it up to `top` (the root where there is none): of each node what of that is neither
+    /// kept for the leaf already, nor on its way back below the node, as `freed` tells. What was set aside, for
+    /// [`Tree::put_back`].
+    pub(super) fn set_aside(
+        &mut self,
+        leaf: usize,
+        amounts: Amounts,
+        top: Option<usize>,
+        freed: impl Fn(&Self, usize) -> Amounts,
+    ) -> Vec<(usize, Amounts)> {
+        let (mut parts, mut released, mut place) = (Vec::new(), Amounts::NONE, Some(leaf));
+        while let Some(at) = place {
+            let part = amounts.minus(released).minus(freed(self, at)).or_none();
+            released = self.released(at, &amounts);
+            self.nodes[at].aside = self.nodes[at].aside.plus(part);
+            parts.push((at, part));
+            place = self.nodes[at].parent.filter(|_| top != Some(at));
+        }
+        parts
+    }
+
+    /// Ends what [`Tree::set_aside`] has begun.
+    pub(super) fn put_back(&mut self, parts: &[(usize, Amounts)]) {
+        for &(at, part) in parts {
+            self.nodes[at].aside = self.nodes[at].aside.minus(part);
+        }
+    }
+
+    /// Takes an amount from a leaf and all above it.
+    pub(super) fn take(&mut self, leaf: usize, amounts: Amounts, urgency: Urgency) {
+        self.change(leaf, urgency, |used| used.plus(amounts));
     }
 
     /// Gives back what [`Tree::take`] has taken.
-    pub(super) fn give_back(&mut self, leaf: usize, amounts: Amounts, urgency: Urgency, top: Option<usize>) {
-        self.change(leaf, urgency, top, |used| used.minus(amounts));
+    pub(super) fn give_back(&mut self, leaf: usize, amounts: Amounts, urgency: Urgency) {
+        self.change(leaf, urgency, |used| used.minus(amounts));
     }
 
-    fn change(&mut self, leaf: usize, urgency: Urgency, top: Option<usize>, f: impl Fn(Amounts) -> Amounts) {
+    fn change(&mut self, leaf: usize, urgency: Urgency, f: impl Fn(Amounts) -> Amounts) {
         let mut place = Some(leaf);
         while let Some(at) = place {
             let node = &mut self.nodes[at];
@@ -301,9 +336,6 @@ impl Tree {
             if let Some(parent) = place {
                 let kept = &mut self.nodes[parent].kept;
                 *kept = kept.minus(before).plus(after);
-            }
-            if top == Some(at) {
-                return;
             }
         }
     }
