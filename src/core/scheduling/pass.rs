@@ -22,7 +22,7 @@ use crate::{
         amounts::Amounts,
         demand::{Claimant, Ruling, Waits},
         domain::{Domain, Held, RANKS, Shape, Turn, Waiting},
-        tree::{Shortage, Tree},
+        tree::{SetAside, Shortage},
     },
 };
 
@@ -83,8 +83,8 @@ impl Domain {
 
 struct Pass {
     rulings: Vec<Ruling>,
-    /// What is set aside of each node for the rest of the pass.
-    asides: Vec<(usize, Amounts)>,
+    /// What is set aside for the rest of the pass.
+    asides: Vec<SetAside>,
     /// Leaves in which a strict demand waits.
     shut: HashSet<usize>,
     now: Timestamp,
@@ -169,21 +169,17 @@ impl Pass {
     /// Sets aside what a demand of this shape needs, up to the node that stands in its way.
     fn set_aside(&mut self, domain: &mut Domain, leaf: usize, shape: &Shape, top: usize) {
         let needed = shape.unit.times(shape.least);
-        self.asides.extend(domain.tree.set_aside(leaf, needed, Some(top), |_, _| Amounts::NONE));
+        self.asides.extend(domain.tree.set_aside(leaf, needed, shape.urgency, Some(top), &[]));
     }
 
     /// Sets aside what a demand needs beside what is being given up for it.
     fn keep_for(&mut self, domain: &mut Domain, claimant: &Arc<Claimant>) {
         let Domain { tree, waiting, held, .. } = domain;
         let Some(waiting) = waiting.get(claimant) else { return };
-        let needed = waiting.shape.unit.times(waiting.shape.least);
-        let leaving: Vec<(usize, Amounts)> =
-            waiting.victims.iter().filter_map(|v| held.get(v)).map(|h| (h.leaf, h.amounts)).collect();
-        let freed = |tree: &Tree, node: usize| {
-            let below = leaving.iter().filter(|(leaf, _)| tree.is_below(*leaf, node));
-            below.fold(Amounts::NONE, |sum, (_, amounts)| sum.plus(*amounts))
-        };
-        self.asides.extend(tree.set_aside(waiting.leaf, needed, None, freed));
+        let Shape { unit, least, urgency, .. } = waiting.shape;
+        let leave = waiting.victims.iter().filter_map(|v| held.get(v));
+        let leave: Vec<_> = leave.map(|h| (h.leaf, h.amounts, h.demand.urgency)).collect();
+        self.asides.extend(tree.set_aside(waiting.leaf, unit.times(least), urgency, None, &leave));
     }
 
     /// Chooses who gives way to a demand: as few as suffice, of these the least urgent, and of these the newest. What leaves already

@@ -85,20 +85,32 @@ pub(super) struct Node {
     used: Amounts,
     /// What is set aside for the rest of a pass.
     aside: Amounts,
+    /// What is spoken for of what it keeps.
+    aside_above: Amounts,
     used_by: [Amounts; Urgency::ALL.len()],
     /// What children have not used and do not lend.
     kept: Amounts,
 }
 
 impl Node {
-    fn keeps(&self) -> Amounts {
-        self.supply.minus(self.lend).minus(self.used).or_none()
+    /// What stays free of its parent for what is below it, once that has taken so much `more`.
+    fn keeps(&self, more: &Amounts) -> Amounts {
+        self.supply.minus(self.lend).minus(self.used).minus(self.aside_above).minus(*more).or_none()
     }
 
     fn held_back(&self, urgency: Urgency) -> Amounts {
         let above = self.reserved.iter().filter(|(u, _)| *u > urgency);
         above.fold(Amounts::NONE, |sum, (u, r)| sum.plus(r.minus(self.used_by[*u as usize]).or_none()))
     }
+}
+
+/// What is set aside of one node.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SetAside {
+    node: usize,
+    amounts: Amounts,
+    /// What it keeps less of its parent for what is below it: that is spoken for.
+    above: Amounts,
 }
 
 /// All pools that hang together.
@@ -156,7 +168,7 @@ impl Tree {
         }
         // children stand behind their parents
         for place in (0..tree.nodes.len()).rev() {
-            let keeps = tree.nodes[place].keeps();
+            let keeps = tree.nodes[place].keeps(&Amounts::NONE);
             if let Some(parent) = tree.nodes[place].parent {
                 tree.nodes[parent].kept = tree.nodes[parent].kept.plus(keeps);
             }
@@ -280,34 +292,63 @@ impl Tree {
     /// How much less a node keeps to itself once it has taken this.
     fn released(&self, node: usize, amounts: &Amounts) -> Amounts {
         let node = &self.nodes[node];
-        node.keeps().minus(node.supply.minus(node.lend).minus(node.used.plus(*amounts)).or_none())
+        node.keeps(&Amounts::NONE).minus(node.keeps(amounts))
     }
 
-    /// Sets aside what a leaf would take, from it up to `top` (the root where there is none): of each node what of that is neither
-    /// kept for the leaf already, nor on its way back below the node, as `freed` tells. What was set aside, for
-    /// [`Tree::put_back`].
+    /// Sets aside what a leaf will take once those that `leave` have gone (leaf, amounts, urgency of each), from it up to `top` (the
+    /// root where there is none): of each node what is more than what they have now. What was set aside, for [`Tree::put_back`].
     pub(super) fn set_aside(
         &mut self,
         leaf: usize,
         amounts: Amounts,
+        urgency: Urgency,
         top: Option<usize>,
-        freed: impl Fn(&Self, usize) -> Amounts,
-    ) -> Vec<(usize, Amounts)> {
-        let (mut parts, mut released, mut place) = (Vec::new(), Amounts::NONE, Some(leaf));
-        while let Some(at) = place {
-            let part = amounts.minus(released).minus(freed(self, at)).or_none();
-            released = self.released(at, &amounts);
-            self.nodes[at].aside = self.nodes[at].aside.plus(part);
-            parts.push((at, part));
-            place = self.nodes[at].parent.filter(|_| top != Some(at));
+        leave: &[(usize, Amounts, Urgency)],
+    ) -> Vec<SetAside> {
+        leave.iter().for_each(|&(leaf, amounts, urgency)| self.give_back(leaf, amounts, urgency));
+        self.take(leaf, amounts, urgency);
+        let path: Vec<usize> = std::iter::successors(Some(leaf), |n| self.nodes[*n].parent).collect();
+        let then: Vec<Amounts> = path.iter().map(|n| self.nodes[*n].used.plus(self.nodes[*n].kept)).collect();
+        self.give_back(leaf, amounts, urgency);
+        leave.iter().for_each(|&(leaf, amounts, urgency)| self.take(leaf, amounts, urgency));
+        let mut parts = Vec::new();
+        for (&node, then) in path.iter().zip(then) {
+            let is_top = top == Some(node) || self.nodes[node].parent.is_none();
+            let below = leave.iter().filter(|(leaf, ..)| self.is_below(*leaf, node));
+            let freed = below.fold(Amounts::NONE, |sum, (_, amounts, _)| sum.plus(*amounts));
+            let above = if is_top { Amounts::NONE } else { amounts.minus(freed).or_none() };
+            let more = then.minus(self.nodes[node].used).minus(self.nodes[node].kept).or_none();
+            let part = SetAside { node, amounts: more, above };
+            self.put(&part, Amounts::plus);
+            parts.push(part);
+            if is_top {
+                break;
+            }
         }
         parts
     }
 
     /// Ends what [`Tree::set_aside`] has begun.
-    pub(super) fn put_back(&mut self, parts: &[(usize, Amounts)]) {
-        for &(at, part) in parts {
-            self.nodes[at].aside = self.nodes[at].aside.minus(part);
+    pub(super) fn put_back(&mut self, parts: &[SetAside]) {
+        parts.iter().for_each(|part| self.put(part, Amounts::minus));
+    }
+
+    fn put(&mut self, part: &SetAside, f: impl Fn(Amounts, Amounts) -> Amounts) {
+        self.keeping(part.node, |node| {
+            node.aside = f(node.aside, part.amounts);
+            node.aside_above = f(node.aside_above, part.above);
+        });
+    }
+
+    /// Changes a node, and what its parent knows of what it keeps.
+    fn keeping(&mut self, place: usize, change: impl FnOnce(&mut Node)) {
+        let node = &mut self.nodes[place];
+        let before = node.keeps(&Amounts::NONE);
+        change(node);
+        let after = node.keeps(&Amounts::NONE);
+        if let Some(parent) = node.parent {
+            let kept = &mut self.nodes[parent].kept;
+            *kept = kept.minus(before).plus(after);
         }
     }
 
@@ -324,19 +365,14 @@ impl Tree {
     fn change(&mut self, leaf: usize, urgency: Urgency, f: impl Fn(Amounts) -> Amounts) {
         let mut place = Some(leaf);
         while let Some(at) = place {
-            let node = &mut self.nodes[at];
-            let before = node.keeps();
-            node.used = f(node.used);
-            if node.is_pool {
-                let by = &mut node.used_by[urgency as usize];
-                *by = f(*by);
-            }
-            let after = node.keeps();
-            place = node.parent;
-            if let Some(parent) = place {
-                let kept = &mut self.nodes[parent].kept;
-                *kept = kept.minus(before).plus(after);
-            }
+            self.keeping(at, |node| {
+                node.used = f(node.used);
+                if node.is_pool {
+                    let by = &mut node.used_by[urgency as usize];
+                    *by = f(*by);
+                }
+            });
+            place = self.nodes[at].parent;
         }
     }
 }
