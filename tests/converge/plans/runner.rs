@@ -34,6 +34,9 @@ const LAST_WRITES: Duration = Duration::from_secs(11);
 /// What was held back arrives, at most half a minute late; another leader takes over and looks at everything once.
 const SETTLING: Duration = Duration::from_secs(32);
 
+/// An object that failed again and again is looked at again within a minute.
+const TRYING_AGAIN: Duration = Duration::from_secs(62);
+
 /// What a plan came to.
 pub(crate) struct Outcome {
     /// What is left in the cluster, masked as [`Stage::end_state`] does.
@@ -201,7 +204,9 @@ impl<'a> Game<'a> {
         if self.plan.troubles.iter().any(|t| matches!(t, Trouble::Drop { .. })) {
             self.list_anew(true, true);
         }
-        if self.plan.troubles.iter().any(|t| t.holds_back() || t.ends_terms()) {
+        if self.plan.troubles.iter().any(Trouble::refuses) {
+            sleep(TRYING_AGAIN).await;
+        } else if self.plan.troubles.iter().any(|t| t.holds_back() || t.ends_terms()) {
             sleep(SETTLING).await;
         }
         self.rests()

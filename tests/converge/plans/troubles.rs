@@ -61,6 +61,11 @@ impl Trouble {
         matches!(self, Self::Delay { .. } | Self::Drop { .. } | Self::Late { .. })
     }
 
+    /// Whether it may refuse calls again and again.
+    pub(crate) const fn refuses(&self) -> bool {
+        matches!(self, Self::Burst { .. } | Self::Break { .. } | Self::Cutoff { .. })
+    }
+
     /// Whether it may end a leader's term.
     pub(crate) const fn ends_terms(&self) -> bool {
         matches!(
