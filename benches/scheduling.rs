@@ -16,6 +16,12 @@ mod plan;
 mod shares;
 
 use figures::Figures;
+use medley::core::scheduling::Quantities;
+
+/// So many units of the only resource.
+fn units(count: i64) -> Quantities {
+    [("example.com/slot".to_owned(), 1000 * count)].into()
+}
 
 fn main() {
     let asked: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();

@@ -85,7 +85,7 @@ impl Peer {
                 pods: BTreeMap::new(),
                 stopping: BTreeSet::new(),
                 lost: BTreeSet::new(),
-                doubtful: std::collections::BTreeSet::new(),
+                doubtful: BTreeSet::new(),
                 jobs: BTreeMap::new(),
                 services: BTreeMap::from([("ehr".to_owned(), ehr.clone())]),
                 outcomes: std::mem::take(&mut outcomes),

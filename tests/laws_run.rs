@@ -117,7 +117,7 @@ impl World {
             pods: self.pods.clone(),
             stopping: BTreeSet::new(),
             lost: BTreeSet::new(),
-            doubtful: std::collections::BTreeSet::new(),
+            doubtful: BTreeSet::new(),
             jobs: BTreeMap::new(),
             services: BTreeMap::from([("archive".to_owned(), archive)]),
             outcomes: self.outcomes.clone(),

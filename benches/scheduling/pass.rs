@@ -10,19 +10,18 @@ use medley::{
     api::Urgency,
     core::{
         name::Key,
-        scheduling::{Book, Claimant, Demand, PoolDefinition, Quantities, Ruling, ShareDefinition},
+        scheduling::{Book, Claimant, Demand, PoolDefinition, Ruling, ShareDefinition},
     },
 };
 
-use super::figures::{Figures, quantile};
+use super::{
+    figures::{Figures, quantile},
+    units,
+};
 
 const QUEUES: usize = 1000;
 /// Shares of one pool.
 const PER_POOL: usize = 100;
-
-fn units(count: i64) -> Quantities {
-    [("example.com/slot".to_owned(), 1000 * count)].into()
-}
 
 /// Ten pools of a hundred shares each, each share with two slots of its own.
 fn pools() -> Vec<PoolDefinition> {

@@ -8,13 +8,14 @@ use medley::{
     api::Urgency,
     core::{
         name::Key,
-        scheduling::{
-            Book, Claimant, Course, Demand, Foreseen, Holding, PoolDefinition, Quantities, Ruling, ShareDefinition,
-        },
+        scheduling::{Book, Claimant, Course, Demand, Foreseen, Holding, PoolDefinition, Ruling, ShareDefinition},
     },
 };
 
-use super::figures::{Figures, quantile};
+use super::{
+    figures::{Figures, quantile},
+    units,
+};
 
 const SNAPSHOTS: u64 = 1000;
 const SLOTS: i64 = 20;
@@ -22,10 +23,6 @@ const WAITING: u64 = 60;
 const SHARES: u64 = 3;
 /// Seconds that a step takes on average; at least half of that, and at most half as much again.
 const MEAN: i64 = 60;
-
-fn units(count: i64) -> Quantities {
-    [("example.com/slot".to_owned(), 1000 * count)].into()
-}
 
 /// A number without pattern: Knuth, "The Art of Computer Programming", vol. 3, §6.4.
 const fn hash(a: u64, b: u64) -> u64 {

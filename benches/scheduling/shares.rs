@@ -10,11 +10,11 @@ use medley::{
     api::Urgency,
     core::{
         name::Key,
-        scheduling::{Book, Claimant, Demand, PoolDefinition, Quantities, Ruling, ShareDefinition},
+        scheduling::{Book, Claimant, Demand, PoolDefinition, Ruling, ShareDefinition},
     },
 };
 
-use super::figures::Figures;
+use super::{figures::Figures, units};
 
 const TENANTS: usize = 10;
 const SLOTS: usize = 100;
@@ -23,10 +23,6 @@ const WORK: SignedDuration = SignedDuration::from_millis(600);
 /// And on average.
 const MEAN: f64 = 0.45;
 const TICK: SignedDuration = SignedDuration::from_millis(10);
-
-fn units(count: usize) -> Quantities {
-    [("example.com/slot".to_owned(), 1000 * i64::try_from(count).unwrap())].into()
-}
 
 struct Town {
     book: Book,
@@ -87,7 +83,7 @@ pub(crate) fn of_ten_tenants(figures: &mut Figures) {
     let share = |t: usize| ShareDefinition { name: format!("tenant-{t}"), weight: 1, ..ShareDefinition::default() };
     let pool = PoolDefinition {
         name: "pool".to_owned(),
-        supply: units(SLOTS),
+        supply: units(i64::try_from(SLOTS).unwrap()),
         shares: (0..TENANTS).map(share).collect(),
         ..PoolDefinition::default()
     };
@@ -127,7 +123,7 @@ fn town_pool() -> [PoolDefinition; 1] {
     let share = |t: usize| ShareDefinition { name: format!("tenant-{t}"), weight: 1, ..ShareDefinition::default() };
     [PoolDefinition {
         name: "pool".to_owned(),
-        supply: units(SLOTS),
+        supply: units(i64::try_from(SLOTS).unwrap()),
         shares: (0..2).map(share).collect(),
         ..PoolDefinition::default()
     }]

@@ -9,6 +9,8 @@ use std::{
 
 use tokio::time::Instant;
 
+use crate::cluster::waits::doubled;
+
 /// So many times in a row it is set right at once: somebody's hand, not a controller.
 const AT_ONCE: u32 = 3;
 /// The first rest; each further one is twice as long.
@@ -31,7 +33,7 @@ impl Contests {
         let (times, last) = all.entry(key.to_owned()).or_insert((0, now));
         let rest = match times.checked_sub(AT_ONCE) {
             None => Duration::ZERO,
-            Some(further) => FIRST.saturating_mul(1 << further.min(16)).min(LONGEST),
+            Some(further) => doubled(FIRST, further, LONGEST),
         };
         if now < *last + rest {
             return false;

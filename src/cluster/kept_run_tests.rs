@@ -132,7 +132,7 @@ fn decision(caches: &Caches, run: &WorkflowRun) -> Decision {
         pods: caches.pods_of(run).into_iter().map(|(name, pod)| (name, pod_view(&pod))).collect(),
         stopping: BTreeSet::new(),
         lost: BTreeSet::new(),
-        doubtful: std::collections::BTreeSet::new(),
+        doubtful: BTreeSet::new(),
         jobs: caches.jobs_of(run).into_iter().map(|(name, job)| (name, job_view(&job))).collect(),
         services: BTreeMap::new(),
         outcomes: BTreeMap::new(),

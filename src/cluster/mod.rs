@@ -16,4 +16,5 @@ pub mod observe;
 pub mod perform;
 pub mod pods;
 pub mod queue;
+mod waits;
 pub mod watch;

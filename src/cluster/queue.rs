@@ -8,7 +8,10 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use crate::core::name::{Key, chance};
+use crate::{
+    cluster::waits::{doubled, spread},
+    core::name::Key,
+};
 
 /// Wait after the first failure.
 const FIRST: Duration = Duration::from_millis(100);
@@ -137,11 +140,10 @@ impl Queue {
                 *failures += 1;
                 // a conflict is looked at again at once, but one that does not go away must not spin
                 let step = if verdict == Verdict::Again { failures.saturating_sub(2) } else { *failures - 1 };
-                let wait = FIRST.saturating_mul(1 << step.min(16)).min(LONGEST);
+                let wait = doubled(FIRST, step, LONGEST);
                 let wait = if verdict == Verdict::Again && *failures == 1 { Duration::ZERO } else { wait };
-                // spread over the upper half, so that many objects that failed together do not come back together
-                let part = 0.5 + 0.5 * chance(&[&key.namespace, &key.name, &failures.to_string()]);
-                let at = Instant::now() + wait.mul_f64(part);
+                let wait = spread(wait, &[&key.namespace, &key.name, &failures.to_string()]);
+                let at = Instant::now() + wait;
                 inner.schedule(key, at);
             }
         }

@@ -1,6 +1,6 @@
 //! One watch per kind, shared by all loops; each fails and recovers by itself.
 
-use std::{fmt::Debug, sync::Arc, time::Duration};
+use std::{fmt::Debug, sync::Arc};
 
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::NamespaceResourceScope;
@@ -9,17 +9,18 @@ use kube::{
     core::DeserializeGuard,
     runtime::{
         WatchStreamExt,
-        utils::Backoff,
         watcher::{self, Event, watcher},
     },
 };
 use serde::de::DeserializeOwned;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cluster::cache::{Cache, Change, Kept, Object, Scope},
-    core::name::{Key, chance},
+    cluster::{
+        cache::{Cache, Change, Kept, Object, Scope},
+        waits::WatchWaits,
+    },
+    core::name::Key,
     telemetry::{self, Metrics},
 };
 
@@ -27,12 +28,6 @@ use crate::{
 const WATCH_SECONDS: u32 = 50;
 /// So many objects of a list are read at a time. They are whole until they are kept, and the process does not give that room back.
 const PAGE: u32 = 100;
-/// Wait after the first failure.
-const FIRST: Duration = Duration::from_millis(200);
-/// Longest wait after a failure: what is not watched is not known.
-const LONGEST: Duration = Duration::from_secs(10);
-/// A watch that held out for so long fails for the first time again.
-const HELD_OUT: Duration = Duration::from_secs(30);
 
 /// What a watch needs.
 pub struct Watch<K, S> {
@@ -65,7 +60,7 @@ where
         Some(namespace) => Api::namespaced(watch.client.clone(), namespace),
         None => Api::all(watch.client.clone()),
     };
-    let mut stream = watcher(api, config).backoff(Waits::new(&kind)).boxed();
+    let mut stream = watcher(api, config).backoff(WatchWaits::new(&kind)).boxed();
     let mut malformed = std::collections::BTreeSet::<Key>::new();
     let mut listed_malformed = std::collections::BTreeSet::<Key>::new();
     loop {
@@ -126,41 +121,6 @@ where
     }
 }
 
-/// How long a watch waits after each failure. A list that succeeds before the next failure is no reason to hurry: a watch that breaks
-/// each time would read everything again and again.
-struct Waits {
-    kind: String,
-    failures: u32,
-    last: Option<Instant>,
-}
-
-impl Waits {
-    fn new(kind: &str) -> Self {
-        Self { kind: kind.to_owned(), failures: 0, last: None }
-    }
-}
-
-impl Iterator for Waits {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let now = Instant::now();
-        if self.last.is_some_and(|at| now.duration_since(at) > HELD_OUT) {
-            self.failures = 0;
-        }
-        let wait = FIRST.saturating_mul(1 << self.failures.min(16)).min(LONGEST);
-        self.failures += 1;
-        // spread over the upper half, so that the watches that a server has dropped do not come back together
-        let wait = wait.mul_f64(0.5 + 0.5 * chance(&[&self.kind, &self.failures.to_string()]));
-        self.last = Some(now + wait);
-        Some(wait)
-    }
-}
-
-impl Backoff for Waits {
-    fn reset(&mut self) {}
-}
-
 /// The object, if it can be read; otherwise it is named in the log once, and the others go on.
 fn readable<K: Object>(
     guard: DeserializeGuard<K>,
@@ -204,26 +164,5 @@ where
         Ok(Ok(None)) => watch.cache.gone(key),
         // not known: it stays, and the next event or list tells
         Ok(Err(_)) | Err(_) => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_watch_waits_longer_with_each_failure_until_it_has_held_out() {
-        let mut waits = Waits::new("Pod");
-        let first: Vec<Duration> = (0..12)
-            .map(|_| {
-                waits.reset();
-                waits.next().unwrap()
-            })
-            .collect();
-        assert!(first[0] <= FIRST && first[11] > LONGEST / 2, "{first:?}");
-        assert!(first.iter().all(|w| *w >= FIRST / 2 && *w <= LONGEST));
-        assert_ne!(Waits::new("Job").next(), Waits::new("Pod").next());
-        tokio::time::advance(LONGEST + HELD_OUT + Duration::from_secs(1)).await;
-        assert!(waits.next().unwrap() <= FIRST);
     }
 }

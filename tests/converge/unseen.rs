@@ -1,6 +1,6 @@
-//! Is what was deleted while no watch looked noticed by the next list?
+//! What no watch shows, or not yet: is it noticed, and is nothing done twice for it?
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use harness::simulated::{Fault, WatchFault};
 use medley::{api::workflow_run::RunPhase, render::RUN_LABEL, telemetry::ServiceCall};
@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::{
     stage::{NAMESPACE, Stage},
-    steps::{call, child, container},
+    steps::{call, child, container, transform},
     undisturbed::prepared,
     world::{answer, hangs, vanishes, works},
 };
@@ -198,12 +198,12 @@ async fn a_pod_that_was_made_and_has_gone_before_its_maker_hears_of_it_is_lost()
 #[tokio::test(start_paused = true)]
 async fn a_pod_that_may_run_once_and_that_a_new_leader_never_saw_is_not_made_again() {
     let stage = vanishing(&[10], container("tool").retries(1).with("safety", json!("AtMostOnce"))).await;
-    let world = std::sync::Arc::clone(&stage.world);
+    let world = Arc::clone(&stage.world);
     stage.world.faults(move |call| {
         if call.user != "op-1" || call.verb != "create" || call.name != "r1-tool-1" {
             return Fault::None;
         }
-        let world = std::sync::Arc::clone(&world);
+        let world = Arc::clone(&world);
         Fault::CrashAfter(Box::new(move || world.kill("op-1")))
     });
     stage.start("op-1");
@@ -265,7 +265,7 @@ async fn a_child_run_of_which_a_new_leader_has_not_heard_yet_is_not_lost() {
 #[tokio::test(start_paused = true)]
 async fn a_run_that_finds_no_revision_goes_on_when_there_is_one_again() {
     let stage = Stage::new();
-    stage.workflow("ct", [super::steps::transform("one", "1").step()]).await;
+    stage.workflow("ct", [transform("one", "1").step()]).await;
     stage.start("op-1");
     stage.rest().await;
     let revision = stage.server.objects("ControllerRevision")[0]["metadata"]["name"].as_str().unwrap().to_owned();

@@ -122,7 +122,8 @@ pub(super) fn watch(
         }
         // another leader wrote the intent, or no answer came: whether its pod was ever there, and what it did, nobody knows
         None if step.safety == Safety::AtMostOnce && may_have_been(flow, &status) => {
-            let message = "medley was interrupted before the pod was seen, and it is not there".to_owned();
+            let why = if flow.taken_over { "medley was interrupted" } else { "no answer came when it was made" };
+            let message = format!("the pod is not there, and may have been: {why} before it was seen");
             fail(flow, step, status, ErrorClass::PodLost, false, message);
         }
         None => match start(flow, step, container, &status) {

@@ -13,12 +13,9 @@ use crate::{
         amounts::MAX_RESOURCES,
         demand::{Claimant, Demand, Holding, Ruling, Waits},
         domain::Domain,
-        tree::{PoolDefinition, Quantities},
+        tree::{MAX_DEPTH, PoolDefinition, Quantities},
     },
 };
-
-/// Deepest nesting of pools.
-const MAX_DEPTH: usize = 4;
 
 /// Why a pool cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

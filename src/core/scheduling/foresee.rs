@@ -34,8 +34,8 @@ pub struct Course<'a> {
 }
 
 impl Book {
-    /// What is ruled from now on, in order. Steps that have had their capacity for longer than expected end at once. A step that gives
-    /// way asks again as its next attempt. Nothing is changed.
+    /// What is ruled from now on, in order. Steps that have had their capacity for longer than expected end at once. A step that is
+    /// displaced asks again as its next attempt; one that is giving way already does not. Nothing is changed.
     #[must_use]
     pub fn foresee(&self, now: Timestamp, course: &Course<'_>) -> Vec<Foreseen> {
         let mut book = self.clone();

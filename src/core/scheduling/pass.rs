@@ -22,7 +22,7 @@ use crate::{
         amounts::Amounts,
         demand::{Claimant, Ruling, Waits},
         domain::{Domain, Held, RANKS, Shape, Turn, Waiting},
-        tree::{SetAside, Shortage},
+        tree::{Parts, SetAside, Shortage},
     },
 };
 
@@ -30,7 +30,7 @@ use crate::{
 const ALONE: usize = 1024;
 
 /// A leaf that is to be looked at: what it has for its weight, and its oldest demand that may fit.
-type Candidate = Reverse<([(u64, u64); 4], Turn, usize)>;
+type Candidate = Reverse<(Parts, Turn, usize)>;
 
 impl Domain {
     /// Admits what fits, and displaces what must give way.
@@ -55,7 +55,7 @@ impl Domain {
         pass.rulings
     }
 
-    /// The oldest demand of a leaf at a rank, of the shapes that were not found too large.
+    /// The oldest demand of a leaf at a rank, of the shapes that were not found not to fit.
     fn head(&self, rank: usize, leaf: usize, blocked: &BTreeSet<(usize, Shape)>) -> Option<(Turn, Shape)> {
         let shapes = self.lines[rank].get(&leaf)?.iter().filter(|(shape, _)| !blocked.contains(&(leaf, **shape)));
         let heads = shapes.filter_map(|(shape, line)| {

@@ -17,6 +17,12 @@ use crate::{
     core::scheduling::amounts::{Amounts, MAX_RESOURCES},
 };
 
+/// Deepest nesting of pools; a share lies no deeper below its root than this.
+pub(super) const MAX_DEPTH: usize = 4;
+
+/// What a share and each pool above it have for their weight, the highest first: see [`Tree::shares`].
+pub(super) type Parts = [(u64, u64); MAX_DEPTH];
+
 /// Quantities by resource, in thousandths.
 pub type Quantities = BTreeMap<String, i64>;
 
@@ -117,7 +123,7 @@ pub(super) struct SetAside {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tree {
     pub(super) nodes: Vec<Node>,
-    pub(super) resources: Vec<String>,
+    resources: Vec<String>,
     /// Node of each pool, and of each of its shares.
     places: BTreeMap<String, (usize, BTreeMap<String, usize>)>,
 }
@@ -225,11 +231,11 @@ impl Tree {
     }
 
     /// A share's part of the tree once it has taken `more`: first what it takes beside its own amount, then all that it takes, both as
-    /// billionths of the supply for each unit of its weight. Of several resources the one counts of which it takes most (Ghodsi et al.: "Dominant
-    /// Resource Fairness", NSDI 2011). One entry for each level below the root, the highest first.
-    pub(super) fn shares(&self, leaf: usize, more: Amounts) -> [(u64, u64); 4] {
-        let mut parts = [(0, 0); 4];
-        let (mut node, mut path) = (leaf, Vec::with_capacity(4));
+    /// billionths of the supply for each unit of its weight. Of several resources the one counts of which it takes most (Ghodsi et
+    /// al.: "Dominant Resource Fairness", NSDI 2011). One entry for each level below the root, the highest first.
+    pub(super) fn shares(&self, leaf: usize, more: Amounts) -> Parts {
+        let mut parts = [(0, 0); MAX_DEPTH];
+        let (mut node, mut path) = (leaf, Vec::with_capacity(MAX_DEPTH));
         while let Some(parent) = self.nodes[node].parent {
             path.push(node);
             node = parent;

@@ -127,7 +127,7 @@ impl<'a> World<'a> {
             pods: self.pods.iter().map(|(name, task)| (name.clone(), self.pod(task, over(task)))).collect(),
             stopping: BTreeSet::new(),
             lost: BTreeSet::new(),
-            doubtful: std::collections::BTreeSet::new(),
+            doubtful: BTreeSet::new(),
             jobs: self.jobs.iter().map(|(name, job)| (name.clone(), job.view())).collect(),
             services: self.services.clone(),
             outcomes: outcomes.collect(),
