@@ -1,50 +1,52 @@
 //! The only wiring: what starts, in which order, what stops when. Nothing else knows everybody.
 
+mod watches;
+
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use k8s_openapi::NamespaceResourceScope;
-use kube::{Client, Resource, ResourceExt};
-use serde::de::DeserializeOwned;
+use kube::Client;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    api::{MedicalService, WorkflowRun},
     cluster::{
-        cache::{Cache, Change, Kept, Object, Scope, key},
         clock::Clock,
-        jobs::prune_job,
         leader::{Election, Leadership, Settings as LeaseSettings},
         notes::Notes,
-        observe::{Caches, prune_nothing, prune_pod, workflow_of},
+        observe::Caches,
         perform::Writer,
         queue::Queue,
-        watch::{Watch, watch},
     },
     core::{discovery::guard::AddressGuard, name::Key},
     loops::{
+        admitter::Admitter,
         dispatcher::Dispatcher,
+        pools::Pools,
         prober::{Limits, ProbeIo, Prober},
         reconciler::{self, Context},
         refusals::Refusals,
         resolver::{LookupIo, Resolver},
-        runs::{Runs, tell_others},
+        runs::Runs,
         samples::Samples,
         services::Services,
-        turns::{by_label, by_run, pending_runs, touched, waiting_runs},
-        workflows::{RUNS_WAIT, Workflows},
+        workflows::Workflows,
     },
     medical::http::CallIo,
-    render::{RUN_LABEL, SERVICE_LABEL, WORKFLOW_LABEL},
     telemetry::Metrics,
 };
 
 /// How long calls under way may take to end before the lease is given back.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// How soon the runs under way are asked for again, when the API server did not answer.
+const CATCH_UP_AGAIN: Duration = Duration::from_secs(1);
+
+/// Runs that have not ended.
+const NOT_ENDED: &str = "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Canceled";
 
 /// What the operator is told from outside.
 #[derive(Clone, Debug)]
@@ -55,6 +57,8 @@ pub struct Settings {
     pub cluster_domain: String,
     /// How many objects of each kind are looked at together.
     pub workers: usize,
+    /// Whether there are pools: without the right to see them and namespaces, nobody is granted anything.
+    pub pools: bool,
     /// Which addresses services may have.
     pub guard: Arc<AddressGuard>,
     /// How the lease is held.
@@ -81,6 +85,7 @@ struct Queues {
     services: Arc<Queue>,
     workflows: Arc<Queue>,
     runs: Arc<Queue>,
+    pools: Arc<Queue>,
 }
 
 impl Queues {
@@ -88,12 +93,14 @@ impl Queues {
         self.services.open();
         self.workflows.open();
         self.runs.open();
+        self.pools.open();
     }
 
     fn close(&self) {
         self.services.close();
         self.workflows.close();
         self.runs.close();
+        self.pools.close();
     }
 }
 
@@ -110,6 +117,7 @@ pub struct Operator<C, P, L> {
     dispatcher: Arc<Dispatcher<C>>,
     prober: Arc<Prober<P>>,
     resolver: Arc<Resolver<L>>,
+    admitter: Arc<Admitter>,
 }
 
 impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
@@ -125,11 +133,14 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
             let queue = Arc::clone(queue);
             Box::new(move |key| queue.add(key.clone(), false))
         };
+        let caches = Caches::default();
+        let (to_runs, to_pools) = (Arc::clone(&queues.runs), Arc::clone(&queues.pools));
         Self {
+            admitter: Admitter::new(caches.clone(), to_runs, to_pools, clock, metrics.clone()),
             dispatcher: Dispatcher::new(calls, clock, metrics.clone(), tell(&queues.runs)),
             prober: Prober::new(probes, clock, Limits::default(), tell(&queues.services)),
             resolver: Resolver::new(lookups, tell(&queues.services)),
-            caches: Caches::default(),
+            caches,
             settings,
             clock,
             metrics,
@@ -197,6 +208,26 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         while tasks.join_next().await.is_some() {}
     }
 
+    /// Reads what leaders before have granted, as far as there is anything to grant; false when the term is over before that.
+    async fn catch_up(&self, writer: &Writer, epoch: i64, stop: &CancellationToken) -> bool {
+        let namespaces: Vec<Option<&str>> = match self.settings.namespaces.as_slice() {
+            [] => vec![None],
+            some => some.iter().map(|n| Some(n.as_str())).collect(),
+        };
+        let mut leadership = self.leadership.clone();
+        for namespace in namespaces.into_iter().filter(|_| !self.caches.pools.is_empty()) {
+            while let Err(error) = writer.relist(namespace, NOT_ENDED, &self.caches.runs).await {
+                tracing::warn!(error = %error, "cannot read the runs that are under way; trying again");
+                tokio::select! {
+                    () = leadership.lost(epoch) => return false,
+                    () = stop.cancelled() => return false,
+                    () = tokio::time::sleep(CATCH_UP_AGAIN) => {}
+                }
+            }
+        }
+        true
+    }
+
     /// One term: everything is looked at once, then whatever changes.
     async fn lead(&self, epoch: i64, notes: &Notes, stop: &CancellationToken) {
         let term = CancellationToken::new();
@@ -204,6 +235,13 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         let mut tasks = JoinSet::new();
         self.queues.open();
         let writer = Writer::new(self.client.clone(), self.leadership.clone(), self.metrics.clone());
+        // before any run is looked at: what is granted already is what their statuses tell
+        if !self.catch_up(&writer, epoch, stop).await {
+            self.queues.close();
+            return;
+        }
+        self.admitter.begin();
+        tasks.spawn(Arc::clone(&self.admitter).run(term.clone()));
         tasks.spawn(Arc::clone(&self.prober).run(term.clone()));
         tasks.spawn(Arc::clone(&self.resolver).run(term.clone()));
         let context = |queue: &Arc<Queue>| Context {
@@ -233,6 +271,9 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
             written: Mutex::new(HashMap::new()),
         };
         tasks.spawn(reconciler::run(Arc::new(workflows), context(&self.queues.workflows), term.clone()));
+        let (caches, admitter) = (self.caches.clone(), Arc::clone(&self.admitter));
+        let pools = Pools { caches, writer: writer.clone(), admitter };
+        tasks.spawn(reconciler::run(Arc::new(pools), context(&self.queues.pools), term.clone()));
         let runs = Runs {
             caches: self.caches.clone(),
             writer,
@@ -247,6 +288,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
             outlooks: Mutex::default(),
             metrics: self.metrics.clone(),
             draining: draining.clone(),
+            admitter: Arc::clone(&self.admitter),
             refusals: Refusals::default(),
         };
         tasks.spawn(reconciler::run(Arc::new(runs), context(&self.queues.runs), term.clone()));
@@ -254,6 +296,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
             (&self.queues.services, self.caches.services.keys()),
             (&self.queues.workflows, self.caches.workflows.keys()),
             (&self.queues.runs, self.caches.runs.keys()),
+            (&self.queues.pools, self.caches.pools.keys()),
         ] {
             keys.into_iter().for_each(|key| queue.add(key, true));
         }
@@ -272,107 +315,6 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         while tasks.join_next().await.is_some() {}
         self.queues.close();
         self.dispatcher.clear();
-    }
-
-    fn watch_all(&self, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
-        let Queues { services, workflows, runs } = self.queues.clone();
-        self.watch(&self.caches.services, None, prune_nothing, stop, tasks, {
-            let (services, waiting) = (services.clone(), waiting_runs(&self.caches, &runs));
-            move |change: &Change<MedicalService>| {
-                touched(change, &services);
-                if let Some(service) = change.after.as_ref() {
-                    waiting(&service.namespace().unwrap_or_default());
-                }
-            }
-        });
-        self.watch(&self.caches.workflows, None, prune_nothing, stop, tasks, {
-            let (workflows, pending) = (workflows.clone(), pending_runs(&self.caches, &runs));
-            move |change| {
-                touched(change, &workflows);
-                if let Some(workflow) = change.after.as_ref().or(change.before.as_ref()) {
-                    pending(&key(workflow.as_ref()));
-                }
-            }
-        });
-        self.watch(&self.caches.runs, None, prune_nothing, stop, tasks, {
-            let (workflows, runs, dispatcher) = (workflows.clone(), runs.clone(), Arc::clone(&self.dispatcher));
-            let caches = self.caches.clone();
-            move |change: &Change<WorkflowRun>| {
-                touched(change, &runs);
-                caches.note_loss(change);
-                caches.forget_losses(change);
-                let Some(run) = change.after.as_ref().or(change.before.as_ref()) else { return };
-                if change.after.is_none() {
-                    dispatcher.forget(&run.uid().unwrap_or_default());
-                }
-                tell_others(&caches, &runs, change.before.as_deref(), change.after.as_deref());
-                let phase = |run: Option<&Arc<WorkflowRun>>| run.and_then(|r| r.status.as_ref()?.phase);
-                if change.before.is_none()
-                    || change.after.is_none()
-                    || phase(change.before.as_ref()) != phase(change.after.as_ref())
-                {
-                    let workflow = Key::new(run.namespace().unwrap_or_default(), &run.spec.workflow);
-                    workflows.add_within(workflow, RUNS_WAIT);
-                }
-            }
-        });
-        self.watch(&self.caches.pods, Some(RUN_LABEL), prune_pod, stop, tasks, by_run(&self.caches, &runs));
-        self.watch(&self.caches.jobs, Some(RUN_LABEL), prune_job, stop, tasks, by_run(&self.caches, &runs));
-        self.watch(&self.caches.revisions, Some(WORKFLOW_LABEL), prune_nothing, stop, tasks, {
-            let (workflows, pending) = (workflows.clone(), pending_runs(&self.caches, &runs));
-            move |change| {
-                if let Some(key) = change.after.as_ref().or(change.before.as_ref()).and_then(|r| workflow_of(r)) {
-                    // the workflow may have been known to be stored before its revision was
-                    pending(&key);
-                    workflows.add(key, false);
-                }
-            }
-        });
-        let label = Some(SERVICE_LABEL);
-        self.watch(&self.caches.deployments, label, prune_nothing, stop, tasks, by_label(SERVICE_LABEL, &services));
-        self.watch(&self.caches.core_services, label, prune_nothing, stop, tasks, by_label(SERVICE_LABEL, &services));
-        self.watch(&self.caches.budgets, label, prune_nothing, stop, tasks, by_label(SERVICE_LABEL, &services));
-        self.watch(&self.caches.slices, label, prune_nothing, stop, tasks, {
-            let (to_service, waiting) = (by_label(SERVICE_LABEL, &services), waiting_runs(&self.caches, &runs));
-            move |change: &Change<k8s_openapi::api::discovery::v1::EndpointSlice>| {
-                to_service(change);
-                if let Some(slice) = change.after.as_ref() {
-                    waiting(&slice.namespace().unwrap_or_default());
-                }
-            }
-        });
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn watch<K, S: Kept<K>>(
-        &self,
-        cache: &Arc<Cache<K, S>>,
-        labels: Option<&'static str>,
-        prune: fn(&mut K),
-        stop: &CancellationToken,
-        tasks: &mut JoinSet<()>,
-        changed: impl Fn(&Change<K>) + Send + Sync + 'static,
-    ) where
-        K: Object + Resource<Scope = NamespaceResourceScope> + DeserializeOwned + std::fmt::Debug,
-    {
-        cache.on_change(Some(Box::new(changed)));
-        let scopes: Vec<Scope> = if self.settings.namespaces.is_empty() {
-            vec![None]
-        } else {
-            self.settings.namespaces.iter().cloned().map(Some).collect()
-        };
-        for scope in scopes {
-            cache.expect(&scope);
-            let settings = Watch {
-                client: self.client.clone(),
-                scope,
-                labels,
-                cache: Arc::clone(cache),
-                prune,
-                metrics: self.metrics.clone(),
-            };
-            tasks.spawn(watch(settings, stop.clone()));
-        }
     }
 }
 

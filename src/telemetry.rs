@@ -51,6 +51,13 @@ pub struct ServiceCall {
     pub outcome: &'static str,
 }
 
+/// Label: how soon a result is needed.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct UrgencyLabel {
+    /// The word of the spec.
+    pub urgency: &'static str,
+}
+
 /// All metrics of the operator.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -79,6 +86,10 @@ pub struct Metrics {
     pub deadline_risks: Counter<u64, AtomicU64>,
     /// Runs that were stopped at their deadline.
     pub deadline_misses: Counter<u64, AtomicU64>,
+    /// How long steps waited for capacity, in seconds, by urgency.
+    pub admission_wait: Family<UrgencyLabel, Histogram>,
+    /// Steps that were told to give way to more urgent ones.
+    pub preemptions: Counter<u64, AtomicU64>,
     /// Finished runs that their workflow did not learn from, because too many waited.
     pub samples_dropped: Counter<u64, AtomicU64>,
 }
@@ -99,6 +110,10 @@ impl Default for Metrics {
         let notes_dropped = Counter::default();
         let deadline_risks = Counter::default();
         let deadline_misses = Counter::default();
+        let admission_wait = Family::<UrgencyLabel, Histogram>::new_with_constructor(|| {
+            Histogram::new(exponential_buckets(0.01, 4.0, 12))
+        });
+        let preemptions = Counter::default();
         let samples_dropped = Counter::default();
         registry.register("leader", "1 while this process leads", leader.clone());
         registry.register("api_calls", "Calls to the Kubernetes API server", api_calls.clone());
@@ -121,6 +136,12 @@ impl Default for Metrics {
         );
         registry.register("deadline_misses", "Runs that were stopped at their deadline", deadline_misses.clone());
         registry.register(
+            "admission_wait_seconds",
+            "How long steps waited for capacity until it was granted",
+            admission_wait.clone(),
+        );
+        registry.register("preemptions", "Steps that were told to give way to more urgent ones", preemptions.clone());
+        registry.register(
             "flow_samples_dropped",
             "Finished runs that their workflow did not learn from because too many waited",
             samples_dropped.clone(),
@@ -139,6 +160,8 @@ impl Default for Metrics {
             notes_dropped,
             deadline_risks,
             deadline_misses,
+            admission_wait,
+            preemptions,
             samples_dropped,
         }
     }

@@ -213,6 +213,8 @@ fn both_modes_grant_the_same_where_the_operator_works_and_the_lease_only_at_home
         find(json!({"rbac": {"userRoles": false}}), "ClusterRole").is_empty(),
         "a namespaced install needs no cluster-wide grant"
     );
+    let pools = find(json!({"capacityPools": true, "rbac": {"userRoles": false}}), "ClusterRole");
+    assert_eq!(pools.keys().collect::<Vec<_>>(), ["-/home-medley-pools"], "pools are of the cluster");
     for rule in home["home/medley-lease"].as_array().unwrap() {
         let named = strings(&rule["resourceNames"]) == BTreeSet::from(["medley".to_owned()]);
         assert!(

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+#[path = "converge/capacity.rs"]
+mod capacity;
 #[path = "converge/crashes.rs"]
 mod crashes;
 #[path = "converge/deadlines.rs"]
@@ -25,6 +27,8 @@ mod fate;
 mod faults;
 #[path = "converge/fhir.rs"]
 mod fhir;
+#[path = "converge/follows.rs"]
+mod follows;
 #[path = "converge/guard.rs"]
 mod guard;
 #[path = "converge/jobs.rs"]

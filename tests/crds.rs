@@ -105,6 +105,8 @@ fn every_rule_says_what_to_do_and_is_tried() {
         include_str!("schema/medicalservices.yaml"),
         include_str!("schema/workflows.yaml"),
         include_str!("schema/workflowruns.yaml"),
+        include_str!("schema/capacitypools.yaml"),
+        include_str!("schema/servicepolicies.yaml"),
     ]
     .concat()
     .replace("\\\"", "\"");

@@ -10,7 +10,7 @@ use std::{
 };
 
 use medley::{
-    api::{API_VERSION, MedicalService, Workflow, WorkflowRun},
+    api::{API_VERSION, CapacityPool, MedicalService, ServicePolicy, Workflow, WorkflowRun},
     core::coordination::{Definition, definition::Action},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -141,6 +141,8 @@ fn check(value: &Value) -> Result<Vec<&'static str>, String> {
             Ok(definition.every_step().map(|s| action(&s.action)).collect())
         }
         Some("WorkflowRun") => read::<WorkflowRun>(value).map(|_| vec!["run"]),
+        Some("CapacityPool") => read::<CapacityPool>(value).map(|_| vec!["pool"]),
+        Some("ServicePolicy") => read::<ServicePolicy>(value).map(|_| vec!["policy"]),
         other => Err(format!("there is no kind {other:?}")),
     }
 }
@@ -165,8 +167,9 @@ fn the_concepts_show_each_action_and_each_backend() {
         .filter(|o| o.place.starts_with("docs/concepts.md"))
         .flat_map(|o| check(&o.value).unwrap_or_else(|e| panic!("{}: {e}", o.place)))
         .collect();
-    let all =
-        BTreeSet::from(["workload", "select", "external", "call", "container", "transform", "wait", "workflow", "run"]);
+    let backends = ["workload", "select", "external"];
+    let actions = ["call", "container", "transform", "wait", "workflow"];
+    let all: BTreeSet<&str> = backends.into_iter().chain(actions).chain(["run", "pool", "policy"]).collect();
     assert_eq!(shown, all);
 }
 

@@ -97,6 +97,7 @@ impl Peer {
                 origin: None,
                 epoch: 1,
                 draining: false,
+                scheduling: Default::default(),
                 refused: None,
                 model: None,
                 outlook: None,

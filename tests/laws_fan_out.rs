@@ -84,6 +84,7 @@ impl World {
             origin: None,
             epoch,
             draining: false,
+            scheduling: Default::default(),
             refused: None,
             model: None,
             outlook: None,

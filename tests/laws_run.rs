@@ -131,6 +131,7 @@ impl World {
             origin: None,
             epoch,
             draining: false,
+            scheduling: Default::default(),
             refused: None,
         };
         decide(&view, self.now)

@@ -32,6 +32,18 @@ async fn workflow_runs() {
     holds("workflowruns", include_str!("schema/workflowruns.yaml")).await;
 }
 
+#[tokio::test]
+#[ignore = "needs a real control plane: make test-cluster"]
+async fn capacity_pools() {
+    holds("capacitypools", include_str!("schema/capacitypools.yaml")).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a real control plane: make test-cluster"]
+async fn service_policies() {
+    holds("servicepolicies", include_str!("schema/servicepolicies.yaml")).await;
+}
+
 async fn holds(plural: &str, text: &str) {
     let table: Table = serde_saphyr::from_str(text).unwrap();
     let server = Server::connect(plural).await;

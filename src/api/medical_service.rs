@@ -128,27 +128,12 @@ pub struct EnvVar {
 pub struct Resources {
     /// What the scheduler keeps free for the container.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "quantities")]
+    #[schemars(schema_with = "schema::container_quantities")]
     pub requests: BTreeMap<String, String>,
     /// What the container may use at most.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "quantities")]
+    #[schemars(schema_with = "schema::container_quantities")]
     pub limits: BTreeMap<String, String>,
-}
-
-/// A map of resource names to quantities: `resource.Quantity` without exponents.
-fn quantities(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({
-        "type": "object",
-        "maxProperties": 16,
-        "x-kubernetes-validations": rules::resource_names(),
-        "additionalProperties": {
-            "type": "string",
-            "maxLength": 32,
-            "x-kubernetes-validations": rules::quantity(),
-            "pattern": "^[0-9]+(\\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
-        }
-    })
 }
 
 /// Pods chosen by their labels.

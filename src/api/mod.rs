@@ -5,21 +5,28 @@
 
 #![allow(clippy::duplicated_attributes, reason = "the printcolumn attributes of one kind have the same type")]
 
+pub mod admission;
 pub mod call;
+pub mod capacity_pool;
 pub mod fan_out;
 pub mod fhir;
 pub mod flow;
 pub mod medical_service;
 pub mod rules;
 pub mod schema;
+pub mod selector;
+pub mod service_policy;
 pub mod span;
 pub mod status;
 pub mod step;
+pub mod step_status;
 pub mod vocabulary;
 pub mod workflow;
 pub mod workflow_run;
 
+pub use capacity_pool::{CapacityPool, CapacityPoolSpec, CapacityPoolStatus};
 pub use medical_service::{MedicalService, MedicalServiceSpec, MedicalServiceStatus};
+pub use service_policy::{ServicePolicy, ServicePolicySpec};
 pub use span::Span;
 pub use vocabulary::{ErrorClass, Protocol, Safety, Urgency};
 pub use workflow::{Workflow, WorkflowSpec, WorkflowStatus};

@@ -7,9 +7,9 @@ use kube::CustomResourceExt;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::{
-    MedicalService, Workflow, WorkflowRun, medical_service,
+    CapacityPool, MedicalService, ServicePolicy, Workflow, WorkflowRun, capacity_pool, medical_service,
     rules::{self, Rule},
-    workflow, workflow_run,
+    service_policy, workflow, workflow_run,
 };
 
 /// Any JSON value, kept as it is: parameter values, defaults and outputs.
@@ -58,6 +58,69 @@ pub fn conditions(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// A map of up to so many resource names to quantities: `resource.Quantity` without exponents.
+fn quantities(most: u32) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": most,
+        "x-kubernetes-validations": rules::resource_names(),
+        "additionalProperties": {
+            "type": "string",
+            "maxLength": 32,
+            "x-kubernetes-validations": rules::quantity(),
+            "pattern": "^[0-9]+(\\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$"
+        }
+    })
+}
+
+/// What a container is given.
+pub fn container_quantities(_: &mut SchemaGenerator) -> Schema {
+    quantities(16)
+}
+
+/// Capacity that is given, or taken.
+pub fn capacity(_: &mut SchemaGenerator) -> Schema {
+    quantities(8)
+}
+
+/// Capacity by urgency.
+pub fn reserved(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 4,
+        "x-kubernetes-validations": rules::reserved(),
+        "additionalProperties": quantities(8)
+    })
+}
+
+/// What is reported of resources.
+pub fn amounts(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 8,
+        "additionalProperties": { "type": "string", "maxLength": 32 }
+    })
+}
+
+/// Names of policies by field.
+pub fn deciders(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 8,
+        "additionalProperties": { "type": "string", "maxLength": 253 }
+    })
+}
+
+/// A map of labels to values.
+pub fn label_values(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 16,
+        "x-kubernetes-validations": rules::label_keys(),
+        "additionalProperties": { "type": "string", "maxLength": 63 }
+    })
+}
+
 /// A moment as Kubernetes writes it (RFC 3339).
 pub fn moment(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "date-time" })
@@ -72,7 +135,9 @@ pub fn field_speaks(schema: &mut Schema) {
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
     vec![
+        finish(CapacityPool::crd(), capacity_pool::DESCRIPTION, &rules::capacity_pool()),
         finish(MedicalService::crd(), medical_service::DESCRIPTION, &rules::medical_service()),
+        finish(ServicePolicy::crd(), service_policy::DESCRIPTION, &[]),
         finish(Workflow::crd(), workflow::DESCRIPTION, &rules::workflow()),
         finish(WorkflowRun::crd(), workflow_run::DESCRIPTION, &rules::workflow_run()),
     ]

@@ -1,5 +1,7 @@
 //! One step of a workflow: when it starts, what it does, what follows a failure.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +9,7 @@ use super::{
     call::Call,
     fan_out::ForEach,
     medical_service::{EnvVar, ImagePullPolicy, Resources},
-    rules,
+    rules, schema,
     span::Span,
     vocabulary::{ErrorClass, Safety},
     workflow::ValueType,
@@ -51,6 +53,11 @@ pub struct Step {
     /// retry. When it is not set, that is the failure `PodLost`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub interruptible: Option<bool>,
+    /// Capacity that it takes while it is at work, of the pool that a `ServicePolicy` names: any names, such as `ct-slots: "1"`. What
+    /// its container requests counts too, and need not be said here. Without such a policy it is only a note.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::capacity")]
+    pub holds: BTreeMap<String, String>,
     /// What later steps and the run's outputs may use, as `steps.<name>.outputs.<output>`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]

@@ -52,6 +52,10 @@ pub struct Args {
     /// The cluster's DNS domain.
     #[arg(long, env = "MEDLEY_CLUSTER_DOMAIN", default_value = "cluster.local")]
     cluster_domain: String,
+    /// Whether capacity is granted by CapacityPools, which needs the right to see them and the labels of namespaces; without it
+    /// the steps of workflows wait for whose policy names a pool.
+    #[arg(long, env = "MEDLEY_POOLS", default_value_t = true, action = clap::ArgAction::Set)]
+    pools: bool,
     /// Objects of each kind that are looked at together.
     #[arg(long, env = "MEDLEY_WORKERS", default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: u16,
@@ -98,6 +102,7 @@ impl Args {
             namespaces: self.namespaces.iter().filter(|n| !n.is_empty()).cloned().collect(),
             cluster_domain: self.cluster_domain.clone(),
             workers: usize::from(self.workers),
+            pools: self.pools,
             guard: Arc::new(self.guard()?),
             lease: LeaseSettings {
                 namespace: self.lease_namespace.clone(),

@@ -329,6 +329,11 @@ impl<K: Object, S: Kept<K>> Cache<K, S> {
         Some(Change::of(&key, Some(&before), None, false))
     }
 
+    /// Nothing will fill the cache: it stays empty, and is ready.
+    pub fn leave_empty(&self) {
+        self.ready.send_replace(true);
+    }
+
     /// A watch of this scope will fill the cache: it is not ready before that watch's first list.
     pub fn expect(&self, scope: &Scope) {
         self.write(|i| i.awaited.insert(scope.clone()));

@@ -146,6 +146,7 @@ fn decision(caches: &Caches, run: &WorkflowRun) -> Decision {
         outlook: None,
         epoch: 8,
         draining: false,
+        scheduling: Default::default(),
         refused: None,
     };
     decide(&view, "2026-01-02T03:05:10Z".parse().unwrap())

@@ -1,6 +1,7 @@
 //! Kubernetes I/O and nothing else: who reads (`cache`, `watch`), who writes (`perform`), who may write (`leader`).
 
 pub mod cache;
+pub mod capacity;
 pub mod clock;
 mod contest;
 pub mod definitions;

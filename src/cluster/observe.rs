@@ -9,14 +9,14 @@ use std::{
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, Deployment},
     batch::v1::Job,
-    core::v1::{Pod, Service},
+    core::v1::{Namespace, Pod, Service},
     discovery::v1::EndpointSlice,
     policy::v1::PodDisruptionBudget,
 };
 use kube::ResourceExt;
 
 use crate::{
-    api::{MedicalService, Workflow, WorkflowRun, medical_service::EndpointReason},
+    api::{CapacityPool, MedicalService, ServicePolicy, Workflow, WorkflowRun, medical_service::EndpointReason},
     cluster::{
         cache::{Cache, Object},
         definitions::Parsed,
@@ -60,6 +60,12 @@ pub struct Caches {
     pub slices: Arc<Cache<EndpointSlice>>,
     /// Disruption budgets of services.
     pub budgets: Arc<Cache<PodDisruptionBudget>>,
+    /// Pools; of the cluster.
+    pub pools: Arc<Cache<CapacityPool>>,
+    /// Policies.
+    pub policies: Arc<Cache<ServicePolicy>>,
+    /// Namespaces with their labels; of the cluster.
+    pub namespaces: Arc<Cache<Namespace>>,
     /// What runs had and have no more.
     pub lost: Arc<Lost>,
     pub(super) definitions: Arc<Mutex<HashMap<Key, Parsed>>>,
@@ -79,6 +85,9 @@ impl Default for Caches {
             core_services: Arc::default(),
             slices: Arc::new(Cache::grouped(|s: &Arc<EndpointSlice>| s.labels().get(SERVICE_LABEL).cloned())),
             budgets: Arc::default(),
+            pools: Arc::default(),
+            policies: Arc::default(),
+            namespaces: Arc::default(),
             lost: Arc::default(),
             definitions: Arc::default(),
             models: Arc::default(),
@@ -100,6 +109,9 @@ impl Caches {
             self.core_services.wait_ready(),
             self.slices.wait_ready(),
             self.budgets.wait_ready(),
+            self.pools.wait_ready(),
+            self.policies.wait_ready(),
+            self.namespaces.wait_ready(),
         );
     }
 
@@ -115,6 +127,9 @@ impl Caches {
         self.core_services.on_change(None);
         self.slices.on_change(None);
         self.budgets.on_change(None);
+        self.pools.on_change(None);
+        self.policies.on_change(None);
+        self.namespaces.on_change(None);
     }
 
     /// Whether every kind's first list has been read.
@@ -130,6 +145,9 @@ impl Caches {
             && self.core_services.is_ready()
             && self.slices.is_ready()
             && self.budgets.is_ready()
+            && self.pools.is_ready()
+            && self.policies.is_ready()
+            && self.namespaces.is_ready()
     }
 
     /// The pods that a run owns, by name, those of former attempts too: whoever was to stop one may have died before. Only those
@@ -254,6 +272,11 @@ fn owner<K: ResourceExt>(kind: &'static str, object: &K) -> render::Owner {
 /// Keeps of a pod only its metadata and status.
 pub fn prune_pod(pod: &mut Pod) {
     pod.spec = None;
+}
+
+/// Keeps of a namespace only its metadata.
+pub fn prune_namespace(namespace: &mut Namespace) {
+    (namespace.spec, namespace.status) = (None, None);
 }
 
 /// Keeps all.

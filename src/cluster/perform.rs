@@ -11,7 +11,8 @@ use std::{
 use k8s_openapi::{NamespaceResourceScope, api::batch::v1::Job};
 use kube::{
     Api, Client, Resource, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
+    api::{DeleteParams, ListParams, ObjectList, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy},
+    core::{DeserializeGuard, Request},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -21,6 +22,7 @@ use crate::{
         contest::Contests,
         error::{Class, Error},
         leader::{Leadership, Term},
+        watch::get,
     },
     core::name::{Key, digest},
     render::{MANAGER, Owner},
@@ -30,6 +32,19 @@ use crate::{
 /// How long one call may take. With the renew deadline it stays below the lease's duration (10 s + 4 s < 15 s): a write
 /// that began while this process led has ended before another can lead.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(4);
+
+/// So many objects of a list are read at a time.
+const PAGE: u32 = 200;
+
+/// A kind of which status is reported, of a namespace or of the cluster.
+pub trait Reported:
+    Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug + Send + Sync + 'static
+{
+}
+impl<K> Reported for K where
+    K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug + Send + Sync + 'static
+{
+}
 
 /// A namespaced kind that can be written.
 pub trait Writable:
@@ -96,7 +111,7 @@ impl Writer {
         Api::namespaced(self.client.clone(), namespace)
     }
 
-    async fn call<K: Writable, T>(
+    async fn call<K: Resource<DynamicType = ()>, T>(
         &self,
         verb: &'static str,
         future: impl Future<Output = kube::Result<T>>,
@@ -125,11 +140,15 @@ impl Writer {
     ///
     /// # Errors
     /// As every call.
-    async fn replace_status<K: Writable>(&self, object: &K) -> Result<K, Error> {
-        let api = self.api::<K>(&object.namespace().unwrap_or_default());
-        let name = object.name_any();
+    async fn replace_status<K: Reported>(&self, object: &K) -> Result<K, Error> {
         let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-        self.call::<K, _>("update", api.replace_status(&name, &params, object)).await
+        let path = K::url_path(&(), object.namespace().as_deref());
+        self.call::<K, _>("update", async {
+            let bytes = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
+            let request = Request::new(path).replace_subresource("status", &object.name_any(), &params, bytes);
+            self.client.request(request.map_err(kube::Error::BuildRequest)?).await
+        })
+        .await
     }
 
     /// Writes an object's status and puts the answer into its cache. After a conflict the cache holds what is stored now, for
@@ -137,11 +156,7 @@ impl Writer {
     ///
     /// # Errors
     /// As every call.
-    pub async fn report<K: Writable + Send + Sync + 'static, S: Kept<K>>(
-        &self,
-        object: &K,
-        cache: &Cache<K, S>,
-    ) -> Result<(), Error> {
+    pub async fn report<K: Reported, S: Kept<K>>(&self, object: &K, cache: &Cache<K, S>) -> Result<(), Error> {
         match self.replace_status(object).await {
             Ok(mut written) => {
                 written.managed_fields_mut().clear();
@@ -290,19 +305,50 @@ impl Writer {
         }
     }
 
+    /// Brings a cache up to date with all objects of a namespace, or of the cluster, of which these fields are so: a new leader must
+    /// know what the one before it has written, however far its watches lag behind.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn relist<K: Reported, S: Kept<K>>(
+        &self,
+        namespace: Option<&str>,
+        fields: &str,
+        cache: &Cache<K, S>,
+    ) -> Result<(), Error> {
+        let mut params = ListParams::default().fields(fields).limit(PAGE);
+        loop {
+            let page: ObjectList<DeserializeGuard<K>> = self
+                .call::<K, _>("list", async {
+                    let request = Request::new(K::url_path(&(), namespace)).list(&params);
+                    self.client.request(request.map_err(kube::Error::BuildRequest)?).await
+                })
+                .await?;
+            // the watch tells of those that cannot be read
+            for mut object in page.items.into_iter().filter_map(|guard| guard.0.ok()) {
+                object.managed_fields_mut().clear();
+                cache.wrote(object);
+            }
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params = params.continue_token(&token),
+                None => return Ok(()),
+            }
+        }
+    }
+
     /// Reads one object from the API server itself.
     ///
     /// # Errors
     /// As every call.
-    pub async fn read<K: Writable>(&self, namespace: &str, name: &str) -> Result<Option<K>, Error> {
-        self.call::<K, _>("get", self.api::<K>(namespace).get_opt(name)).await
+    pub async fn read<K: Reported>(&self, namespace: &str, name: &str) -> Result<Option<K>, Error> {
+        self.call::<K, _>("get", get(&self.client, &Key::new(namespace, name))).await
     }
 
     /// Brings one object in a cache up to date: somebody else has changed it, and the watch has not told yet.
     ///
     /// # Errors
     /// As every call.
-    async fn refresh<K: Writable + Send + Sync + 'static, S: Kept<K>>(
+    async fn refresh<K: Reported, S: Kept<K>>(
         &self,
         key: &Key,
         cache: &Cache<K, S>,
@@ -321,7 +367,7 @@ impl Writer {
 }
 
 /// The resource as `kubectl` and RBAC name it.
-fn resource<K: Writable>() -> String {
+fn resource<K: Resource<DynamicType = ()>>() -> String {
     let (plural, group) = (K::plural(&()), K::group(&()));
     if group.is_empty() { plural.into_owned() } else { format!("{plural}.{group}") }
 }

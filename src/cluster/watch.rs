@@ -3,10 +3,10 @@
 use std::{fmt::Debug, sync::Arc};
 
 use futures::{StreamExt, TryStreamExt};
-use k8s_openapi::NamespaceResourceScope;
 use kube::{
-    Api, Client, Resource, ResourceExt,
-    core::DeserializeGuard,
+    Api, Client, ResourceExt,
+    api::GetParams,
+    core::{DeserializeGuard, Request},
     runtime::{
         WatchStreamExt,
         watcher::{self, Event, watcher},
@@ -30,10 +30,12 @@ const WATCH_SECONDS: u32 = 50;
 const PAGE: u32 = 100;
 
 /// What a watch needs.
-pub struct Watch<K, S> {
+pub struct Watch<K: DeserializeOwned, S> {
     /// How to reach the API server.
     pub client: Client,
-    /// Where to watch: one namespace or all.
+    /// What to watch there.
+    pub api: Api<DeserializeGuard<K>>,
+    /// Where that is: one namespace or all.
     pub scope: Scope,
     /// Only objects with these labels; all when `None`.
     pub labels: Option<&'static str>,
@@ -48,7 +50,7 @@ pub struct Watch<K, S> {
 /// Watches until stopped.
 pub async fn watch<K, S: Kept<K>>(watch: Watch<K, S>, stop: CancellationToken)
 where
-    K: Object + Resource<Scope = NamespaceResourceScope> + DeserializeOwned + Debug,
+    K: Object + DeserializeOwned + Debug,
 {
     let kind = K::kind(&()).into_owned();
     let label = telemetry::Kind { kind: kind.clone() };
@@ -56,11 +58,7 @@ where
     if let Some(labels) = watch.labels {
         config = config.labels(labels);
     }
-    let api: Api<DeserializeGuard<K>> = match &watch.scope {
-        Some(namespace) => Api::namespaced(watch.client.clone(), namespace),
-        None => Api::all(watch.client.clone()),
-    };
-    let mut stream = watcher(api, config).backoff(WatchWaits::new(&kind)).boxed();
+    let mut stream = watcher(watch.api.clone(), config).backoff(WatchWaits::new(&kind)).boxed();
     let mut malformed = std::collections::BTreeSet::<Key>::new();
     let mut listed_malformed = std::collections::BTreeSet::<Key>::new();
     loop {
@@ -151,10 +149,9 @@ fn readable<K: Object>(
 
 async fn reread<K, S: Kept<K>>(watch: &Watch<K, S>, key: &Key)
 where
-    K: Object + Resource<Scope = NamespaceResourceScope> + DeserializeOwned + Debug,
+    K: Object + DeserializeOwned + Debug,
 {
-    let live: Api<K> = Api::namespaced(watch.client.clone(), &key.namespace);
-    let answer = tokio::time::timeout(std::time::Duration::from_secs(5), live.get_opt(&key.name)).await;
+    let answer = tokio::time::timeout(std::time::Duration::from_secs(5), get::<K>(&watch.client, key)).await;
     match answer {
         Ok(Ok(Some(mut object))) => {
             object.managed_fields_mut().clear();
@@ -164,5 +161,16 @@ where
         Ok(Ok(None)) => watch.cache.gone(key),
         // not known: it stays, and the next event or list tells
         Ok(Err(_)) | Err(_) => {}
+    }
+}
+
+/// One object, of a namespace or of the cluster, as the API server has it.
+pub(super) async fn get<K: Object + DeserializeOwned + Debug>(client: &Client, key: &Key) -> kube::Result<Option<K>> {
+    let namespace = Some(key.namespace.as_str()).filter(|n| !n.is_empty());
+    let request = Request::new(K::url_path(&(), namespace)).get(&key.name, &GetParams::default());
+    match client.request::<K>(request.map_err(kube::Error::BuildRequest)?).await {
+        Ok(object) => Ok(Some(object)),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+        Err(error) => Err(error),
     }
 }

@@ -1,14 +1,18 @@
 //! What a decision about a run asks for, in its order: what must go before the status is written, and what may begin after.
 
-use std::pin::pin;
+use std::{pin::pin, sync::Arc};
 
 use futures::{StreamExt, stream};
-use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 
 use crate::{
     cluster::{error::Error, jobs::prune_job, observe::prune_pod, perform::Writable},
-    core::{coordination::view::Decision, name::Key, note::Note},
+    core::{
+        coordination::{definition::COMPENSATE, view::Decision},
+        name::{self, Key},
+        note::Note,
+    },
     loops::{refusals::set_aside, runs::Runs, unseen::Belongings},
     medical::http::CallIo,
     render::{self, Owner},
@@ -31,7 +35,10 @@ impl<I: CallIo> Runs<I> {
         if !decision.drop_pods {
             return Ok(());
         }
-        for pod in self.caches.pods.in_namespace(&owner.namespace).iter().filter(|p| owner.controls(&p.metadata)) {
+        let mut pods = self.caches.pods.in_namespace(&owner.namespace);
+        pods.retain(|p| owner.controls(&p.metadata));
+        pods.extend(self.unseen_pods(decision, owner).await?);
+        for pod in &pods {
             match self.writer.delete(pod.as_ref()).await {
                 // it keeps the claim until the run's object goes
                 Err(error) if error.refusal().is_some() => {}
@@ -46,6 +53,18 @@ impl<I: CallIo> Runs<I> {
             }
         }
         Ok(())
+    }
+
+    /// Pods of all attempts that the last status tells of, as far as no watch has shown them yet.
+    async fn unseen_pods(&self, decision: &Decision, owner: &Owner) -> Result<Vec<Arc<Pod>>, Error> {
+        let Some(status) = &decision.status else { return Ok(Vec::new()) };
+        let steps = status.steps.iter().map(|(name, s)| (name.clone(), s));
+        let compensations = status.compensations.iter().map(|(name, s)| (format!("{name}{COMPENSATE}"), s));
+        let with_pods = steps.chain(compensations).filter(|(_, s)| s.pod.is_some());
+        let names = with_pods
+            .flat_map(|(id, s)| (1..=s.attempt.unwrap_or(1)).map(move |attempt| name::pod(&owner.name, &id, attempt)));
+        let unseen = names.filter(|name| self.caches.pods.get(&Key::new(&owner.namespace, name)).is_none());
+        Ok(self.read_all::<Pod>(owner, unseen.collect()).await?.into_iter().map(Arc::new).collect())
     }
 
     /// Makes and stops what the written status tells of; `own` is what the decision saw, whether or not a cache holds it. Gives

@@ -1,8 +1,10 @@
 //! Long-lived tasks, one file each.
 
+pub mod admitter;
 pub mod dispatcher;
 pub mod dns;
 mod effects;
+pub mod pools;
 pub mod prober;
 pub mod reconciler;
 pub mod refusals;

@@ -36,7 +36,8 @@ use crate::{
         name::Key,
     },
     loops::{
-        dispatcher::Dispatcher, reconciler::Reconcile, refusals::Refusals, samples::Samples, workflows::RUNS_WAIT,
+        admitter::Admitter, dispatcher::Dispatcher, reconciler::Reconcile, refusals::Refusals, samples::Samples,
+        workflows::RUNS_WAIT,
     },
     medical::http::CallIo,
     render::Owner,
@@ -77,6 +78,8 @@ pub struct Runs<I> {
     pub metrics: Metrics,
     /// Cancelled when this process is about to hand over.
     pub draining: CancellationToken,
+    /// Who grants capacity.
+    pub admitter: Arc<Admitter>,
     /// What the API server refused, for the next status.
     pub refusals: Refusals,
 }
@@ -89,6 +92,7 @@ impl<I: CallIo> Reconcile for Runs<I> {
             self.refusals.forget(key);
             self.hidden.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
             self.outlooks(|o| o.remove(key));
+            self.admitter.forget(key);
             return Ok(None);
         };
         let term = self.writer.term_after(live_epoch(&run))?;
@@ -125,6 +129,7 @@ impl<I: CallIo> Reconcile for Runs<I> {
             origin,
             epoch: term.epoch,
             draining: self.draining.is_cancelled(),
+            scheduling: self.admitter.view(&run),
             refused: refused_before.as_ref(),
         };
         let mut decision = if limited {
@@ -156,6 +161,7 @@ impl<I: CallIo> Reconcile for Runs<I> {
                 self.workflows.add_within(workflow, RUNS_WAIT);
             }
         }
+        self.admitter.settle(&run, &mut decision);
         self.dispatcher.settled(&uid, view.outcomes.keys().filter(|a| !decision.held.contains(a)));
         // told as soon as the status holds what they tell
         self.notes.tell(&about, &decision.notes);

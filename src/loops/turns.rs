@@ -70,6 +70,16 @@ pub(crate) fn pending_runs(caches: &Caches, runs: &Arc<Queue>) -> impl Fn(&Key) 
     }
 }
 
+/// Looks again at all runs of a namespace that have not ended: what holds for them may have changed.
+pub(crate) fn all_runs(caches: &Caches, runs: &Arc<Queue>) -> impl Fn(&str) + Send + Sync + 'static + use<> {
+    let (cache, queue) = (Arc::clone(&caches.runs), Arc::clone(runs));
+    move |namespace| {
+        for run in cache.in_namespace(namespace).into_iter().filter_map(KeptRun::live) {
+            queue.add(key(run.as_ref()), false);
+        }
+    }
+}
+
 /// Looks again at the runs of a namespace that wait for a service, or may be about to: a look that has not seen the change
 /// shows in no status yet.
 pub(crate) fn waiting_runs(caches: &Caches, runs: &Arc<Queue>) -> impl Fn(&str) + Send + Sync + 'static + use<> {

@@ -17,7 +17,7 @@ use crate::{
         family::{child_view, every_step, has_ended, is_unwanted_by, parent_key},
         jobs::job_view,
         observe::owner_of,
-        perform::Writable,
+        perform::Reported,
         pods::{is_going, is_over},
     },
     core::{coordination::view::ChildView, name::Key},
@@ -93,7 +93,7 @@ impl<I: CallIo> Runs<I> {
     }
 
     /// Those of these objects that are there and that the owner controls.
-    async fn read_all<K: Writable>(&self, owner: &Owner, names: BTreeSet<String>) -> Result<Vec<K>, Error> {
+    pub(super) async fn read_all<K: Reported>(&self, owner: &Owner, names: BTreeSet<String>) -> Result<Vec<K>, Error> {
         let mut found = Vec::new();
         for name in names {
             let object = self.writer.read::<K>(&owner.namespace, &name).await?;

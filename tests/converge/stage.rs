@@ -27,7 +27,10 @@ use serde_json::{Value, json};
 use tokio::{task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::world::{Network, World};
+use super::{
+    follows::{goes_back, mask},
+    world::{Network, World},
+};
 
 /// The namespace of everything.
 pub(crate) const NAMESPACE: &str = "radiology";
@@ -118,6 +121,7 @@ impl Stage {
             namespaces: Vec::new(),
             cluster_domain: "cluster.local".to_owned(),
             workers: 4,
+            pools: true,
             guard: Arc::default(),
             lease: leader::Settings {
                 namespace: "medley".to_owned(),
@@ -246,6 +250,11 @@ impl Stage {
         })
     }
 
+    /// Shows every version of every run, in order.
+    pub(crate) fn each_version(&self, mut look: impl FnMut(&WorkflowRun)) {
+        self.history(|all| all.iter().for_each(&mut look));
+    }
+
     /// A run as stored.
     pub(crate) fn stored(&self, run: &str) -> WorkflowRun {
         let value =
@@ -365,55 +374,5 @@ impl Stage {
                 }
             }
         });
-    }
-}
-
-/// What in a status does not follow from the one before.
-pub(crate) fn goes_back(before: &WorkflowRunStatus, after: &WorkflowRunStatus) -> Option<String> {
-    if before.leader_epoch > after.leader_epoch {
-        return Some("an epoch decreased".to_owned());
-    }
-    if let (Some(was), Some(is)) = (before.phase, after.phase)
-        && was != is
-        && (was.is_final() || is == RunPhase::Pending)
-    {
-        return Some(format!("a run went back from {was:?} to {is:?}"));
-    }
-    for (what, before, after) in
-        [("step", &before.steps, &after.steps), ("compensation", &before.compensations, &after.compensations)]
-    {
-        for (name, was) in before {
-            match after.get(name) {
-                None => return Some(format!("{what} {name} is forgotten")),
-                Some(is) if was.attempt > is.attempt => return Some(format!("{what} {name}: an attempt came back")),
-                Some(is) if was.phase.is_final() && was != is => {
-                    return Some(format!("{what} {name}: changed after its end"));
-                }
-                Some(_) => {}
-            }
-        }
-    }
-    None
-}
-
-fn mask(value: &mut Value) {
-    match value {
-        Value::Object(map) => {
-            map.retain(|name, _| {
-                let moment = name.ends_with("At")
-                    || name.ends_with("Time")
-                    || name.ends_with("Timestamp")
-                    || matches!(name.as_str(), "since" | "at");
-                !moment
-                    && !matches!(
-                        name.as_str(),
-                        // what is learned may miss the runs of a leader's last seconds
-                        "uid" | "resourceVersion" | "managedFields" | "leaderEpoch" | "generation" | "flow"
-                    )
-            });
-            map.values_mut().for_each(mask);
-        }
-        Value::Array(items) => items.iter_mut().for_each(mask),
-        _ => {}
     }
 }

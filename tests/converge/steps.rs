@@ -44,6 +44,11 @@ pub(crate) fn get(path: &str) -> Value {
 }
 
 impl Step {
+    /// A step as the spec has it.
+    pub(crate) fn of(spec: Value) -> Self {
+        Self(spec)
+    }
+
     pub(crate) fn undone_by(self, action: Value) -> Self {
         self.with("compensate", action)
     }

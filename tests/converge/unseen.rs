@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::{
     stage::{NAMESPACE, Stage},
     steps::{call, child, container, transform},
-    undisturbed::prepared,
+    undisturbed::{prepared, prepared_with},
     world::{answer, hangs, vanishes, works},
 };
 
@@ -305,5 +305,30 @@ async fn a_job_whose_label_was_taken_off_is_not_lost_and_is_stopped_with_its_run
         let at_work = |job: &Value| job["status"]["conditions"].is_null();
         assert!(!stage.server.objects("Job").iter().any(at_work), "it is left behind");
         stage.assert_monotone();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_no_watch_has_shown_goes_with_the_volume_of_its_run() {
+    let spec = json!({"workspace": {"size": "1Gi"}, "steps": [container("tool").step()]});
+    let stage = prepared_with(spec).await;
+    stage.world.fates("tool", [works(Duration::from_millis(50), &json!({}))]);
+    let mut lost = false;
+    stage.world.faults(move |call| {
+        let hit = call.verb == "create" && call.resource == "pods" && !std::mem::replace(&mut lost, true);
+        if hit { Fault::LoseReplyAfterCommit } else { Fault::None }
+    });
+    stage.server.set_watch_faults(|event| {
+        if event.user == "op-1" && event.kind == "Pod" {
+            WatchFault::Delay(Duration::from_secs(90))
+        } else {
+            WatchFault::Deliver
+        }
+    });
+    stage.run("r1", "ct").await;
+    stage.start("op-1");
+    assert_eq!(stage.ended("r1").await, RunPhase::Succeeded);
+    for kind in ["Pod", "PersistentVolumeClaim"] {
+        assert_eq!(stage.server.objects(kind), Vec::<Value>::new(), "{kind}");
     }
 }

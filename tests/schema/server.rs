@@ -16,12 +16,17 @@ use super::table::{Cause, Write};
 /// How long the server may take to serve kinds that have just been installed.
 const DEADLINE: Duration = Duration::from_secs(30);
 
+/// Label of what this test makes in the cluster: nothing else is removed.
+const LABEL: &str = "medley.health/schema-test";
+
 /// The server's side of one kind, in a namespace of its own.
 pub(crate) struct Server {
     client: Client,
     kind: String,
     plural: String,
     namespace: String,
+    /// Objects of the cluster bear the namespace's name as a label.
+    of_cluster: bool,
 }
 
 /// What the server says to a write: the object when it was accepted, the causes when it was refused.
@@ -44,8 +49,9 @@ impl Server {
         let namespace = json!({ "metadata": { "generateName": "schema-" } });
         let made = send(&client, Method::POST, "/api/v1/namespaces", Some(&namespace), "application/json").await.object;
         let namespace = made["metadata"]["name"].as_str().unwrap().to_owned();
-        let kind = crds().into_iter().find(|c| c.spec.names.plural == plural).unwrap().spec.names.kind;
-        Self { client, kind, plural: plural.to_owned(), namespace }
+        let crd = crds().into_iter().find(|c| c.spec.names.plural == plural).unwrap();
+        let of_cluster = crd.spec.scope == "Cluster";
+        Self { client, kind: crd.spec.names.kind, plural: plural.to_owned(), namespace, of_cluster }
     }
 
     pub(crate) fn kind(&self) -> &str {
@@ -56,7 +62,11 @@ impl Server {
     pub(crate) async fn create(&self, object: &Value, dry: bool) -> Answer {
         let dry = if dry { "&dryRun=All" } else { "" };
         let path = format!("{}?fieldValidation=Strict{dry}", self.path());
-        send(&self.client, Method::POST, &path, Some(object), "application/json").await
+        let mut object = object.clone();
+        if self.of_cluster {
+            object["metadata"]["labels"][LABEL] = self.namespace.clone().into();
+        }
+        send(&self.client, Method::POST, &path, Some(&object), "application/json").await
     }
 
     /// Replaces a stored object or its status.
@@ -69,12 +79,16 @@ impl Server {
 
     /// Removes the objects and the namespace.
     pub(crate) async fn leave(self) {
-        send(&self.client, Method::DELETE, &self.path(), None, "application/json").await;
+        let ours = if self.of_cluster { format!("?labelSelector={LABEL}={}", self.namespace) } else { String::new() };
+        send(&self.client, Method::DELETE, &format!("{}{ours}", self.path()), None, "application/json").await;
         send(&self.client, Method::DELETE, &format!("/api/v1/namespaces/{}", self.namespace), None, "application/json")
             .await;
     }
 
     fn path(&self) -> String {
+        if self.of_cluster {
+            return format!("/apis/{GROUP}/{VERSION}/{}", self.plural);
+        }
         format!("/apis/{GROUP}/{VERSION}/namespaces/{}/{}", self.namespace, self.plural)
     }
 }

@@ -56,6 +56,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
+{{/* A name of the cluster: other releases may have the same in other namespaces. */}}
+{{- define "medley.poolsRole" -}}
+{{- printf "%s-%s-pools" .Release.Namespace (include "medley.fullname" .) -}}
+{{- end -}}
+
 {{/* Rules between values, which a JSON schema cannot say or cannot say clearly. */}}
 {{- define "medley.validate" -}}
 {{- if and .Values.clusterWide .Values.namespaces -}}

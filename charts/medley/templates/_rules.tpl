@@ -4,7 +4,7 @@ No wildcard, no Secrets. Server-side apply needs patch, and create for an object
 */}}
 {{- define "medley.rules" -}}
 - apiGroups: [medley.health]
-  resources: [medicalservices, workflows]
+  resources: [medicalservices, workflows, servicepolicies]
   verbs: [get, list, watch]
 - apiGroups: [medley.health]
   resources: [workflowruns]
@@ -39,6 +39,19 @@ No wildcard, no Secrets. Server-side apply needs patch, and create for an object
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
+{{- end -}}
+
+{{/* Of the cluster: what is granted, and the labels by which a pool's shares choose namespaces. */}}
+{{- define "medley.poolRules" -}}
+- apiGroups: [medley.health]
+  resources: [capacitypools]
+  verbs: [get, list, watch]
+- apiGroups: [medley.health]
+  resources: [capacitypools/status]
+  verbs: [update]
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get, list, watch]
 {{- end -}}
 
 {{/* Only in the operator's own namespace. A create cannot be bound to a name. */}}

@@ -8,6 +8,7 @@
 
 mod fhir;
 mod run;
+mod scheduling;
 mod service;
 mod workflow;
 
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 
 pub use fhir::*;
 pub use run::*;
+pub use scheduling::*;
 pub use service::*;
 pub use workflow::*;
 

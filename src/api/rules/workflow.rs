@@ -130,6 +130,16 @@ pub fn step() -> Value {
             "interruptible is for container, since only a pod can be taken away: remove it",
         ),
         rule(
+            ".holds",
+            "!has(self.holds) || !(has(self.transform) || has(self.workflow))",
+            "holds is for call, container and wait, since a transform takes no time and the steps of a child run hold for themselves: remove it",
+        ),
+        rule(
+            ".holds",
+            "!has(self.holds) || !has(self.forEach) || has(self.container)",
+            "with forEach, holds is for container: put the call into a workflow of its own, with holds, and run that for each item",
+        ),
+        rule(
             ".outputs",
             "!has(self.outputs) || !has(self.wait)",
             "wait has no result to take outputs from: remove outputs",

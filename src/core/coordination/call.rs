@@ -12,6 +12,7 @@ use crate::{
     },
     core::{
         coordination::{
+            capacity,
             definition::{CallDefinition, StepDefinition},
             outcome::{CallResult, Failure},
             retry_after,
@@ -28,7 +29,7 @@ pub(super) fn start(flow: &mut Flow<'_>, step: &StepDefinition, call: &CallDefin
     let target = match endpoint(flow, step, call, &number.to_string(), status.target.as_ref()) {
         Ok(found) => found,
         Err(Missing { class, why }) => {
-            let since = status.started_at.unwrap_or(flow.now);
+            let since = *status.started_at.get_or_insert(flow.now);
             let until = later(since, flow.timeout(step));
             if until <= flow.now {
                 fail(flow, step, status, class, true, format!("{why}, for {:?}", flow.timeout(step)));
@@ -36,11 +37,15 @@ pub(super) fn start(flow: &mut Flow<'_>, step: &StepDefinition, call: &CallDefin
                 flow.wake(until);
                 status.phase = StepPhase::Waiting;
                 status.message = Some(why);
+                status.admission = None;
                 flow.set(step, status);
             }
             return;
         }
     };
+    if !capacity::is_admitted(flow, step, &mut status, (1, 1)) {
+        return;
+    }
     let attempt = Attempt { step: step.id(), index: None, number };
     let request = request(flow, step, call, attempt, &target, status.known_failures.unwrap_or(0));
     match request {

@@ -1,7 +1,10 @@
 //! Coordination: drives the steps of a clinical workflow. Every decision is a pure function of what is known and the time.
 
+mod admission;
 mod call;
+pub mod capacity;
 mod child;
+mod conclusion;
 mod concurrency;
 mod deadline;
 pub mod definition;
@@ -24,6 +27,7 @@ pub mod run;
 mod stages;
 mod step;
 pub mod view;
+pub mod wish;
 pub mod workflow;
 mod workspace;
 

@@ -9,6 +9,7 @@ use crate::{
     },
     core::{
         coordination::{
+            capacity,
             definition::{ContainerDefinition, Source, StepDefinition},
             result,
             run::Flow,
@@ -63,6 +64,10 @@ pub(super) fn watch(
                 stopped(flow, step, status);
             }
         },
+        // whatever it says while it is being taken away: that is not its own failure
+        Some(PodView::Failed { .. }) if step.interruptible && is_going(flow, &status) => {
+            lost(flow, step, status, "the pod was taken away".to_owned());
+        }
         Some(PodView::Failed { exit_code: Some(code), reason, .. })
             if reason.as_deref() != Some("DeadlineExceeded") =>
         {
@@ -82,11 +87,11 @@ pub(super) fn watch(
                 fail(flow, step, status, ErrorClass::Timeout, false, message);
             } else {
                 let why = reason.map(|r| format!(": {r}")).unwrap_or_default();
-                fail(flow, step, status, ErrorClass::PodLost, false, format!("the pod was taken away{why}"));
+                lost(flow, step, status, format!("the pod was taken away{why}"));
             }
         }
         None if status.phase == StepPhase::Running || flow.view.has_lost(status.pod.as_ref()) => {
-            fail(flow, step, status, ErrorClass::PodLost, false, "the pod was deleted".to_owned());
+            lost(flow, step, status, "the pod was deleted".to_owned());
         }
         pod if until <= flow.now => {
             // the pod is no longer the wanted one, and so it is stopped
@@ -126,6 +131,9 @@ pub(super) fn watch(
             let message = format!("the pod is not there, and may have been: {why} before it was seen");
             fail(flow, step, status, ErrorClass::PodLost, false, message);
         }
+        None if capacity::is_displaced(flow, step, &status) => {
+            lost(flow, step, status, "its pod was not there yet".to_owned());
+        }
         None => match start(flow, step, container, &status) {
             Ok(pod) => {
                 flow.wake(until);
@@ -134,6 +142,18 @@ pub(super) fn watch(
             Err(e) => fail(flow, step, status, ErrorClass::Configuration, true, e.to_string()),
         },
     }
+}
+
+/// Whether the pod of an attempt is being deleted.
+fn is_going(flow: &Flow<'_>, status: &StepStatus) -> bool {
+    status.pod.as_ref().is_some_and(|name| flow.view.stopping.contains(name))
+}
+
+/// The pod of an attempt was taken away before its work was done.
+fn lost(flow: &mut Flow<'_>, step: &StepDefinition, status: StepStatus, why: String) {
+    let displaced = capacity::is_displaced(flow, step, &status);
+    let message = if displaced { format!("its capacity went to a more urgent step: {why}") } else { why };
+    fail(flow, step, status, ErrorClass::PodLost, false, message);
 }
 
 /// Whether the pod of an attempt may have been there although nobody has seen it.

@@ -12,14 +12,12 @@ use serde_json::{Value, json};
 use crate::{
     api::{
         Span, WorkflowRunStatus,
-        status::{COMPENSATED, READY, RECONCILING, STALLED, SUCCEEDED},
         vocabulary::Urgency,
         workflow_run::{RunPhase, StepPhase, StepStatus},
     },
     core::{
-        condition::{Conditions, State},
         coordination::{
-            concurrency, deadline,
+            admission, concurrency, deadline,
             definition::{Definition, Role, StepDefinition},
             ended, fan_out, origin,
             parameters::{self, SecretKey},
@@ -120,9 +118,13 @@ pub(super) struct Flow<'a> {
     pub(super) fence: bool,
     /// The run's deadline, and when it passes.
     pub(super) deadline: Option<(Span, Timestamp)>,
+    /// When the step in hand became ready, where it waited for others.
+    pub(super) ready_since: Option<Timestamp>,
     /// The item that expressions see, and its index.
     pub(super) item: Option<(Value, u32)>,
     replaced: bool,
+    /// All that has happened is that it waits for capacity, and that is not told yet.
+    pub(super) untold: bool,
     /// The status as it is stored.
     pub(super) present: WorkflowRunStatus,
 }
@@ -144,8 +146,10 @@ impl<'a> Flow<'a> {
             failing: false,
             suspended: view.run.spec.suspend == Some(true),
             deadline: deadline::of(view),
+            ready_since: None,
             item: None,
             replaced: false,
+            untold: false,
             present,
         }
     }
@@ -156,7 +160,7 @@ impl<'a> Flow<'a> {
     }
 
     /// Ends the run without its definition.
-    fn close(&mut self, phase: RunPhase, reason: &str, message: String) -> End {
+    pub(super) fn close(&mut self, phase: RunPhase, reason: &str, message: String) -> End {
         let all = self.status.steps.values_mut().chain(self.status.compensations.values_mut());
         for status in all.filter(|s| !s.phase.is_final() && s.phase != StepPhase::Unknown) {
             status.phase = StepPhase::Canceled;
@@ -193,9 +197,11 @@ impl<'a> Flow<'a> {
             Ok(resolved) => (self.params, self.secrets) = (resolved.values, resolved.secrets),
             Err(problem) => return self.close(RunPhase::Failed, "InvalidParameters", problem),
         }
-        self.urgency = self.view.run.spec.urgency.unwrap_or(definition.urgency);
-        self.status.urgency = Some(self.urgency);
-        if self.status.started_at.is_none() {
+        let begins = self.status.started_at.is_none();
+        if let Err(end) = admission::govern(self, definition, begins) {
+            return end;
+        }
+        if begins {
             if self.suspended {
                 let message = "spec.suspend is true: the run has not started".to_owned();
                 return End::Open(RunPhase::Pending, "Suspended", message, false);
@@ -208,13 +214,18 @@ impl<'a> Flow<'a> {
             }
             self.status.revision = Some(revision.to_owned());
             self.status.started_at = Some(self.now);
-            self.decision.notes.push(Note::normal("Started", format!("follows revision {revision}")));
         }
         self.replaced = self.status.ending.is_none() && concurrency::is_replaced(self, definition);
         self.failing =
             definition.steps.iter().any(|s| self.get(s).is_some_and(|status| status.phase == StepPhase::Failed));
         self.workspace = definition.workspace.as_ref().map(|w| workspace::mount(self, w));
         let end = stages::go_on(self, definition);
+        if begins && let Some(end) = admission::not_begun(self, &end) {
+            return end;
+        }
+        if begins {
+            self.decision.notes.push(Note::normal("Started", format!("follows revision {revision}")));
+        }
         workspace::claim(self, definition);
         end
     }
@@ -272,7 +283,7 @@ impl<'a> Flow<'a> {
 
     /// Whether an attempt may start now.
     pub(super) fn may_start(&self) -> bool {
-        !self.view.draining && !self.suspended && self.may_retry()
+        !self.view.draining && !self.suspended && self.view.scheduling.rules.conflict.is_none() && self.may_retry()
     }
 
     /// Whether another attempt of a step is wanted at all.
@@ -331,87 +342,5 @@ impl<'a> Flow<'a> {
     /// Asks to be looked at again at this time.
     pub(super) fn wake(&mut self, at: Timestamp) {
         self.decision.wake_at = Some(self.decision.wake_at.map_or(at, |w| w.min(at)));
-    }
-
-    fn finish(mut self, end: End) -> Decision {
-        let generation = self.view.run.metadata.generation;
-        let mut conditions = Conditions::from(&self.present.conditions, generation, self.now);
-        match workspace::release(&mut self, end) {
-            End::Open(phase, reason, message, stalled) => {
-                self.status.phase = Some(phase);
-                let (reason, message, stalled) = match self.view.refused {
-                    Some(refused) if !stalled => {
-                        self.decision.notes.extend(refused.note(&self.present.conditions));
-                        (refused.reason(), refused.message().to_owned(), true)
-                    }
-                    _ => (reason, message, stalled),
-                };
-                conditions.set(SUCCEEDED, State::Unknown, reason, message.clone());
-                conditions.set(READY, State::False, reason, "the run has not ended");
-                if stalled {
-                    conditions.set(STALLED, State::True, reason, message);
-                    conditions.remove(RECONCILING);
-                } else {
-                    conditions.set(RECONCILING, State::True, reason, "the run has not ended");
-                    conditions.remove(STALLED);
-                }
-            }
-            End::Over(phase, reason, message) => {
-                let reason = reason.as_str();
-                if self.present.ending.is_none() {
-                    // it came to its end in one pass: nobody has to know how it was going to
-                    self.status.ending = None;
-                }
-                self.status.phase = Some(phase);
-                self.status.finished_at = Some(self.now);
-                conditions.remove(RECONCILING);
-                conditions.remove(STALLED);
-                conditions.set(SUCCEEDED, State::of(phase == RunPhase::Succeeded), reason, message.clone());
-                conditions.set(READY, State::of(phase == RunPhase::Succeeded), reason, message.clone());
-                if phase != RunPhase::Succeeded {
-                    conditions.set(
-                        STALLED,
-                        State::True,
-                        reason,
-                        "a finished run does not start again; create a new one",
-                    );
-                }
-                self.decision.notes.push(match phase {
-                    RunPhase::Succeeded => Note::normal("Succeeded", message),
-                    RunPhase::Canceled => Note::normal("Canceled", message),
-                    _ => Note::warning("Failed", message),
-                });
-                self.decision.claim = None;
-                self.decision.start_pods.clear();
-                self.decision.start_jobs.clear();
-                self.decision.start_runs.clear();
-                self.decision.start_calls.clear();
-                self.decision.wake_at = None;
-            }
-        }
-        if let Some((all, message)) = stages::compensated(&self) {
-            let reason = if all { "AllUndone" } else { "NotAllUndone" };
-            conditions.set(COMPENSATED, State::of(all), reason, message);
-        }
-        self.status.conditions = conditions.into_list();
-        self.status.observed_generation = generation;
-        self.status.leader_epoch = self.present.leader_epoch;
-        self.look_ahead();
-        let wanted: Vec<String> = self
-            .status
-            .steps
-            .values()
-            .chain(self.status.compensations.values())
-            .filter(|s| matches!(s.phase, StepPhase::Starting | StepPhase::Running))
-            .filter_map(|s| s.pod.clone())
-            .collect();
-        self.decision.stop_pods = pod::unwanted(self.view, &wanted);
-        self.decision.stop_jobs = fan_out::unwanted_jobs(self.view, &self.status);
-        self.decision.stop_calls = fan_out::unwanted_calls(self.view, &self.status);
-        if self.status != self.present || self.fence {
-            self.status.leader_epoch = Some(self.view.epoch);
-            self.decision.status = Some(self.status);
-        }
-        self.decision
     }
 }

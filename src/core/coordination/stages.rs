@@ -7,6 +7,7 @@ use crate::{
     api::workflow_run::{Ending, RunPhase, StepPhase},
     core::{
         coordination::{
+            admission,
             definition::{Definition, StepDefinition},
             run::{End, Flow, Stage},
             step,
@@ -106,6 +107,9 @@ fn open(flow: &Flow<'_>, definition: &Definition, done: usize) -> End {
             step.name
         );
         return End::Open(flow.live_phase(), "OutcomeUnknown", message, true);
+    }
+    if let Some(message) = admission::conflict(flow) {
+        return End::Open(flow.live_phase(), "PolicyConflict", message, true);
     }
     let reason = if flow.suspended { "Suspended" } else { "Running" };
     End::Open(flow.live_phase(), reason, format!("{done} of {} steps are done", definition.steps.len()), false)

@@ -12,7 +12,7 @@ use crate::{
     },
     core::{
         coordination::{
-            call, child,
+            call, capacity, child,
             definition::{Action, Role, StepDefinition},
             fan_out,
             outcome::Failure,
@@ -34,6 +34,7 @@ pub(super) fn advance(flow: &mut Flow<'_>, steps: &[StepDefinition], place: usiz
     match flow.get(step) {
         None => {
             if flow.may_start() && step.after.iter().all(|&a| flow.is_done(&steps[a])) {
+                flow.ready_since = ready_since(flow, steps, step);
                 begin(flow, step);
             }
         }
@@ -48,6 +49,16 @@ pub(super) fn advance(flow: &mut Flow<'_>, steps: &[StepDefinition], place: usiz
                 stop(flow, step);
             }
         }
+    }
+}
+
+/// When the last of those ended that a step waits for; `None` for one that waits for none.
+fn ready_since(flow: &Flow<'_>, steps: &[StepDefinition], step: &StepDefinition) -> Option<Timestamp> {
+    let ended = |s: &StepDefinition| flow.get(s).and_then(|s| s.finished_at);
+    match step.role {
+        // the steps are over before those of finally have their turn
+        Role::Finally if step.after.is_empty() => flow.status.steps.values().filter_map(|s| s.finished_at).max(),
+        _ => step.after.iter().filter_map(|&a| ended(&steps[a])).max(),
     }
 }
 
@@ -80,6 +91,8 @@ pub(super) fn next_attempt(flow: &mut Flow<'_>, step: &StepDefinition, present: 
         attempt: Some(present.attempt.unwrap_or(1) + 1),
         started_at: Some(flow.now),
         wake_at: None,
+        capacity: None,
+        admission: None,
         pod: None,
         run: None,
         target: None,
@@ -159,6 +172,8 @@ fn attempt(flow: &mut Flow<'_>, step: &StepDefinition, mut status: StepStatus) {
             Ok(value) => succeed(flow, step, status, value),
             Err(e) => fail(flow, step, status, ErrorClass::Configuration, true, e.to_string()),
         },
+        // a call asks once there is somebody to answer it
+        Action::Wait(_) | Action::Container(_) if !capacity::is_admitted(flow, step, &mut status, (1, 1)) => {}
         Action::Wait(time) => {
             let until = later(flow.now, *time);
             status.phase = StepPhase::Running;

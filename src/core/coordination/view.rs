@@ -4,7 +4,6 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::Arc,
-    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -13,22 +12,20 @@ use serde_json::Value;
 use crate::{
     api::{
         WorkflowRun, WorkflowRunStatus,
-        medical_service::{ImagePullPolicy, Resources},
         vocabulary::{Protocol, Urgency},
         workflow_run::RunPhase,
     },
     core::{
         coordination::{
-            definition::{Definition, WorkspaceDefinition},
-            forecast::Model,
-            outcome::CallOutcome,
-            parameters::SecretKey,
-            risk::Outlook,
+            capacity::SchedulingView, definition::Definition, forecast::Model, outcome::CallOutcome, risk::Outlook,
         },
         note::Note,
         refusal::Refusal,
+        scheduling::Demand,
     },
 };
+
+pub use super::wish::{Mount, StartCall, StartClaim, StartJob, StartPod, StartRun, Variable, VariableValue};
 
 /// One attempt of one step.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,6 +79,8 @@ pub struct View<'a> {
     pub epoch: i64,
     /// This process is about to hand over: what is at work is brought to its end, nothing new begins.
     pub draining: bool,
+    /// Who may use which capacity, and what is granted.
+    pub scheduling: SchedulingView,
     /// What the API server refused to write for it the last time.
     pub refused: Option<&'a Refusal>,
 }
@@ -269,6 +268,8 @@ pub struct Decision {
     pub start_jobs: Vec<StartJob>,
     /// Jobs that must not go on.
     pub stop_jobs: Vec<String>,
+    /// Steps that wait for capacity: what they ask for.
+    pub demands: Vec<Demand>,
     /// Child runs that must exist.
     pub start_runs: Vec<StartRun>,
     /// Pods that must not go on.
@@ -285,133 +286,4 @@ pub struct Decision {
     pub outlook: Option<Outlook>,
     /// What people should know.
     pub notes: Vec<Note>,
-}
-
-/// A pod for one attempt of a container step.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StartPod {
-    /// Name of the pod; follows from run, step and attempt.
-    pub name: String,
-    /// Which attempt.
-    pub attempt: Attempt,
-    /// Name of the step: its label.
-    pub step: String,
-    /// The run's workflow.
-    pub workflow: String,
-    /// Decides its `PriorityClass`.
-    pub urgency: Urgency,
-    /// Image.
-    pub image: String,
-    /// When it is pulled.
-    pub image_pull_policy: ImagePullPolicy,
-    /// Entry point.
-    pub command: Vec<String>,
-    /// Arguments.
-    pub args: Vec<String>,
-    /// Environment.
-    pub env: Vec<Variable>,
-    /// Requests and limits.
-    pub resources: Option<Resources>,
-    /// The volume that it shares with the run's other pods.
-    pub workspace: Option<Mount>,
-    /// The kubelet ends it after this long, should medley be away.
-    pub deadline: Duration,
-}
-
-/// The volume that the pods of a run share, as one of them sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mount {
-    /// Name of the claim.
-    pub claim: String,
-    /// Where the container finds it.
-    pub path: String,
-}
-
-/// The claim of a run's workspace.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StartClaim {
-    /// Its name; follows from the run's.
-    pub name: String,
-    /// The run's workflow.
-    pub workflow: String,
-    /// What is asked for.
-    pub volume: WorkspaceDefinition,
-}
-
-/// A variable of a container's environment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Variable {
-    /// Its name.
-    pub name: String,
-    /// Its value.
-    pub value: VariableValue,
-}
-
-/// The value of a variable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum VariableValue {
-    /// As it is.
-    Text(String),
-    /// What the kubelet finds there.
-    Secret(SecretKey),
-}
-
-/// A Job for the items of a container step.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StartJob {
-    /// One pod of it. Its name is that of the Job, which follows from run and step.
-    pub pod: StartPod,
-    /// How many items.
-    pub total: u32,
-    /// How many pods may run together.
-    pub parallel: u32,
-    /// Further pods for an item after its first failed.
-    pub retries: u32,
-    /// How many items may fail.
-    pub tolerated: u32,
-    /// A pod that is taken away costs no retry.
-    pub interruptible: bool,
-    /// The items as a JSON list, where they are not just numbers.
-    pub items: Option<String>,
-    /// After this long it cannot be at work any more, and is ended.
-    pub deadline: Duration,
-}
-
-/// A child run for one attempt of a step.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StartRun {
-    /// Its name; follows from run, step and attempt.
-    pub name: String,
-    /// Name of the step: its label.
-    pub step: String,
-    /// The workflow that it runs.
-    pub workflow: String,
-    /// Values of that workflow's parameters.
-    pub parameters: BTreeMap<String, Value>,
-    /// The parent's.
-    pub urgency: Urgency,
-}
-
-/// One HTTP request.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StartCall {
-    /// Which attempt.
-    pub attempt: Attempt,
-    /// Where it is sent.
-    pub endpoint: SocketAddr,
-    /// The service's DNS name and port.
-    pub host: String,
-    /// Method.
-    pub method: &'static str,
-    /// Path and query.
-    pub path: String,
-    /// Headers.
-    pub headers: Vec<(String, String)>,
-    /// Body.
-    pub body: Option<String>,
-    /// Sent as `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): the same for every attempt of which it is
-    /// not known that the one before had no effect.
-    pub idempotency_key: String,
-    /// How long it may take.
-    pub timeout: Duration,
 }

@@ -43,6 +43,8 @@ pub(super) fn check(object: &mut Object, kinds: &Kinds, findings: &mut Findings)
 fn read(object: &Object, settled: &Value, fits: bool, findings: &mut Findings) -> Spec {
     let spec = settled["spec"].clone();
     let result = match object.kind.as_str() {
+        "CapacityPool" => serde_json::from_value(spec).map(Spec::CapacityPool),
+        "ServicePolicy" => serde_json::from_value(spec).map(Spec::ServicePolicy),
         "MedicalService" => serde_json::from_value(spec).map(Spec::MedicalService),
         "Workflow" => serde_json::from_value(spec).map(Spec::Workflow),
         _ => serde_json::from_value(spec).map(Spec::WorkflowRun),

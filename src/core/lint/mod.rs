@@ -88,7 +88,10 @@ impl Linter {
             match &object.spec {
                 object::Spec::Workflow(spec) => workflow::check(object, spec, &mut findings),
                 object::Spec::MedicalService(spec) => templates::service(object, spec, &mut findings),
-                object::Spec::WorkflowRun(_) | object::Spec::Unreadable => {}
+                object::Spec::CapacityPool(_)
+                | object::Spec::ServicePolicy(_)
+                | object::Spec::WorkflowRun(_)
+                | object::Spec::Unreadable => {}
             }
         }
         references::check(&objects, sources, &mut findings);

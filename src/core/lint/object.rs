@@ -10,7 +10,10 @@ use super::{
     place::{Content, Node, Place},
 };
 use crate::{
-    api::{API_VERSION, GROUP, MedicalServiceSpec, WorkflowRunSpec, WorkflowSpec, schema::crds},
+    api::{
+        API_VERSION, CapacityPoolSpec, GROUP, MedicalServiceSpec, ServicePolicySpec, WorkflowRunSpec, WorkflowSpec,
+        schema::crds,
+    },
     core::suggest::{distance, nearest},
 };
 
@@ -60,7 +63,9 @@ pub(super) struct Object {
 /// What an object says, once its structure is known to fit.
 #[derive(Debug)]
 pub(super) enum Spec {
+    CapacityPool(Box<CapacityPoolSpec>),
     MedicalService(Box<MedicalServiceSpec>),
+    ServicePolicy(Box<ServicePolicySpec>),
     Workflow(Box<WorkflowSpec>),
     WorkflowRun(Box<WorkflowRunSpec>),
     Unreadable,

@@ -36,6 +36,10 @@ pub(super) fn check(objects: &[Object], sources: &[Source<'_>], findings: &mut F
                 arguments(objects, object, spec, findings);
             }
             Spec::WorkflowRun(spec) => run(objects, object, spec, findings),
+            Spec::CapacityPool(spec) => pool(objects, object, spec.parent.as_ref(), "spec.parent", findings),
+            Spec::ServicePolicy(spec) => {
+                pool(objects, object, spec.scheduling.pool.as_ref(), "spec.scheduling.pool", findings);
+            }
             Spec::MedicalService(_) | Spec::Unreadable => {}
         }
     }
@@ -94,6 +98,14 @@ fn missing(objects: &[Object], from: &Object, kind: &str, name: &str, field: &st
         ),
     };
     findings.at(from, severity, "reference", field, message);
+}
+
+/// Pools are of the cluster: they are named from everywhere.
+fn pool(objects: &[Object], from: &Object, name: Option<&String>, field: &str, findings: &mut Findings) {
+    let Some(name) = name else { return };
+    if !objects.iter().any(|o| o.kind == "CapacityPool" && o.name == *name) {
+        missing(objects, from, "CapacityPool", name, field, findings);
+    }
 }
 
 fn service(objects: &[Object], from: &Object, path: &str, call: &Call, findings: &mut Findings) {

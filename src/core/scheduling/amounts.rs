@@ -114,6 +114,13 @@ pub fn thousandths(quantity: &str) -> Option<i64> {
     i64::try_from((value + scale - 1) / scale).ok().filter(|v| *v <= UNLIMITED)
 }
 
+/// Writes quantities as Kubernetes does: whole numbers, or thousandths with `m`.
+#[must_use]
+pub fn in_words(quantities: &std::collections::BTreeMap<String, i64>) -> std::collections::BTreeMap<String, String> {
+    let word = |v: i64| if v % 1000 == 0 { (v / 1000).to_string() } else { format!("{v}m") };
+    quantities.iter().map(|(name, v)| (name.clone(), word(*v))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,6 +147,15 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(thousandths(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let all = [0, 1, 999, 1000, 1500, 2_000_000, 1_610_612_736_000];
+        let named = all.iter().enumerate().map(|(n, v)| (n.to_string(), *v)).collect();
+        let words = in_words(&named);
+        assert_eq!((words["1"].as_str(), words["3"].as_str(), words["4"].as_str()), ("1m", "1", "1500m"));
+        assert!(named.iter().all(|(name, v)| thousandths(&words[name]) == Some(*v)), "{words:?}");
     }
 
     #[test]

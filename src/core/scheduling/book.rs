@@ -5,16 +5,13 @@ use std::{
     sync::Arc,
 };
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use crate::{
-    api::vocabulary::Urgency,
-    core::scheduling::{
-        amounts::MAX_RESOURCES,
-        demand::{Claimant, Demand, Holding, Ruling, Waits},
-        domain::Domain,
-        tree::{MAX_DEPTH, PoolDefinition, Quantities},
-    },
+use crate::core::scheduling::{
+    amounts::MAX_RESOURCES,
+    demand::{Claimant, Demand, Holding, Ruling},
+    domain::Domain,
+    tree::{MAX_DEPTH, PoolDefinition},
 };
 
 /// Why a pool cannot be used.
@@ -47,42 +44,18 @@ impl PoolProblem {
     }
 }
 
-/// Where a demand stands.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Standing {
-    /// Why it waits.
-    pub waits: Waits,
-    /// Demands of the pool's tree that come before it.
-    pub ahead: usize,
-    /// When it will be admitted, if the tree goes on admitting as many as in the last minutes.
-    pub eta: Option<Timestamp>,
-}
-
-/// How much of a pool, or of a share of it, is in use.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// What there is: of a pool with the pools below it; of a share what comes to it first.
-    pub supply: Quantities,
-    /// What is granted.
-    pub granted: Quantities,
-    /// What is granted beside its own.
-    pub borrowed: Quantities,
-    /// Demands that wait, by urgency.
-    pub waiting: BTreeMap<Urgency, u32>,
-}
-
 /// The ledger of all pools.
 #[derive(Clone, Debug, Default)]
 pub struct Book {
-    domains: Vec<Domain>,
+    pub(super) domains: Vec<Domain>,
     /// The domain of each pool.
-    pools: BTreeMap<String, usize>,
+    pub(super) pools: BTreeMap<String, usize>,
     problems: BTreeMap<String, PoolProblem>,
     definitions: Vec<PoolDefinition>,
     /// The domain in which a claimant asks or has something.
-    homes: HashMap<Arc<Claimant>, usize>,
+    pub(super) homes: HashMap<Arc<Claimant>, usize>,
     /// Demands and holdings of pools that are not there.
-    adrift: HashMap<Arc<Claimant>, Demand>,
+    pub(super) adrift: HashMap<Arc<Claimant>, Demand>,
     lost: HashMap<Arc<Claimant>, Holding>,
 }
 
@@ -269,50 +242,6 @@ impl Book {
     #[must_use]
     pub fn next_rise(&self) -> Option<Timestamp> {
         self.domains.iter().filter_map(Domain::next_rise).min()
-    }
-
-    /// Where a demand stands, as of the last pass.
-    #[must_use]
-    pub fn standing(&self, claimant: &Arc<Claimant>, now: Timestamp) -> Option<Standing> {
-        if self.adrift.contains_key(claimant) {
-            return Some(Standing { waits: Waits::NoPool, ahead: 0, eta: None });
-        }
-        let domain = &self.domains[*self.homes.get(claimant)?];
-        let waiting = domain.waiting.get(claimant)?;
-        let least = waiting.shape.unit.times(waiting.shape.least);
-        let waits = match domain.why(waiting) {
-            Waits::Short(_) if domain.tree.check(waiting.leaf, &least, waiting.shape.urgency).is_ok() => Waits::Behind,
-            why => why,
-        };
-        let ahead = domain.ahead(waiting);
-        let eta = domain.rate.per_second(now).and_then(|rate| {
-            #[allow(clippy::cast_precision_loss, reason = "a count of demands")]
-            let wait = (ahead as f64 + 1.0) / rate;
-            now.checked_add(SignedDuration::try_from_secs_f64(wait).ok()?).ok()
-        });
-        Some(Standing { waits, ahead, eta })
-    }
-
-    /// How much of a pool, or of one of its shares, is in use.
-    #[must_use]
-    pub fn usage(&self, pool: &str, share: Option<&str>) -> Option<Usage> {
-        let domain = &self.domains[*self.pools.get(pool)?];
-        let node = match share {
-            Some(share) => domain.tree.place(pool, share)?,
-            None => domain.tree.pool(pool)?,
-        };
-        let (supply, used) = (domain.tree.supply(node), domain.tree.used(node));
-        let mut waiting = BTreeMap::new();
-        let inside = |leaf: usize| leaf == node || domain.tree.nodes[leaf].parent == Some(node);
-        for line in domain.lines.iter().flatten().filter(|(leaf, _)| inside(**leaf)).flat_map(|(_, s)| s) {
-            *waiting.entry(line.0.urgency).or_default() += u32::try_from(line.1.len()).unwrap_or(u32::MAX);
-        }
-        Some(Usage {
-            supply: domain.tree.quantities(supply),
-            granted: domain.tree.quantities(used),
-            borrowed: domain.tree.quantities(used.minus(supply).or_none()),
-            waiting,
-        })
     }
 }
 

@@ -18,6 +18,7 @@ use crate::{
     },
     core::{
         coordination::{
+            capacity::SchedulingView,
             definition::{Action, Definition, Role, StepDefinition},
             fan_out::{self, at_work},
             fhir::FhirDefinition,
@@ -139,6 +140,7 @@ impl<'a> World<'a> {
             origin: None,
             model: None,
             outlook: None,
+            scheduling: SchedulingView::default(),
             refused: None,
             epoch: 1,
             draining: false,

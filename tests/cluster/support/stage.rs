@@ -19,7 +19,7 @@ use super::until;
 /// Replicas of the operator: each has a ServiceAccount, so that the audit log tells them apart.
 pub(crate) const REPLICAS: [&str; 2] = ["one", "two"];
 /// The kinds' definitions, as files of the checkout.
-pub(crate) const CRDS: [&str; 3] = ["medicalservices", "workflows", "workflowruns"];
+pub(crate) const CRDS: [&str; 5] = ["capacitypools", "medicalservices", "servicepolicies", "workflows", "workflowruns"];
 
 /// Everything that operators need.
 pub(crate) struct Stage {
@@ -67,7 +67,7 @@ impl Stage {
     fn chart(&self, replica: &str, once: bool) -> String {
         let chart = format!("{}/charts/medley", env!("CARGO_MANIFEST_DIR"));
         let values = format!(
-            "clusterWide=true,fullnameOverride={}-{replica},leaderElection.leaseName={},rbac.userRoles=false,priorityClasses.create={once}",
+            "clusterWide=true,capacityPools=true,fullnameOverride={}-{replica},leaderElection.leaseName={},rbac.userRoles=false,priorityClasses.create={once}",
             self.home, self.home
         );
         let mut arguments = vec!["template", replica, &chart, "-n", &self.home, "--set", &values];

@@ -10,7 +10,7 @@ use medley::api::{
 use serde_json::Value;
 
 use super::{
-    super::stage::goes_back,
+    super::follows::goes_back,
     effects::{Effect, step_of},
     plan::Plan,
     runner::Outcome,

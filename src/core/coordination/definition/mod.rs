@@ -18,6 +18,7 @@ use crate::{
     core::{
         coordination::{request::RequestDefinition, retry::RetryPolicy},
         expression::{Expression, Template},
+        scheduling::Quantities,
     },
 };
 
@@ -118,6 +119,8 @@ pub struct StepDefinition {
     pub outputs: Vec<OutputDefinition>,
     /// A pod that is taken away is followed by another attempt that costs no retry.
     pub interruptible: bool,
+    /// Capacity that it takes while it is at work, each item of one that is done for many.
+    pub holds: Quantities,
     /// Done for many items.
     pub fan_out: Option<FanOut>,
     /// What it does.

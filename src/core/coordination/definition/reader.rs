@@ -21,11 +21,12 @@ use crate::{
     },
     core::{
         coordination::{
-            parameters,
+            capacity, parameters,
             request::{RequestDefinition, Texts},
             retry::RetryPolicy,
         },
         expression::{Expression, ExpressionError, Template, TemplateKind},
+        scheduling::Quantities,
     },
 };
 
@@ -181,6 +182,7 @@ impl Reader<'_> {
         if fan_out.is_some() {
             self.check_fan_out(at, step, &action);
         }
+        let holds = self.holds(at, &step.holds, &action)?;
         let mut outputs = Vec::new();
         for (o, output) in step.outputs.iter().enumerate() {
             let plain = format!("result.{}", output.name);
@@ -207,6 +209,7 @@ impl Reader<'_> {
             safety: step.safety.unwrap_or(safety),
             outputs,
             interruptible: step.interruptible == Some(true),
+            holds,
             fan_out,
             action,
             compensate,
@@ -240,10 +243,19 @@ impl Reader<'_> {
             safety: what.safety.unwrap_or(safety),
             outputs: Vec::new(),
             interruptible: false,
+            holds: Quantities::new(),
             fan_out: None,
             action,
             compensate: None,
         })
+    }
+
+    fn holds(&mut self, at: &str, holds: &BTreeMap<String, String>, action: &Action) -> Option<Quantities> {
+        let resources = if let Action::Container(c) = action { c.resources.as_ref() } else { None };
+        let needs = capacity::needs(holds, resources, matches!(action, Action::Container(_)));
+        let fault =
+            |name| (format!("{at}.holds"), format!("`{name}`: there cannot be so much of anything: ask for less"));
+        needs.map_err(|name| self.faults.extend([fault(name)].map(|(field, message)| Fault { field, message }))).ok()
     }
 
     fn action(&mut self, at: &str, step: &Step, known: &BTreeSet<String>) -> Option<Read> {

@@ -14,6 +14,7 @@ use crate::{
     },
     core::{
         coordination::{
+            capacity,
             definition::{ContainerDefinition, ITEMS_VARIABLE, StepDefinition},
             pod,
             run::Flow,
@@ -33,7 +34,15 @@ const BACKOFF: Duration = Duration::from_secs(600);
 /// After its deadline a Job has this long to say so.
 const GRACE: Duration = Duration::from_secs(60);
 
-pub(super) fn start(mut fan: Fan<'_, '_>, container: &ContainerDefinition) {
+/// Starts as many pods at a time as there is capacity for; one at least.
+pub(super) fn begin(mut fan: Fan<'_, '_>, container: &ContainerDefinition) {
+    let most = fan.fan_out.parallel.min(fan.work.total);
+    if capacity::is_admitted(fan.flow, fan.step, &mut fan.status, (most, 1)) {
+        start(fan, container);
+    }
+}
+
+fn start(mut fan: Fan<'_, '_>, container: &ContainerDefinition) {
     match wish(&mut fan, container) {
         Ok(job) => {
             fan.flow.wake(later(fan.flow.now, job.deadline + GRACE));
@@ -59,7 +68,7 @@ fn wish(fan: &mut Fan<'_, '_>, container: &ContainerDefinition) -> Result<StartJ
     Ok(StartJob {
         pod,
         total: fan.work.total,
-        parallel: fan.fan_out.parallel.min(fan.work.total),
+        parallel: parallel(fan).min(fan.work.total),
         retries: fan.step.retry.limit,
         tolerated: fan.limit().min(fan.work.total),
         interruptible: fan.step.interruptible,
@@ -69,9 +78,15 @@ fn wish(fan: &mut Fan<'_, '_>, container: &ContainerDefinition) -> Result<StartJ
     })
 }
 
+/// How many pods may run together: no more than there is capacity for.
+fn parallel(fan: &Fan<'_, '_>) -> u32 {
+    let granted = fan.status.capacity.as_ref().map_or(u32::MAX, |c| c.parts.unwrap_or(1));
+    fan.fan_out.parallel.min(granted)
+}
+
 /// What all items take at most, as many at a time as may run together.
 fn deadline(fan: &Fan<'_, '_>) -> Duration {
-    let rounds = fan.work.total.div_ceil(fan.fan_out.parallel.max(1));
+    let rounds = fan.work.total.div_ceil(parallel(fan).max(1));
     let retries = fan.step.retry.limit;
     let one = fan.flow.timeout(fan.step).saturating_mul(retries + 1).saturating_add(BACKOFF.saturating_mul(retries));
     one.saturating_mul(rounds).min(Duration::from_secs(u64::from(u32::MAX)))

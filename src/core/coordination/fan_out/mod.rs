@@ -68,7 +68,7 @@ pub(super) fn begin(flow: &mut Flow<'_>, step: &StepDefinition, fan_out: &FanOut
     match &step.action {
         _ if total == 0 => fan.settle(None),
         Action::Transform(expression) => transforms::compute(fan, expression),
-        Action::Container(container) => job::start(fan, container),
+        Action::Container(container) => job::begin(fan, container),
         Action::Call(_) | Action::Child(_) => {
             let missing = fan.start_more();
             fan.settle(missing);
@@ -93,6 +93,11 @@ pub(super) fn go_on(flow: &mut Flow<'_>, step: &StepDefinition, fan_out: &FanOut
     match &step.action {
         Action::Call(call) => calls::collect(&mut fan, call),
         Action::Child(child) => children::collect(&mut fan, child),
+        // nothing of it has begun: it waits for capacity
+        Action::Container(_) if fan.status.job.is_none() => {
+            let Fan { flow, status, .. } = fan;
+            return begin(flow, step, fan_out, status);
+        }
         Action::Container(container) => return job::watch(fan, container),
         Action::Transform(_) | Action::Wait(_) => {
             let Fan { flow, status, .. } = fan;

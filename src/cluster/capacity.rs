@@ -1,0 +1,48 @@
+//! Pools and policies: what holds for a run, and what there is.
+
+use kube::ResourceExt;
+
+use crate::{
+    api::WorkflowRun,
+    cluster::observe::Caches,
+    core::{
+        name::Key,
+        scheduling::{PoolDefinition, Rules, definition, share_of},
+    },
+};
+
+impl Caches {
+    /// All pools.
+    #[must_use]
+    pub fn pool_definitions(&self) -> Vec<PoolDefinition> {
+        self.pools.all().iter().map(|(key, pool)| definition(&key.name, &pool.spec)).collect()
+    }
+
+    /// What the policies of a run's namespace come to for it, and the share of the pool that is for the namespace; empty when there
+    /// is none. Of a workflow that is gone the labels are not known: then those policies hold that have decided before.
+    #[must_use]
+    pub fn rules_of(&self, run: &WorkflowRun) -> (Rules, String) {
+        let namespace = run.namespace().unwrap_or_default();
+        let policies = self.policies.in_namespace(&namespace);
+        if policies.is_empty() {
+            return Default::default();
+        }
+        let workflow = self.workflows.get(&Key::new(&namespace, &run.spec.workflow));
+        let decided = run.status.as_ref().map(|s| &s.decided_by);
+        let named: Vec<(String, _)> = policies.into_iter().map(|p| (p.name_any(), p)).collect();
+        let hold = named.iter().filter(|(name, policy)| match (&policy.spec.selector, &workflow) {
+            (None, _) => true,
+            (Some(selector), Some(workflow)) => selector.matches(workflow.labels()),
+            (Some(_), None) => decided.is_some_and(|d| d.values().any(|by| by == name)),
+        });
+        let rules = Rules::of(hold.map(|(name, policy)| (name.as_str(), &policy.spec.scheduling)));
+        let share = rules.pool.as_ref().and_then(|pool| self.share_of(pool, &namespace));
+        (rules, share.unwrap_or_default())
+    }
+
+    fn share_of(&self, pool: &str, namespace: &str) -> Option<String> {
+        let pool = self.pools.get(&Key::new("", pool))?;
+        let namespace = self.namespaces.get(&Key::new("", namespace))?;
+        share_of(&pool.spec, namespace.labels()).map(str::to_owned)
+    }
+}

@@ -1,0 +1,75 @@
+//! Whether and how a run may begin for all that policies and capacity are concerned.
+
+use crate::{
+    api::workflow_run::RunPhase,
+    core::{
+        coordination::{
+            capacity,
+            definition::Definition,
+            run::{End, Flow},
+        },
+        note::Note,
+    },
+};
+
+/// Applies the rules of the namespace's policies. A run that has not begun is kept from it where they forbid it.
+pub(super) fn govern(flow: &mut Flow<'_>, definition: &Definition, begins: bool) -> Result<(), End> {
+    let rules = &flow.view.scheduling.rules;
+    let asked = flow.view.run.spec.urgency.unwrap_or(definition.urgency);
+    flow.urgency = rules.urgency(asked);
+    flow.status.decided_by.clone_from(&rules.decided_by);
+    if asked == flow.urgency {
+        flow.status.decided_by.remove("maxUrgency");
+        flow.status.decided_by.remove("aboveMaxUrgency");
+    } else {
+        let by = rules.decided_by.get("maxUrgency").cloned().unwrap_or_default();
+        let allows = format!(
+            "ServicePolicy `{by}` allows `{}` at most, and the run asks for `{}`",
+            flow.urgency.as_str(),
+            asked.as_str()
+        );
+        if begins && rules.refuses {
+            let message = format!("{allows}: create a run of lower urgency, or have the policy changed");
+            return Err(flow.close(RunPhase::Failed, "UrgencyRefused", message));
+        }
+        if flow.status.urgency != Some(flow.urgency) {
+            flow.decision.notes.push(Note::warning("UrgencyLowered", allows));
+        }
+    }
+    flow.status.urgency = Some(flow.urgency);
+    if begins && let Some(message) = conflict(flow) {
+        return Err(End::Open(RunPhase::Pending, "PolicyConflict", message, true));
+    }
+    Ok(())
+}
+
+/// Why nothing starts: policies contradict each other.
+pub(super) fn conflict(flow: &Flow<'_>) -> Option<String> {
+    let (a, b) = flow.view.scheduling.rules.conflict.as_ref()?;
+    Some(format!(
+        "ServicePolicy `{a}` and ServicePolicy `{b}` name different pools: nothing starts until one is changed"
+    ))
+}
+
+/// A run that was about to begin, and of which every step that could waits for capacity, has not begun: that costs no status write
+/// until there is something to tell. `end` is what it has come to.
+pub(super) fn not_begun(flow: &mut Flow<'_>, end: &End) -> Option<End> {
+    let waits = matches!(end, End::Open(..)) && !flow.decision.demands.is_empty() && flow.status.ending.is_none();
+    if !waits || capacity::has_begun(&flow.status) {
+        return None;
+    }
+    flow.status.started_at = None;
+    flow.status.revision = None;
+    flow.status.step_summary = None;
+    if flow.status.steps.is_empty() && flow.present.phase.is_none() {
+        flow.untold = true;
+    }
+    let waiting = flow.status.steps.values().find_map(|s| s.admission.as_ref());
+    let message = waiting.map_or("for some seconds", |a| a.reason.message());
+    Some(End::Open(
+        RunPhase::Pending,
+        "WaitingForCapacity",
+        format!("its first steps wait for capacity: {message}"),
+        false,
+    ))
+}

@@ -1,0 +1,250 @@
+//! Capacity for steps: which of them must be admitted before they start, what they ask for, and what they have.
+//!
+//! A step asks when it is ready, and has capacity from the status write that begins its attempt to the one after which nothing of
+//! it is at work. That status is the only record: the ledger of a pool is the sum of what the runs' statuses tell.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    api::{
+        WorkflowRun, WorkflowRunStatus,
+        admission::{Admission, AdmissionReason, Capacity},
+        vocabulary::Urgency,
+        workflow_run::{StepPhase, StepStatus},
+    },
+    core::{
+        coordination::{
+            definition::{COMPENSATE, Role, StepDefinition},
+            run::Flow,
+            view::View,
+        },
+        name::Key,
+        scheduling::{
+            Claimant, Demand, Holding, Quantities, Rules, Shortage, Standing, Waits,
+            amounts::{in_words, thousandths},
+        },
+    },
+};
+
+/// One attempt of a step: its id and number.
+pub type AttemptKey = (String, u32);
+
+/// What scheduling has to say about a run.
+#[derive(Clone, Debug, Default)]
+pub struct SchedulingView {
+    /// What the policies of its namespace come to.
+    pub rules: Rules,
+    /// The share of the pool that is for its namespace; empty when there is none.
+    pub share: String,
+    /// What is granted and shows in no status yet: how many parts.
+    pub grants: BTreeMap<AttemptKey, u32>,
+    /// Attempts that are to give up what they have.
+    pub displaced: BTreeSet<AttemptKey>,
+    /// Where those stand that wait, as far as it is to be told now.
+    pub told: BTreeMap<AttemptKey, Standing>,
+}
+
+/// The run, as those that ask for capacity name it.
+#[must_use]
+pub fn key_of(run: &WorkflowRun) -> Key {
+    let meta = &run.metadata;
+    Key::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+}
+
+/// All that a run's steps have, as its status tells.
+#[must_use]
+pub fn holdings(run: &WorkflowRun, status: &WorkflowRunStatus) -> Vec<Holding> {
+    let steps = status.steps.iter().map(|(name, s)| (name.clone(), s));
+    let compensations = status.compensations.iter().map(|(name, s)| (format!("{name}{COMPENSATE}"), s));
+    let urgency = status.urgency.unwrap_or(Urgency::Routine);
+    let mut holdings = Vec::new();
+    for (step, status) in steps.chain(compensations) {
+        let Some(capacity) = &status.capacity else { continue };
+        let count = capacity.parts.unwrap_or(1);
+        let unit = capacity.resources.iter().filter_map(|(name, q)| Some((name.clone(), thousandths(q)?))).collect();
+        let demand = Demand {
+            claimant: claimant(run, step, status.attempt.unwrap_or(1)),
+            pool: capacity.pool.clone(),
+            share: capacity.share.clone(),
+            urgency,
+            since: capacity.since,
+            aging: None,
+            unit,
+            count,
+            least: count,
+            preempts: false,
+            interruptible: capacity.interruptible == Some(true),
+            strict: false,
+        };
+        holdings.push(Holding { demand, count, since: capacity.since });
+    }
+    holdings
+}
+
+fn claimant(run: &WorkflowRun, step: String, attempt: u32) -> Arc<Claimant> {
+    Arc::new(Claimant { run: key_of(run), uid: run.metadata.uid.clone().unwrap_or_default(), step, attempt })
+}
+
+/// Whether the attempt that `status` names may start for all that capacity is concerned: then the status tells what it has. Otherwise
+/// it asks for `count` parts, of which it needs `least` to begin.
+pub(super) fn is_admitted(
+    flow: &mut Flow<'_>,
+    step: &StepDefinition,
+    status: &mut StepStatus,
+    (count, least): (u32, u32),
+) -> bool {
+    let view = &flow.view.scheduling;
+    let Some(pool) = &view.rules.pool else { return true };
+    // what undoes a step must not wait for others to end
+    if step.holds.is_empty() || step.role == Role::Compensation || status.capacity.is_some() {
+        return true;
+    }
+    let attempt = (step.id(), status.attempt.unwrap_or(1));
+    if let Some(&parts) = view.grants.get(&attempt) {
+        status.capacity = Some(Capacity {
+            pool: pool.clone(),
+            share: view.share.clone(),
+            resources: in_words(&step.holds),
+            parts: (parts > 1).then_some(parts),
+            since: flow.now,
+            interruptible: is_displaceable(step).then_some(true),
+        });
+        status.admission = None;
+        status.message = status.message.take().filter(|_| status.reason.is_some());
+        status.started_at = Some(flow.now);
+        return true;
+    }
+    let since = waits_since(flow, step);
+    let rules = &view.rules;
+    let half = flow.deadline.map(|(span, _)| span.duration() / 2).and_then(|d| SignedDuration::try_from(d).ok());
+    let demand = Demand {
+        claimant: claimant(flow.view.run, attempt.0.clone(), attempt.1),
+        pool: pool.clone(),
+        share: view.share.clone(),
+        urgency: flow.urgency,
+        since,
+        aging: rules.aging.or(half),
+        unit: step.holds.clone(),
+        count,
+        least,
+        preempts: !rules.never_preempts,
+        interruptible: is_displaceable(step),
+        strict: rules.strict,
+    };
+    flow.decision.demands.push(demand);
+    if let Some(standing) = view.told.get(&attempt) {
+        let admission = told(standing, since);
+        flow.set(
+            step,
+            StepStatus {
+                phase: StepPhase::Waiting,
+                message: Some(format!("waits for capacity: {}", admission.reason.message())),
+                admission: Some(admission),
+                started_at: None,
+                wake_at: None,
+                ..status.clone()
+            },
+        );
+    }
+    false
+}
+
+/// Whether a step that has begun may be displaced. A Job of many pods is not: it would begin anew with all of its items.
+fn is_displaceable(step: &StepDefinition) -> bool {
+    step.interruptible && step.fan_out.is_none()
+}
+
+/// Since when a step waits, told by what is stored, so that another leader knows it too.
+fn waits_since(flow: &Flow<'_>, step: &StepDefinition) -> Timestamp {
+    if let Some(present) = flow.get(step) {
+        let retries = present.wake_at.filter(|_| present.phase == StepPhase::Retrying);
+        let waits = present.admission.as_ref().map(|a| a.since);
+        return waits.or(retries).or(present.started_at).unwrap_or(flow.now);
+    }
+    flow.ready_since.unwrap_or_else(|| flow.created_at())
+}
+
+/// Where a step stands, as its status tells it.
+fn told(standing: &Standing, since: Timestamp) -> Admission {
+    let reason = match standing.waits {
+        Waits::NoPool => AdmissionReason::NoPool,
+        Waits::Behind => AdmissionReason::Behind,
+        Waits::Preempting => AdmissionReason::Preempting,
+        Waits::Short(shortage) => match shortage {
+            Shortage::TooLarge => AdmissionReason::TooLarge,
+            Shortage::ShareLimit => AdmissionReason::ShareLimit,
+            Shortage::BorrowLimit => AdmissionReason::BorrowLimit,
+            Shortage::NotLent => AdmissionReason::NotLent,
+            Shortage::Reserved => AdmissionReason::Reserved,
+            Shortage::InUse => AdmissionReason::InUse,
+        },
+    };
+    let never = matches!(reason, AdmissionReason::NoPool | AdmissionReason::TooLarge);
+    let position = (reason != AdmissionReason::NoPool).then(|| u32::try_from(standing.ahead + 1).unwrap_or(u32::MAX));
+    Admission { since, position, reason, eta: standing.eta.filter(|_| !never) }
+}
+
+/// Whether an attempt is to give up its capacity.
+pub(super) fn is_displaced(flow: &Flow<'_>, step: &StepDefinition, status: &StepStatus) -> bool {
+    let displaced = &flow.view.scheduling.displaced;
+    !displaced.is_empty() && displaced.contains(&(step.id(), status.attempt.unwrap_or(1)))
+}
+
+/// Pods of attempts that are to give up their capacity.
+pub(super) fn displaced_pods(view: &View<'_>, status: &WorkflowRunStatus) -> Vec<String> {
+    let displaced = view.scheduling.displaced.iter();
+    let pods = displaced.filter_map(|(step, attempt)| {
+        let status = status.steps.get(step).filter(|s| s.attempt.unwrap_or(1) == *attempt)?;
+        status.pod.clone()
+    });
+    pods.collect()
+}
+
+/// What is not at work has nothing, and what does not wait stands nowhere.
+pub(super) fn give_back(status: &mut WorkflowRunStatus) {
+    for step in status.steps.values_mut().chain(status.compensations.values_mut()) {
+        if !step.phase.is_at_work() {
+            step.capacity = None;
+        }
+        if step.phase != StepPhase::Waiting {
+            step.admission = None;
+        }
+    }
+}
+
+/// Whether any step of a run has done more than wait for capacity.
+pub(super) fn has_begun(status: &WorkflowRunStatus) -> bool {
+    status.steps.values().any(|s| s.admission.is_none())
+}
+
+/// What a step needs of each resource: what it says, and what its container requests, or is limited to where it requests nothing. A
+/// container takes one of `pods`.
+///
+/// # Errors
+/// The resource of which there cannot be so much.
+pub(super) fn needs(
+    holds: &BTreeMap<String, String>,
+    resources: Option<&crate::api::medical_service::Resources>,
+    is_container: bool,
+) -> Result<Quantities, String> {
+    let mut needs = Quantities::new();
+    let said = holds.iter().chain(resources.iter().flat_map(|r| {
+        let unrequested = r.limits.iter().filter(|(name, _)| !r.requests.contains_key(*name));
+        r.requests.iter().chain(unrequested)
+    }));
+    for (name, quantity) in said {
+        let amount = thousandths(quantity).ok_or_else(|| name.clone())?;
+        let known = needs.entry(name.clone()).or_insert(0);
+        *known = amount.max(*known);
+    }
+    if is_container {
+        needs.entry("pods".to_owned()).or_insert(1000);
+    }
+    needs.retain(|_, amount| *amount > 0);
+    Ok(needs)
+}
