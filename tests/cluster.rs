@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+#[path = "cluster/capacity.rs"]
+mod capacity;
 #[path = "cluster/changes.rs"]
 mod changes;
 #[path = "cluster/fan_out.rs"]
@@ -48,6 +50,8 @@ async fn the_operator_keeps_its_promises() {
     changes::reach_what_was_made(&stage, &operator).await;
     told("the pods of many items are one Job");
     fan_out::is_one_job(&stage, &operator).await;
+    told("a stat run takes the slot of a batch pod");
+    capacity::goes_to_the_stat_run(&stage).await;
     let ended = operator.stop().await;
     assert!(ended.success(), "after SIGTERM the operator ended with {ended}");
 

@@ -157,19 +157,22 @@ impl Writer {
     /// # Errors
     /// As every call.
     pub async fn report<K: Reported, S: Kept<K>>(&self, object: &K, cache: &Cache<K, S>) -> Result<(), Error> {
-        match self.replace_status(object).await {
-            Ok(mut written) => {
-                written.managed_fields_mut().clear();
-                cache.wrote(written);
-                Ok(())
-            }
-            Err(error) => {
-                if error.class() == Class::Conflict {
-                    self.refresh(&cache::key(object), cache, |_| {}).await?;
-                }
-                Err(error)
-            }
+        let result = self.report_as_seen(object, cache).await;
+        if result.as_ref().is_err_and(|e| e.class() == Class::Conflict) {
+            self.refresh(&cache::key(object), cache, |_| {}).await?;
         }
+        result
+    }
+
+    /// As [`Self::report`]; after a conflict the watch has to tell what is stored now.
+    ///
+    /// # Errors
+    /// As every call.
+    pub async fn report_as_seen<K: Reported, S: Kept<K>>(&self, object: &K, cache: &Cache<K, S>) -> Result<(), Error> {
+        let mut written = self.replace_status(object).await?;
+        written.managed_fields_mut().clear();
+        cache.wrote(written);
+        Ok(())
     }
 
     /// Creates an object of a deterministic name, or finds the one that an earlier attempt made. Gives it without the list of

@@ -35,7 +35,7 @@ impl Reconcile for Pools {
         let mut next = CapacityPool::clone(&pool);
         let status = crate::api::CapacityPoolStatus { leader_epoch: Some(term.epoch), ..status };
         next.status = Some(status);
-        self.writer.report(&next, &self.caches.pools).await?;
+        self.writer.report_as_seen(&next, &self.caches.pools).await?;
         Ok(None)
     }
 }

@@ -46,8 +46,11 @@ pub(crate) async fn is_named_and_left_alone(stage: &Stage, operator: &Operator) 
 async fn store(stage: &Stage, space: &str) {
     for (kind, plural, spec) in BROKEN {
         let crd = format!("{plural}.medley.health");
+        // runs are selected by their phase, so it has to be there
+        let status = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true,
+            "properties": { "phase": { "type": "string" } } });
         let lax = json!([{ "op": "replace", "path": "/spec/versions/0/schema/openAPIV3Schema",
-            "value": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } }]);
+            "value": { "type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": { "status": status } } }]);
         stage.kubectl(&["patch", "crd", &crd, "--type=json", "-p", &lax.to_string()]);
         let object = format!(
             r#"{{"apiVersion": "medley.health/v1alpha1", "kind": "{kind}", "metadata": {{"name": "broken"}}, "spec": {spec}}}"#

@@ -38,8 +38,9 @@ fn permission(request: &Asked, verb: &str) -> Permission {
 fn granted(stage: &Stage) -> BTreeSet<Permission> {
     let name = format!("{}-{}", stage.home(), REPLICAS[0]);
     let (work, lease) = (format!("clusterrole/{name}"), format!("role/{name}-lease"));
+    let pools = format!("clusterrole/{}-{name}-pools", stage.home());
     let mut granted = BTreeSet::new();
-    for role in [work, lease] {
+    for role in [work, lease, pools] {
         let text = stage.kubectl(&["get", "-n", stage.home(), &role, "-o", "json"]);
         let role: serde_json::Value = serde_json::from_str(&text).unwrap();
         for rule in role["rules"].as_array().unwrap() {

@@ -4,8 +4,11 @@ No wildcard, no Secrets. Server-side apply needs patch, and create for an object
 */}}
 {{- define "medley.rules" -}}
 - apiGroups: [medley.health]
-  resources: [medicalservices, workflows, servicepolicies]
+  resources: [medicalservices, workflows]
   verbs: [get, list, watch]
+- apiGroups: [medley.health]
+  resources: [servicepolicies]
+  verbs: [list, watch]
 - apiGroups: [medley.health]
   resources: [workflowruns]
   verbs: [get, list, watch, create, delete]
@@ -45,13 +48,13 @@ No wildcard, no Secrets. Server-side apply needs patch, and create for an object
 {{- define "medley.poolRules" -}}
 - apiGroups: [medley.health]
   resources: [capacitypools]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 - apiGroups: [medley.health]
   resources: [capacitypools/status]
   verbs: [update]
 - apiGroups: [""]
   resources: [namespaces]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 {{- end -}}
 
 {{/* Only in the operator's own namespace. A create cannot be bound to a name. */}}

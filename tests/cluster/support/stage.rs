@@ -146,7 +146,7 @@ impl Stage {
     /// Removes a namespace, without waiting for its end. The kinds' objects go first: the operator would make what belongs to
     /// them anew, which is refused in a namespace that ends and looks like a missing permission.
     pub(crate) fn remove_namespace(&self, name: &str) {
-        for plural in CRDS {
+        for plural in CRDS.into_iter().filter(|plural| *plural != "capacitypools") {
             self.kubectl(&["delete", "--raw", &format!("/apis/medley.health/v1alpha1/namespaces/{name}/{plural}")]);
         }
         self.kubectl(&["delete", "namespace", name, "--wait=false"]);
@@ -210,7 +210,8 @@ impl Drop for Stage {
         let _ = self.cluster.kubectl(&["delete", "namespace", &self.home, "--wait=false"]);
         for replica in REPLICAS {
             let name = format!("{}-{replica}", self.home);
-            let _ = self.cluster.kubectl(&["delete", "clusterrole,clusterrolebinding", &name]);
+            let pools = format!("{}-{name}-pools", self.home);
+            let _ = self.cluster.kubectl(&["delete", "clusterrole,clusterrolebinding", &name, &pools]);
             let _ = fs::remove_file(self.kubeconfig_of(replica));
         }
     }
