@@ -95,6 +95,11 @@ bench-coordination: programs ## Figures of whole workflows beside the least that
 bench-scheduling: ## Figures of decisions about capacity, in one thread and without a cluster (SECTIONS="pass shares plan")
 	cargo bench --locked --bench scheduling -- $(SECTIONS)
 
+.PHONY: bench-admission
+bench-admission: programs ## Figures of admission on a control plane with fake nodes (SECTIONS="load stat")
+	cargo bench --locked --bench admission --no-run
+	$(CLUSTER_BIN) run fake --name bench --wait 600 -- cargo bench --locked --bench admission -- $(SECTIONS)
+
 .PHONY: image
 image: ## Build the operator's image as dist/medley.tar, without Docker (RELEASE=1: as shipped)
 	RELEASE=$(RELEASE) scripts/image.sh

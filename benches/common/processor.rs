@@ -23,7 +23,16 @@ pub(crate) fn of_all(stage: &Stage, operator: Option<u32>) -> f64 {
 
 /// Resident memory of a process in MiB.
 pub(crate) fn resident_mib(pid: u32) -> f64 {
+    memory(pid, "VmRSS:")
+}
+
+/// The most memory that was ever resident of a process, in MiB.
+pub(crate) fn peak_mib(pid: u32) -> f64 {
+    memory(pid, "VmHWM:")
+}
+
+fn memory(pid: u32, field: &str) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap();
+    let line = status.lines().find_map(|l| l.strip_prefix(field)).unwrap();
     line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
 }

@@ -28,8 +28,8 @@ pub(crate) const TOGETHER: usize = 16;
 
 /// What the operator writes for a run of one step.
 pub(crate) struct Template {
-    started: WorkflowRunStatus,
-    ended: WorkflowRunStatus,
+    pub(crate) started: WorkflowRunStatus,
+    pub(crate) ended: WorkflowRunStatus,
     pod: Option<Pod>,
 }
 
@@ -124,7 +124,13 @@ impl Template {
             .await;
     }
 
-    async fn write(&self, api: &Api<WorkflowRun>, run: WorkflowRun, status: &WorkflowRunStatus) -> WorkflowRun {
+    /// Writes a run's status.
+    pub(crate) async fn write(
+        &self,
+        api: &Api<WorkflowRun>,
+        run: WorkflowRun,
+        status: &WorkflowRunStatus,
+    ) -> WorkflowRun {
         let mut next = run;
         next.managed_fields_mut().clear();
         next.status = Some(status.clone());

@@ -264,25 +264,24 @@ impl Ledger {
 
     /// Runs whose steps wait and are to be told where they stand, the most urgent first: of so many steps at most.
     pub fn tell(&mut self, now: Timestamp, most: usize) -> Vec<Key> {
+        let is_due = |claimant: &Arc<Claimant>, since: Timestamp| {
+            let told = self.told.get(claimant);
+            now.duration_since(since) >= WORTH_TELLING
+                && told.is_none_or(|t| !t.pending && now.duration_since(t.at) >= TOLD_AGAIN)
+        };
+        let due = self.book.waiting().filter(|(claimant, since)| is_due(claimant, *since));
+        let candidates: Vec<Arc<Claimant>> = due.take(8 * most).map(|(claimant, _)| Arc::clone(claimant)).collect();
         let mut runs = Vec::new();
-        let mut looked_at = 0;
-        for (claimant, since) in self.book.waiting() {
-            if runs.len() == most || looked_at == 8 * most {
-                break;
-            }
-            let before = self.told.get(&claimant);
-            if now.duration_since(since) < WORTH_TELLING
-                || before.is_some_and(|t| t.pending || now.duration_since(t.at) < TOLD_AGAIN)
-            {
-                continue;
-            }
-            looked_at += 1;
+        for claimant in candidates {
             let Some(standing) = self.book.standing(&claimant, now) else { continue };
-            if before.is_some_and(|t| !t.standing.differs_much(&standing)) {
+            if self.told.get(&claimant).is_some_and(|t| !t.standing.differs_much(&standing)) {
                 continue;
             }
             runs.push(claimant.run.clone());
             self.told.insert(claimant, Told { at: now, standing, pending: true });
+            if runs.len() == most {
+                break;
+            }
         }
         runs
     }

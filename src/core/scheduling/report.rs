@@ -91,17 +91,12 @@ impl Book {
         })
     }
 
-    /// All that wait, with the time since when: first those whose pool is not there, then the highest rank.
-    pub fn waiting(&self) -> impl Iterator<Item = (Arc<Claimant>, Timestamp)> + use<> {
-        let mut all: Vec<(Arc<Claimant>, Timestamp)> =
-            self.adrift.values().map(|d| (Arc::clone(&d.claimant), d.since)).collect();
-        all.sort();
-        for rank in (0..RANKS).rev() {
-            let lines = self.domains.iter().flat_map(|d| d.lines[rank].values()).flat_map(BTreeMap::values);
-            let mut turns: Vec<_> = lines.flatten().collect();
-            turns.sort();
-            all.extend(turns.into_iter().map(|(since, claimant)| (Arc::clone(claimant), *since)));
-        }
-        all.into_iter()
+    /// All that wait, with the time since when: first those whose pool is not there, then the highest rank; within a rank in no
+    /// particular order.
+    pub fn waiting(&self) -> impl Iterator<Item = (&Arc<Claimant>, Timestamp)> {
+        let lines = |rank: usize| self.domains.iter().flat_map(move |d| d.lines[rank].values());
+        let turns = (0..RANKS).rev().flat_map(lines).flat_map(BTreeMap::values).flatten();
+        let adrift = self.adrift.values().map(|d| (&d.claimant, d.since));
+        adrift.chain(turns.map(|(since, claimant)| (claimant, *since)))
     }
 }

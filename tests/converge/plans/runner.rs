@@ -180,7 +180,8 @@ impl<'a> Game<'a> {
             if moved && somebody.find_out(&self.stage).await {
                 continue;
             }
-            if somebody.is_content() && self.rests() {
+            // an order that was given in this moment has moved nothing yet
+            if somebody.is_content() && !moved && self.rests() {
                 // what is under way comes to its end, and from now on nothing goes wrong
                 moments.clear();
                 if self.settle().await && !somebody.find_out(&self.stage).await {
