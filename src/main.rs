@@ -22,6 +22,10 @@ enum Command {
     Lint(medley::cli::lint::Args),
     /// Draw the steps of a workflow, without a cluster.
     Graph(medley::cli::graph::Args),
+    /// Show when runs would get capacity, and what would give way to them; writes nothing.
+    Plan(medley::cli::plan::Args),
+    /// Show what a run has and what it waits for.
+    Explain(medley::cli::explain::Args),
     /// Run a workflow in a simulated world and show what happens when, without a cluster.
     Simulate(medley::cli::simulate::Args),
 }
@@ -32,6 +36,8 @@ fn main() -> anyhow::Result<ExitCode> {
         Command::Crds(args) => medley::cli::crds::run(&args)?,
         Command::Lint(args) => return medley::cli::lint::run(&args),
         Command::Graph(args) => medley::cli::graph::run(&args)?,
+        Command::Plan(args) => medley::cli::plan::run(&args)?,
+        Command::Explain(args) => medley::cli::explain::run(&args)?,
         Command::Simulate(args) => medley::cli::simulate::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -29,6 +29,8 @@ mod faults;
 mod fhir;
 #[path = "converge/follows.rs"]
 mod follows;
+#[path = "converge/foreseen.rs"]
+mod foreseen;
 #[path = "converge/guard.rs"]
 mod guard;
 #[path = "converge/jobs.rs"]

@@ -1,10 +1,13 @@
 //! The commands.
 
 pub mod crds;
+pub mod explain;
 pub mod files;
 pub mod format;
 pub mod graph;
 pub mod lint;
 pub mod operator;
+pub mod picture;
+pub mod plan;
 pub mod reference;
 pub mod simulate;

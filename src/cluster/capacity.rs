@@ -28,14 +28,12 @@ impl Caches {
             return Default::default();
         }
         let workflow = self.workflows.get(&Key::new(&namespace, &run.spec.workflow));
-        let decided = run.status.as_ref().map(|s| &s.decided_by);
         let named: Vec<(String, _)> = policies.into_iter().map(|p| (p.name_any(), p)).collect();
-        let hold = named.iter().filter(|(name, policy)| match (&policy.spec.selector, &workflow) {
-            (None, _) => true,
-            (Some(selector), Some(workflow)) => selector.matches(workflow.labels()),
-            (Some(_), None) => decided.is_some_and(|d| d.values().any(|by| by == name)),
-        });
-        let rules = Rules::of(hold.map(|(name, policy)| (name.as_str(), &policy.spec.scheduling)));
+        let rules = Rules::for_run(
+            named.iter().map(|(name, policy)| (name.as_str(), &policy.spec)),
+            workflow.as_ref().map(|w| w.labels()),
+            run.status.as_ref().map(|s| &s.decided_by),
+        );
         let share = rules.pool.as_ref().and_then(|pool| self.share_of(pool, &namespace));
         (rules, share.unwrap_or_default())
     }

@@ -11,6 +11,7 @@ pub mod lint;
 pub mod monitoring;
 pub mod name;
 pub mod note;
+pub mod prospect;
 pub mod refusal;
 pub mod scheduling;
 pub mod simulate;

@@ -48,22 +48,22 @@ async fn pooled(pool: Value, scheduling: Value) -> Stage {
 }
 
 /// A pool of so many slots.
-async fn slots(count: u32) -> Stage {
+pub(crate) async fn slots(count: u32) -> Stage {
     let pool = json!({"resources": {"slots": count.to_string()}, "shares": [{"name": "imaging"}]});
     pooled(pool, json!({"pool": "main"})).await
 }
 
 /// A wait that holds a slot.
-fn held(name: &str, seconds: u32) -> Step {
+pub(crate) fn held(name: &str, seconds: u32) -> Step {
     Step::of(json!({"name": name, "holds": {"slots": "1"}, "wait": {"for": format!("{seconds}s")}}))
 }
 
-async fn run(stage: &Stage, name: &str, workflow: &str, urgency: &str) {
+pub(crate) async fn run(stage: &Stage, name: &str, workflow: &str, urgency: &str) {
     stage.run_with(name, json!({"workflow": workflow, "urgency": urgency})).await;
 }
 
 /// When a run's step had capacity first, in milliseconds.
-fn admitted(stage: &Stage, run: &str) -> i64 {
+pub(crate) fn admitted(stage: &Stage, run: &str) -> i64 {
     let all = stage.history_of(run);
     let mut since = all.iter().flat_map(|s| s.steps.values()).filter_map(|s| Some(s.capacity.as_ref()?.since));
     since.next().unwrap_or_else(|| panic!("{run} had no capacity")).as_millisecond()

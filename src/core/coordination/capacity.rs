@@ -169,9 +169,10 @@ fn waits_since(flow: &Flow<'_>, step: &StepDefinition) -> Timestamp {
     flow.ready_since.unwrap_or_else(|| flow.created_at())
 }
 
-/// Where a step stands, as its status tells it.
-fn told(standing: &Standing, since: Timestamp) -> Admission {
-    let reason = match standing.waits {
+/// Why a step waits, in the words of its status.
+#[must_use]
+pub const fn reason(waits: Waits) -> AdmissionReason {
+    match waits {
         Waits::NoPool => AdmissionReason::NoPool,
         Waits::Behind => AdmissionReason::Behind,
         Waits::Preempting => AdmissionReason::Preempting,
@@ -183,7 +184,12 @@ fn told(standing: &Standing, since: Timestamp) -> Admission {
             Shortage::Reserved => AdmissionReason::Reserved,
             Shortage::InUse => AdmissionReason::InUse,
         },
-    };
+    }
+}
+
+/// Where a step stands, as its status tells it.
+fn told(standing: &Standing, since: Timestamp) -> Admission {
+    let reason = reason(standing.waits);
     let never = matches!(reason, AdmissionReason::NoPool | AdmissionReason::TooLarge);
     let position = (reason != AdmissionReason::NoPool).then(|| u32::try_from(standing.ahead + 1).unwrap_or(u32::MAX));
     Admission { since, position, reason, eta: standing.eta.filter(|_| !never) }

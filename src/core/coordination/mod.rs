@@ -1,6 +1,7 @@
 //! Coordination: drives the steps of a clinical workflow. Every decision is a pure function of what is known and the time.
 
 mod admission;
+pub mod asks;
 mod call;
 pub mod capacity;
 mod child;

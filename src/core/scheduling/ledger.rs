@@ -172,10 +172,8 @@ impl Ledger {
             let parts = holding.count;
             let known_as = known.has.get(claimant);
             let displaced = known_as.is_some_and(|h| h.displaced);
-            if known_as.is_none_or(|h| !h.shown) {
-                book.hold(holding);
-                *changed = true;
-            }
+            *changed |= known_as.is_none_or(|h| !h.shown);
+            book.hold(holding);
             known.has.insert(Arc::clone(claimant), Has { parts, shown: true, displaced });
         }
         known.asks.retain(|claimant, _| {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::SignedDuration;
 
 use crate::api::{
-    CapacityPoolSpec,
+    CapacityPoolSpec, ServicePolicySpec,
     service_policy::{AboveMaxUrgency, Preemption, Queueing, Scheduling},
     vocabulary::Urgency,
 };
@@ -70,6 +70,22 @@ impl Rules {
             }
         }
         rules
+    }
+
+    /// What holds for a run of a workflow with these labels. Of a workflow that is gone they are not known: then those policies
+    /// hold that have no selector, or that the run's status names as having decided before.
+    #[must_use]
+    pub fn for_run<'a>(
+        policies: impl IntoIterator<Item = (&'a str, &'a ServicePolicySpec)>,
+        labels: Option<&BTreeMap<String, String>>,
+        decided_by: Option<&BTreeMap<String, String>>,
+    ) -> Self {
+        let hold = |(name, policy): &(&str, &ServicePolicySpec)| match (&policy.selector, labels) {
+            (None, _) => true,
+            (Some(selector), Some(labels)) => selector.matches(labels),
+            (Some(_), None) => decided_by.is_some_and(|d| d.values().any(|by| by == name)),
+        };
+        Self::of(policies.into_iter().filter(hold).map(|(name, policy)| (name, &policy.scheduling)))
     }
 
     fn decide(&mut self, field: &str, policy: &str, set: impl FnOnce(&mut Self)) {

@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
 };
 
@@ -13,25 +12,23 @@ use super::{is_settled, job::IndexedJob, later, plan::Plan};
 use crate::{
     api::{
         WorkflowRun, WorkflowRunStatus,
-        vocabulary::{ErrorClass, Protocol},
+        vocabulary::ErrorClass,
         workflow_run::{RunPhase, StepPhase, StepStatus},
     },
     core::{
         coordination::{
+            asks::reachable,
             capacity::SchedulingView,
             definition::{Action, Definition, Role, StepDefinition},
             fan_out::{self, at_work},
             fhir::FhirDefinition,
             outcome::{Answer, CallOutcome, CallResult},
             request::RequestDefinition,
-            view::{Attempt, ChildView, Decision, DefinitionView, InterfaceView, PodView, ServiceView, View},
+            view::{Attempt, ChildView, Decision, DefinitionView, PodView, ServiceView, View},
         },
         name,
     },
 };
-
-/// Where every service is: an address for documentation (RFC 5737).
-const ENDPOINT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 80);
 
 /// One attempt at work.
 #[derive(Clone, Debug)]
@@ -63,29 +60,9 @@ pub(super) struct World<'a> {
 
 impl<'a> World<'a> {
     pub(super) fn new(plan: &'a Plan, definition: &'a Definition) -> Self {
-        let mut services: BTreeMap<String, ServiceView> = BTreeMap::new();
-        for step in definition.every_step() {
-            let Action::Call(call) = &step.action else { continue };
-            let service = services.entry(call.service.clone()).or_insert_with(|| ServiceView {
-                dns_name: format!("{}.simulated.svc.cluster.local", call.service),
-                interfaces: Vec::new(),
-            });
-            let name = call.interface.clone().unwrap_or_else(|| "first".to_owned());
-            if !service.interfaces.iter().any(|i| i.name == name) {
-                service.interfaces.push(InterfaceView {
-                    name,
-                    // takes plain HTTP requests too
-                    protocol: Protocol::Fhir,
-                    port: 80,
-                    base_path: String::new(),
-                    endpoints: vec![ENDPOINT],
-                    refused: None,
-                });
-            }
-        }
         Self {
             plan,
-            services,
+            services: reachable(definition),
             steps: definition.every_step().map(|s| (s.id(), s)).collect(),
             pods: BTreeMap::new(),
             jobs: BTreeMap::new(),

@@ -1,0 +1,119 @@
+//! What a run's steps ask for, told by its status alone: all that is at work goes on, and every service answers.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+
+use crate::{
+    api::{
+        WorkflowRun,
+        vocabulary::Protocol,
+        workflow_run::{RunPhase, StepStatus},
+    },
+    core::{
+        coordination::{
+            capacity::SchedulingView,
+            definition::{Action, COMPENSATE, Definition},
+            fan_out::{at_work, children},
+            run::decide,
+            view::{Attempt, ChildView, DefinitionView, InterfaceView, JobView, PodView, ServiceView, View},
+        },
+        scheduling::Demand,
+    },
+};
+
+/// Where every service is: an address for documentation (RFC 5737).
+const ENDPOINT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 80);
+
+/// The services that a definition calls, all of which answer.
+#[must_use]
+pub fn reachable(definition: &Definition) -> BTreeMap<String, ServiceView> {
+    let mut services: BTreeMap<String, ServiceView> = BTreeMap::new();
+    for step in definition.every_step() {
+        let Action::Call(call) = &step.action else { continue };
+        let service = services.entry(call.service.clone()).or_insert_with(|| ServiceView {
+            dns_name: format!("{}.simulated.svc.cluster.local", call.service),
+            interfaces: Vec::new(),
+        });
+        let name = call.interface.clone().unwrap_or_else(|| "first".to_owned());
+        if !service.interfaces.iter().any(|i| i.name == name) {
+            service.interfaces.push(InterfaceView {
+                name,
+                // takes plain HTTP requests too
+                protocol: Protocol::Fhir,
+                port: 80,
+                base_path: String::new(),
+                endpoints: vec![ENDPOINT],
+                refused: None,
+            });
+        }
+    }
+    services
+}
+
+/// What the steps of a run that are ready ask for; none of a run that is not to go on.
+#[must_use]
+pub fn demands(
+    run: &WorkflowRun,
+    revision: &str,
+    definition: &Arc<Definition>,
+    scheduling: SchedulingView,
+    now: Timestamp,
+) -> Vec<Demand> {
+    let status = run.status.clone().unwrap_or_default();
+    let steps = status.steps.iter().map(|(name, s)| (name.clone(), s));
+    let compensations = status.compensations.iter().map(|(name, s)| (format!("{name}{COMPENSATE}"), s));
+    let mut view = View {
+        run,
+        definition: DefinitionView::Found { revision: revision.to_owned(), definition: Arc::clone(definition) },
+        pods: BTreeMap::new(),
+        stopping: BTreeSet::new(),
+        lost: BTreeSet::new(),
+        doubtful: BTreeSet::new(),
+        jobs: BTreeMap::new(),
+        services: reachable(definition),
+        outcomes: BTreeMap::new(),
+        in_flight: Vec::new(),
+        children: BTreeMap::new(),
+        depth: 0,
+        unwanted: false,
+        rivals: Vec::new(),
+        origin: None,
+        model: None,
+        outlook: None,
+        epoch: status.leader_epoch.unwrap_or(1),
+        draining: false,
+        scheduling,
+        refused: None,
+    };
+    for (id, step) in steps.chain(compensations).filter(|(_, s)| !s.phase.is_final()) {
+        goes_on(&mut view, &id, step, now);
+    }
+    decide(&view, now).demands
+}
+
+/// Shows what a step has at work as if it had just begun.
+fn goes_on(view: &mut View<'_>, id: &str, step: &StepStatus, now: Timestamp) {
+    view.pods.extend(step.pod.clone().map(|name| (name, PodView::Running { since: now })));
+    let job = |name| {
+        let (succeeded, failed) = (String::new(), String::new());
+        (name, JobView { since: None, active: 1, succeeded, failed, end: None, stopping: false })
+    };
+    view.jobs.extend(step.job.clone().map(job));
+    let child = |name| {
+        let outputs = BTreeMap::new();
+        let (phase, reason) = (RunPhase::Running, String::new());
+        (name, ChildView { created_at: now, phase, reason, since: None, outputs })
+    };
+    let own = step.run.clone().filter(|_| step.items.is_none());
+    view.children.extend(own.into_iter().chain(children(step).0).map(child));
+    let call = |index, number| Attempt { step: id.to_owned(), index, number };
+    if step.target.is_some() {
+        view.in_flight.push(call(None, step.attempt.unwrap_or(1)));
+    }
+    view.in_flight.extend(at_work(step).0.into_iter().map(|(index, number)| call(Some(index), number)));
+}
