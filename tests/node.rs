@@ -1,5 +1,5 @@
 //! On a real node: services of each backend have names in cluster DNS that pods can use, and a host outside the cluster
-//! leaves and re-enters its name with its health.
+//! leaves and re-enters its name with its health; volumes, Secrets and slots reach the pods of runs.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
@@ -194,4 +194,52 @@ fn files_and_secrets_reach_the_pods_of_a_run() {
     assert!(!objects.contains(CANARY));
     let log = fs::read_to_string(site.cluster.log_dir().join(format!("operator-{}.log", site.namespace))).unwrap();
     assert!(log.contains("this process leads") && !log.contains(CANARY));
+}
+
+/// A batch pod that ends by itself when it is told to stop gives its slot to a stat run, and is made again at no retry.
+#[test]
+#[ignore = "needs a real node: make test-node"]
+fn a_stat_run_takes_the_slot_of_a_batch_pod() {
+    let site = Site::new("stat");
+    let _operator = Operator::start(&site);
+    let pool = format!(
+        "{{apiVersion: medley.health/v1alpha1, kind: CapacityPool, metadata: {{name: {name}}}, spec: {{resources: {{slots: '1'}}, \
+           shares: [{{name: here, namespaceSelector: {{matchLabels: {{kubernetes.io/metadata.name: {name}}}}}}}]}}}}",
+        name = site.namespace
+    );
+    site.cluster.kubectl_with_input(&["apply", "-f", "-"], &pool).unwrap();
+    let workflow = |name: &str, interruptible: bool, script: &str| {
+        format!(
+            "{{apiVersion: medley.health/v1alpha1, kind: Workflow, metadata: {{name: {name}}}, spec: {{\
+               steps: [{{name: work, interruptible: {interruptible}, holds: {{slots: '1'}}, \
+                 container: {{image: {image}, command: [/bin/sh, -c], args: ['{script}']}}}}]}}}}",
+            image = site::IMAGE
+        )
+    };
+    site.apply(&format!(
+        "{{apiVersion: medley.health/v1alpha1, kind: ServicePolicy, metadata: {{name: all}}, spec: {{scheduling: {{pool: {pool}}}}}}}\n---\n\
+         {old}\n---\n{stroke}",
+        pool = site.namespace,
+        old = workflow("old", true, "trap \"exit 3\" TERM; while :; do sleep 1; done"),
+        stroke = workflow("stroke", false, "sleep 1"),
+    ));
+    let run = |name: &str, workflow: &str, urgency: &str| {
+        site.apply(&format!(
+            "{{apiVersion: medley.health/v1alpha1, kind: WorkflowRun, metadata: {{name: {name}}}, \
+               spec: {{workflow: {workflow}, urgency: {urgency}}}}}"
+        ));
+    };
+    run("batch", "old", "batch");
+    site.kubectl(&["wait", "--for=jsonpath={.status.steps.work.phase}=Running", "--timeout=60s", "mrun/batch"]);
+    let came = Instant::now();
+    run("now", "stroke", "stat");
+    site.kubectl(&["wait", "--for=create", "--timeout=60s", "pod/now-work-1"]);
+    site.kubectl(&["wait", "--for=jsonpath={.status.phase}=Running", "--timeout=60s", "pod/now-work-1"]);
+    println!("from the stat run to its container at work: {:?}, the end of the batch pod's included", came.elapsed());
+    site.kubectl(&["wait", "--for=condition=Succeeded", "--timeout=60s", "mrun/now"]);
+    site.kubectl(&["wait", "--for=jsonpath={.status.steps.work.attempt}=2", "--timeout=60s", "mrun/batch"]);
+    assert_eq!(site.get("mrun/batch", "{.status.steps.work.disruptions}"), "1", "it has no retry, and needs none");
+    site.kubectl(&["patch", "mrun/batch", "--type=merge", "-p", "{\"spec\": {\"cancel\": true}}"]);
+    site.kubectl(&["wait", "--for=jsonpath={.status.phase}=Canceled", "--timeout=60s", "mrun/batch"]);
+    site.kubectl(&["delete", "mpool", &site.namespace]);
 }
