@@ -52,6 +52,7 @@ async fn the_operator_keeps_its_promises() {
     fan_out::is_one_job(&stage, &operator).await;
     told("a stat run takes the slot of a batch pod");
     capacity::goes_to_the_stat_run(&stage).await;
+    capacity::example_keeps_urgent_pods_out(&stage);
     let ended = operator.stop().await;
     assert!(ended.success(), "after SIGTERM the operator ended with {ended}");
 

@@ -43,6 +43,23 @@ pub(crate) async fn goes_to_the_stat_run(stage: &Stage) {
     // the pool stays until the end: a leader that takes over lists the runs under way because of it
 }
 
+/// The example is accepted as it stands, and its quota refuses an urgent pod that somebody makes by hand.
+pub(crate) fn example_keeps_urgent_pods_out(stage: &Stage) {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/shared-gpus");
+    stage.kubectl(&["apply", "-f", example]);
+    let pod = |class: &str| {
+        let spec = json!({ "priorityClassName": class, "containers": [{ "name": "a", "image": "fake" }] });
+        let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": class }, "spec": spec }).to_string();
+        stage.cluster.kubectl_with_input(&["create", "-n", "gpus-research", "-f", "-"], &pod)
+    };
+    // pods need the namespace's account, which comes a moment after it
+    stage.kubectl(&["wait", "-n", "gpus-research", "--for=create", "serviceaccount/default", "--timeout=30s"]);
+    pod("medley-routine").unwrap();
+    let refused = pod("medley-stat").unwrap_err().to_string();
+    assert!(refused.contains("no-urgent-pods"), "{refused}");
+    stage.kubectl(&["delete", "-f", example, "--wait=false"]);
+}
+
 fn run(stage: &Stage, space: &str, name: &str, workflow: &str, urgency: &str) {
     let run = json!({ "apiVersion": "medley.health/v1alpha1", "kind": "WorkflowRun", "metadata": { "name": name },
         "spec": { "workflow": workflow, "urgency": urgency } });

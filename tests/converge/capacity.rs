@@ -41,10 +41,15 @@ where
 async fn pooled(pool: Value, scheduling: Value) -> Stage {
     let stage = Stage::new();
     stage.service("archive", &["10.0.0.1"]).await;
-    create_in_cluster::<Namespace>(&stage, NAMESPACE, json!({"team": "imaging"}), json!({})).await;
-    create_in_cluster::<CapacityPool>(&stage, "main", json!({}), pool).await;
-    stage.create::<ServicePolicy>("all", json!({ "scheduling": scheduling })).await;
+    give_capacity(&stage, pool, scheduling).await;
     stage
+}
+
+/// Makes the pool `main`, and the policy of all workflows.
+pub(crate) async fn give_capacity(stage: &Stage, pool: Value, scheduling: Value) {
+    create_in_cluster::<Namespace>(stage, NAMESPACE, json!({"team": "imaging"}), json!({})).await;
+    create_in_cluster::<CapacityPool>(stage, "main", json!({}), pool).await;
+    stage.create::<ServicePolicy>("all", json!({ "scheduling": scheduling })).await;
 }
 
 /// A pool of so many slots.

@@ -55,6 +55,10 @@ pub(crate) fn scenario(seed: u64) -> Scenario {
         let secs = 1 + dice.below(60) as u16;
         scenario.orders.push(if hold { Order::Suspend { run, at, secs } } else { Order::Cancel { run, at } });
     }
+    // how long a step waits for its slot must decide nothing else
+    if dice.one_in(5) && scenario.deadline == 0 && scenario.orders.is_empty() {
+        scenario.slots = dice.pick(&[1, 1, 2, 3]);
+    }
     scenario
 }
 

@@ -11,6 +11,7 @@ mod plan;
 mod runner;
 mod scenario;
 mod shrink;
+mod slots;
 mod stories;
 mod story;
 mod troubles;

@@ -15,6 +15,7 @@ use super::{
     plan::Plan,
     runner::Outcome,
     scenario::{Act, Fare, Order, Scenario, Step},
+    slots::misgranted,
     troubles::{Trouble, counts},
 };
 
@@ -34,6 +35,7 @@ pub(crate) fn judge(plan: &Plan, outcome: &Outcome) -> Vec<String> {
         format!("not quiet: {} {} {}/{} at {:?}", r.call.user, r.call.verb, r.call.resource, r.call.name, r.at)
     }));
     wrong.extend(steps_back(&outcome.runs));
+    wrong.extend(misgranted(plan, outcome));
     wrong.extend(doubled_effects(plan, outcome));
     wrong.extend(doubled_objects(plan, outcome));
     if outcome.rested {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use harness::simulated::{Record, Tape, Version};
 use jiff::SignedDuration;
 use medley::telemetry::Kind;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{
     runtime,
     time::{Instant, sleep},
@@ -13,6 +13,7 @@ use tokio::{
 
 use super::{
     super::{
+        capacity::give_capacity,
         fate::{self, Fate},
         stage::{Stage, Started},
     },
@@ -127,6 +128,10 @@ impl<'a> Game<'a> {
 
     async fn set_up(&mut self) {
         self.stage.service("archive", &["10.0.0.1"]).await;
+        if self.plan.scenario.slots > 0 {
+            let pool = json!({ "resources": { "slots": self.plan.scenario.slots.to_string() }, "shares": [{ "name": "all" }] });
+            give_capacity(&self.stage, pool, json!({ "pool": "main" })).await;
+        }
         for (name, spec) in self.plan.scenario.workflows() {
             self.stage.workflow_with(name, spec).await;
         }
@@ -167,7 +172,9 @@ impl<'a> Game<'a> {
         loop {
             sleep(LOOK).await;
             let now = self.began.elapsed();
-            if self.mischief.lock().unwrap().out_of_hand || now > PATIENCE {
+            // steps that wait for a slot come one after the other
+            let patience = if self.plan.scenario.slots > 0 { 6 * PATIENCE } else { PATIENCE };
+            if self.mischief.lock().unwrap().out_of_hand || now > patience {
                 return false;
             }
             self.replace_the_dead();

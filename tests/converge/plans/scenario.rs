@@ -22,6 +22,9 @@ pub(crate) struct Scenario {
     /// The pods of a run share a volume.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) workspace: bool,
+    /// Calls, containers and waits take one each of so many slots; 0 for no pool.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) slots: u8,
     /// In seconds; 0 for none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) deadline: u32,
@@ -196,6 +199,9 @@ impl Scenario {
         if matches!(step.act, Act::Call | Act::Container | Act::Child) {
             spec["timeout"] = format!("{}s", step.timeout.unwrap_or(7200)).into();
         }
+        if self.slots > 0 && step.holds_slots() {
+            spec["holds"] = json!({ "slots": "1" });
+        }
         if step.act == Act::Container && step.once {
             spec["safety"] = "AtMostOnce".into();
         }
@@ -248,6 +254,15 @@ impl Step {
     pub(crate) fn has_output(&self) -> bool {
         let gives = matches!(self.act, Act::Call | Act::Container | Act::Transform);
         gives && self.each.is_none() && self.when.is_none() && !self.once
+    }
+
+    /// Whether it can hold slots.
+    pub(crate) fn holds_slots(&self) -> bool {
+        match self.act {
+            Act::Container | Act::Wait(_) => true,
+            Act::Call => self.each.is_none(),
+            Act::Transform | Act::Child => false,
+        }
     }
 
     /// What the service or the container gives, where it gives something.
