@@ -85,7 +85,7 @@ impl Admitter {
     #[must_use]
     pub fn view(&self, run: &WorkflowRun) -> SchedulingView {
         let (rules, share) = self.caches.rules_of(run);
-        let told = self.ledger().share(&key(run), &run.uid().unwrap_or_default());
+        let told = self.ledger().entry(&key(run), &run.uid().unwrap_or_default());
         SchedulingView { rules, share, grants: told.grants, displaced: told.displaced, told: told.told }
     }
 

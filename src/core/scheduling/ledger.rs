@@ -33,9 +33,9 @@ const GATHERING: SignedDuration = SignedDuration::from_secs(10);
 /// Step and number of an attempt.
 type AttemptKey = (String, u32);
 
-/// What a run is told when it is looked at.
+/// What the ledger has to say to a run that is looked at.
 #[derive(Clone, Debug, Default)]
-pub struct Share {
+pub struct Entry {
     /// What is granted and shows in no status yet: how many parts.
     pub grants: BTreeMap<AttemptKey, u32>,
     /// Attempts that are to give up what they have.
@@ -118,13 +118,13 @@ impl Ledger {
         self.changed = true;
     }
 
-    /// What a run is told.
+    /// What is to be said to a run.
     #[must_use]
-    pub fn share(&self, run: &Key, uid: &str) -> Share {
-        let Some(known) = self.runs.get(run).filter(|k| k.uid == uid) else { return Share::default() };
+    pub fn entry(&self, run: &Key, uid: &str) -> Entry {
+        let Some(known) = self.runs.get(run).filter(|k| k.uid == uid) else { return Entry::default() };
         let attempt = |c: &Arc<Claimant>| (c.step.clone(), c.attempt);
         let of = |test: fn(&Has) -> bool| known.has.iter().filter(move |(_, has)| test(has));
-        Share {
+        Entry {
             grants: of(|h| !h.shown && !h.displaced).map(|(c, has)| (attempt(c), has.parts)).collect(),
             displaced: of(|h| h.displaced).map(|(c, _)| attempt(c)).collect(),
             told: known

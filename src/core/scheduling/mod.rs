@@ -19,7 +19,7 @@ mod tree;
 pub use book::{Book, PoolProblem};
 pub use demand::{Claimant, Demand, Holding, Ruling, Waits};
 pub use foresee::{Course, Foreseen};
-pub use ledger::{Ledger, News, Share};
+pub use ledger::{Entry, Ledger, News};
 pub use rate::Rate;
 pub use report::{Standing, Usage};
 pub use rules::{Rules, share_of};
