@@ -63,6 +63,8 @@ pub(super) fn not_begun(flow: &mut Flow<'_>, end: &End) -> Option<End> {
     flow.status.step_summary = None;
     if flow.status.steps.is_empty() && flow.present.phase.is_none() {
         flow.untold = true;
+        // it is told with the status that begins the run
+        flow.decision.notes.clear();
     }
     let waiting = flow.status.steps.values().find_map(|s| s.admission.as_ref());
     let message = waiting.map_or("for some seconds", |a| a.reason.message());
