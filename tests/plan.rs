@@ -159,3 +159,22 @@ fn what_is_not_there_is_told() {
     let told = String::from_utf8_lossy(&folder.medley(&["plan", "lost.yaml"]).stderr).into_owned();
     assert!(told.contains("radiology/now: there is no Workflow `strokes` in its namespace"), "{told}");
 }
+
+#[test]
+fn all_that_a_file_brings_along_counts() {
+    let folder = Folder::new("whole");
+    fs::write(folder.0.join("snapshot.yaml"), "{apiVersion: v1, kind: List, items: []}").unwrap();
+    let here = "{matchLabels: {kubernetes.io/metadata.name: radiology}}";
+    let whole = format!(
+        "{{apiVersion: v1, kind: Namespace, metadata: {{name: radiology}}}}\n---\n\
+         {{apiVersion: medley.health/v1alpha1, kind: CapacityPool, metadata: {{name: main}}, \
+           spec: {{resources: {{slots: '1'}}, shares: [{{name: imaging, namespaceSelector: {here}}}]}}}}\n---\n\
+         {{apiVersion: medley.health/v1alpha1, kind: ServicePolicy, metadata: {{name: all}}, spec: {{scheduling: {{pool: main}}}}}}\n---\n{STROKE}"
+    );
+    fs::write(folder.0.join("whole.yaml"), whole).unwrap();
+    let shown: Value =
+        serde_json::from_str(&text(&folder.medley(&["plan", "whole.yaml", "--format", "json"]))).unwrap();
+    let step = &shown["steps"][0];
+    assert_eq!((&step["pool"], &step["share"], &step["reason"]), (&"main".into(), &"imaging".into(), &Value::Null));
+    assert_eq!(step["admitted"], shown["at"]);
+}

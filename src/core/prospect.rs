@@ -11,6 +11,8 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
 
+use kube::Resource;
+
 use crate::{
     api::{
         CapacityPool, ServicePolicy, Workflow, WorkflowRun, WorkflowSpec, vocabulary::Urgency, workflow_run::RunPhase,
@@ -141,7 +143,7 @@ impl Picture {
         Ok(waits)
     }
 
-    /// Adds runs as if they were made now, with their workflows and policies where these come along.
+    /// Adds runs as if they were made now, with the workflows, policies, pools and namespaces that come along.
     pub fn apply(&mut self, other: Self, namespace: &str, now: Timestamp) {
         let mut number = 0;
         let mut place = |meta: &mut ObjectMeta| {
@@ -150,28 +152,29 @@ impl Picture {
             meta.uid = Some(format!("planned-{number}"));
             meta.creation_timestamp = Some(Time(now));
         };
-        let same = |a: &ObjectMeta, b: &ObjectMeta| a.name == b.name && a.namespace == b.namespace;
         for mut pool in other.pools {
             pool.metadata.namespace = None;
-            self.pools.retain(|p| !same(&p.metadata, &pool.metadata));
-            self.pools.push(pool);
+            put(&mut self.pools, pool);
+        }
+        for mut namespace in other.namespaces {
+            // the API server gives it this label
+            let label = ("kubernetes.io/metadata.name".to_owned(), namespace.metadata.name.clone().unwrap_or_default());
+            namespace.metadata.labels.get_or_insert_default().extend([label]);
+            put(&mut self.namespaces, namespace);
         }
         for mut policy in other.policies {
             place(&mut policy.metadata);
-            self.policies.retain(|p| !same(&p.metadata, &policy.metadata));
-            self.policies.push(policy);
+            put(&mut self.policies, policy);
         }
         for mut workflow in other.workflows {
             place(&mut workflow.metadata);
             workflow.status = None;
-            self.workflows.retain(|w| !same(&w.metadata, &workflow.metadata));
-            self.workflows.push(workflow);
+            put(&mut self.workflows, workflow);
         }
         for mut run in other.runs {
             place(&mut run.metadata);
             run.status = None;
-            self.runs.retain(|r| !same(&r.metadata, &run.metadata));
-            self.runs.push(run);
+            put(&mut self.runs, run);
         }
     }
 
@@ -242,4 +245,11 @@ impl Picture {
         };
         SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX)
     }
+}
+
+/// Adds an object, in the place of that of its name.
+fn put<K: Resource>(all: &mut Vec<K>, object: K) {
+    let (name, namespace) = (object.meta().name.clone(), object.meta().namespace.clone());
+    all.retain(|o| o.meta().name != name || o.meta().namespace != namespace);
+    all.push(object);
 }

@@ -1,7 +1,10 @@
 //! Admission: keeps the ledger of capacity, rules on it when something has changed, and sends word to the runs that it concerns.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -38,7 +41,7 @@ pub struct Admitter {
     metrics: Metrics,
     ledger: Mutex<Ledger>,
     news: Notify,
-    pools_changed: Mutex<bool>,
+    pools_changed: AtomicBool,
 }
 
 impl Admitter {
@@ -53,7 +56,7 @@ impl Admitter {
             metrics,
             ledger: Mutex::default(),
             news: Notify::new(),
-            pools_changed: Mutex::default(),
+            pools_changed: AtomicBool::default(),
         })
     }
 
@@ -77,7 +80,7 @@ impl Admitter {
 
     /// Takes over changed pools before the next pass.
     pub fn pools_changed(&self) {
-        *self.pools_changed.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.pools_changed.store(true, Ordering::Release);
         self.news.notify_one();
     }
 
@@ -85,8 +88,8 @@ impl Admitter {
     #[must_use]
     pub fn view(&self, run: &WorkflowRun) -> SchedulingView {
         let (rules, share) = self.caches.rules_of(run);
-        let told = self.ledger().entry(&key(run), &run.uid().unwrap_or_default());
-        SchedulingView { rules, share, grants: told.grants, displaced: told.displaced, told: told.told }
+        let entry = self.ledger().entry(&key(run), &run.uid().unwrap_or_default());
+        SchedulingView { rules, share, entry }
     }
 
     /// Takes note of what a decision about a run asks for, and of what the run has now that its status is written.
@@ -139,8 +142,7 @@ impl Admitter {
 
     fn pass(&self) {
         let now = self.clock.now();
-        let changed = std::mem::take(&mut *self.pools_changed.lock().unwrap_or_else(PoisonError::into_inner));
-        let pools = changed.then(|| self.caches.pool_definitions());
+        let pools = self.pools_changed.swap(false, Ordering::AcqRel).then(|| self.caches.pool_definitions());
         let mut ledger = self.ledger();
         if let Some(pools) = pools {
             ledger.set_pools(pools, now);

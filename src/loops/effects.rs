@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use crate::{
     cluster::{error::Error, jobs::prune_job, observe::prune_pod, perform::Writable},
     core::{
-        coordination::{definition::COMPENSATE, view::Decision},
+        coordination::{definition::with_ids, view::Decision},
         name::{self, Key},
         note::Note,
     },
@@ -58,9 +58,7 @@ impl<I: CallIo> Runs<I> {
     /// Pods of all attempts that the last status tells of, as far as no watch has shown them yet.
     async fn unseen_pods(&self, decision: &Decision, owner: &Owner) -> Result<Vec<Arc<Pod>>, Error> {
         let Some(status) = &decision.status else { return Ok(Vec::new()) };
-        let steps = status.steps.iter().map(|(name, s)| (name.clone(), s));
-        let compensations = status.compensations.iter().map(|(name, s)| (format!("{name}{COMPENSATE}"), s));
-        let with_pods = steps.chain(compensations).filter(|(_, s)| s.pod.is_some());
+        let with_pods = with_ids(status).filter(|(_, s)| s.pod.is_some());
         let names = with_pods
             .flat_map(|(id, s)| (1..=s.attempt.unwrap_or(1)).map(move |attempt| name::pod(&owner.name, &id, attempt)));
         let unseen = names.filter(|name| self.caches.pods.get(&Key::new(&owner.namespace, name)).is_none());

@@ -28,6 +28,7 @@ impl Reconcile for Pools {
         let Some(pool) = self.caches.pools.get(key) else { return Ok(None) };
         let written = pool.status.as_ref().and_then(|s| s.leader_epoch);
         let term = self.writer.term_after(written)?;
+        // one that differs in nothing but its writer is not written
         let status = self.admitter.report(&pool, written.unwrap_or(term.epoch));
         if pool.status.as_ref() == Some(&status) {
             return Ok(None);

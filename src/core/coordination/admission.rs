@@ -67,11 +67,6 @@ pub(super) fn not_begun(flow: &mut Flow<'_>, end: &End) -> Option<End> {
         flow.decision.notes.clear();
     }
     let waiting = flow.status.steps.values().find_map(|s| s.admission.as_ref());
-    let message = waiting.map_or("for some seconds", |a| a.reason.message());
-    Some(End::Open(
-        RunPhase::Pending,
-        "WaitingForCapacity",
-        format!("its first steps wait for capacity: {message}"),
-        false,
-    ))
+    let why = waiting.map(|a| format!(": {}", a.reason.message())).unwrap_or_default();
+    Some(End::Open(RunPhase::Pending, "WaitingForCapacity", format!("its first steps wait for capacity{why}"), false))
 }

@@ -17,7 +17,7 @@ use crate::{
     core::{
         coordination::{
             capacity::SchedulingView,
-            definition::{Action, COMPENSATE, Definition},
+            definition::{Action, Definition, with_ids},
             fan_out::{at_work, children},
             run::decide,
             view::{Attempt, ChildView, DefinitionView, InterfaceView, JobView, PodView, ServiceView, View},
@@ -65,8 +65,6 @@ pub fn demands(
     now: Timestamp,
 ) -> Vec<Demand> {
     let status = run.status.clone().unwrap_or_default();
-    let steps = status.steps.iter().map(|(name, s)| (name.clone(), s));
-    let compensations = status.compensations.iter().map(|(name, s)| (format!("{name}{COMPENSATE}"), s));
     let mut view = View {
         run,
         definition: DefinitionView::Found { revision: revision.to_owned(), definition: Arc::clone(definition) },
@@ -90,7 +88,7 @@ pub fn demands(
         scheduling,
         refused: None,
     };
-    for (id, step) in steps.chain(compensations).filter(|(_, s)| !s.phase.is_final()) {
+    for (id, step) in with_ids(&status).filter(|(_, s)| !s.phase.is_final()) {
         goes_on(&mut view, &id, step, now);
     }
     decide(&view, now).demands

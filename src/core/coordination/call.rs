@@ -43,7 +43,7 @@ pub(super) fn start(flow: &mut Flow<'_>, step: &StepDefinition, call: &CallDefin
             return;
         }
     };
-    if !capacity::is_admitted(flow, step, &mut status, (1, 1)) {
+    if !capacity::is_admitted(flow, step, &mut status, 1) {
         return;
     }
     let attempt = Attempt { step: step.id(), index: None, number };

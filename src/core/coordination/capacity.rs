@@ -3,10 +3,7 @@
 //! A step asks when it is ready, and has capacity from the status write that begins its attempt to the one after which nothing of
 //! it is at work. That status is the only record: the ledger of a pool is the sum of what the runs' statuses tell.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -19,20 +16,17 @@ use crate::{
     },
     core::{
         coordination::{
-            definition::{COMPENSATE, Role, StepDefinition},
+            definition::{Role, StepDefinition, with_ids},
             run::Flow,
             view::View,
         },
         name::Key,
         scheduling::{
-            Claimant, Demand, Holding, Quantities, Rules, Shortage, Standing, Waits,
+            Claimant, Demand, Entry, Holding, Quantities, Rules, Shortage, Standing, Waits,
             amounts::{in_words, thousandths},
         },
     },
 };
-
-/// One attempt of a step: its id and number.
-pub type AttemptKey = (String, u32);
 
 /// What scheduling has to say about a run.
 #[derive(Clone, Debug, Default)]
@@ -41,12 +35,8 @@ pub struct SchedulingView {
     pub rules: Rules,
     /// The share of the pool that is for its namespace; empty when there is none.
     pub share: String,
-    /// What is granted and shows in no status yet: how many parts.
-    pub grants: BTreeMap<AttemptKey, u32>,
-    /// Attempts that are to give up what they have.
-    pub displaced: BTreeSet<AttemptKey>,
-    /// Where those stand that wait, as far as it is to be told now.
-    pub told: BTreeMap<AttemptKey, Standing>,
+    /// What the ledger has to say to the run.
+    pub entry: Entry,
 }
 
 /// The run, as those that ask for capacity name it.
@@ -59,11 +49,9 @@ pub fn key_of(run: &WorkflowRun) -> Key {
 /// All that a run's steps have, as its status tells.
 #[must_use]
 pub fn holdings(run: &WorkflowRun, status: &WorkflowRunStatus) -> Vec<Holding> {
-    let steps = status.steps.iter().map(|(name, s)| (name.clone(), s));
-    let compensations = status.compensations.iter().map(|(name, s)| (format!("{name}{COMPENSATE}"), s));
     let urgency = status.urgency.unwrap_or(Urgency::Routine);
     let mut holdings = Vec::new();
-    for (step, status) in steps.chain(compensations) {
+    for (step, status) in with_ids(status) {
         let Some(capacity) = &status.capacity else { continue };
         let count = capacity.parts.unwrap_or(1);
         let unit = capacity.resources.iter().filter_map(|(name, q)| Some((name.clone(), thousandths(q)?))).collect();
@@ -91,13 +79,8 @@ fn claimant(run: &WorkflowRun, step: String, attempt: u32) -> Arc<Claimant> {
 }
 
 /// Whether the attempt that `status` names may start for all that capacity is concerned: then the status tells what it has. Otherwise
-/// it asks for `count` parts, of which it needs `least` to begin.
-pub(super) fn is_admitted(
-    flow: &mut Flow<'_>,
-    step: &StepDefinition,
-    status: &mut StepStatus,
-    (count, least): (u32, u32),
-) -> bool {
+/// it asks for `count` parts, of which it needs one to begin.
+pub(super) fn is_admitted(flow: &mut Flow<'_>, step: &StepDefinition, status: &mut StepStatus, count: u32) -> bool {
     let view = &flow.view.scheduling;
     let Some(pool) = &view.rules.pool else { return true };
     // what undoes a step must not wait for others to end
@@ -105,7 +88,7 @@ pub(super) fn is_admitted(
         return true;
     }
     let attempt = (step.id(), status.attempt.unwrap_or(1));
-    if let Some(&parts) = view.grants.get(&attempt) {
+    if let Some(&parts) = view.entry.grants.get(&attempt) {
         status.capacity = Some(Capacity {
             pool: pool.clone(),
             share: view.share.clone(),
@@ -131,13 +114,13 @@ pub(super) fn is_admitted(
         aging: rules.aging.or(half),
         unit: step.holds.clone(),
         count,
-        least,
+        least: 1,
         preempts: !rules.never_preempts,
         interruptible: is_displaceable(step),
         strict: rules.strict,
     };
     flow.decision.demands.push(demand);
-    if let Some(standing) = view.told.get(&attempt) {
+    if let Some(standing) = view.entry.told.get(&attempt) {
         let admission = told(standing, since);
         flow.set(
             step,
@@ -197,13 +180,13 @@ fn told(standing: &Standing, since: Timestamp) -> Admission {
 
 /// Whether an attempt is to give up its capacity.
 pub(super) fn is_displaced(flow: &Flow<'_>, step: &StepDefinition, status: &StepStatus) -> bool {
-    let displaced = &flow.view.scheduling.displaced;
+    let displaced = &flow.view.scheduling.entry.displaced;
     !displaced.is_empty() && displaced.contains(&(step.id(), status.attempt.unwrap_or(1)))
 }
 
 /// Pods of attempts that are to give up their capacity.
 pub(super) fn displaced_pods(view: &View<'_>, status: &WorkflowRunStatus) -> Vec<String> {
-    let displaced = view.scheduling.displaced.iter();
+    let displaced = view.scheduling.entry.displaced.iter();
     let pods = displaced.filter_map(|(step, attempt)| {
         let status = status.steps.get(step).filter(|s| s.attempt.unwrap_or(1) == *attempt)?;
         status.pod.clone()

@@ -167,13 +167,16 @@ fn begin(flow: &mut Flow<'_>, step: &StepDefinition) {
 
 /// Starts the attempt that `status` names.
 fn attempt(flow: &mut Flow<'_>, step: &StepDefinition, mut status: StepStatus) {
+    // a call asks once there is somebody to answer it
+    let asks_now = matches!(step.action, Action::Wait(_) | Action::Container(_));
+    if asks_now && !capacity::is_admitted(flow, step, &mut status, 1) {
+        return;
+    }
     match &step.action {
         Action::Transform(expression) => match expression.evaluate(&flow.variables(expression.references())) {
             Ok(value) => succeed(flow, step, status, value),
             Err(e) => fail(flow, step, status, ErrorClass::Configuration, true, e.to_string()),
         },
-        // a call asks once there is somebody to answer it
-        Action::Wait(_) | Action::Container(_) if !capacity::is_admitted(flow, step, &mut status, (1, 1)) => {}
         Action::Wait(time) => {
             let until = later(flow.now, *time);
             status.phase = StepPhase::Running;

@@ -4,7 +4,7 @@
 //! ledger assumes it. What a leader assumed is lost with it, and what the statuses tell is all that the next one needs.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -39,7 +39,7 @@ pub struct Entry {
     /// What is granted and shows in no status yet: how many parts.
     pub grants: BTreeMap<AttemptKey, u32>,
     /// Attempts that are to give up what they have.
-    pub displaced: std::collections::BTreeSet<AttemptKey>,
+    pub displaced: BTreeSet<AttemptKey>,
     /// Where those stand that wait, as far as it is to be told now.
     pub told: BTreeMap<AttemptKey, Standing>,
 }

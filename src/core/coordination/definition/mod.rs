@@ -10,10 +10,11 @@ pub use fan_out::{INDEX_VARIABLE, ITEMS_VARIABLE};
 
 use crate::{
     api::{
-        Span,
+        Span, WorkflowRunStatus,
         medical_service::{ImagePullPolicy, Resources},
         vocabulary::{Safety, Urgency},
         workflow::{AccessMode, ConcurrencyPolicy, Parameter, ValueType, WorkflowSpec},
+        workflow_run::StepStatus,
     },
     core::{
         coordination::{request::RequestDefinition, retry::RetryPolicy},
@@ -24,6 +25,12 @@ use crate::{
 
 /// Ends the id of what undoes a step. No step's name holds a dot.
 pub const COMPENSATE: &str = ".compensate";
+
+/// The status of each step and of what undoes it, with its [`id`](StepDefinition::id).
+pub fn with_ids(status: &WorkflowRunStatus) -> impl Iterator<Item = (String, &StepStatus)> {
+    let steps = status.steps.iter().map(|(name, s)| (name.clone(), s));
+    steps.chain(status.compensations.iter().map(|(name, s)| (format!("{name}{COMPENSATE}"), s)))
+}
 
 /// One thing that is wrong with a definition.
 #[derive(Clone, Debug, PartialEq, Eq)]

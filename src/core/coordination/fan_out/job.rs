@@ -37,7 +37,7 @@ const GRACE: Duration = Duration::from_secs(60);
 /// Starts as many pods at a time as there is capacity for; one at least.
 pub(super) fn begin(mut fan: Fan<'_, '_>, container: &ContainerDefinition) {
     let most = fan.fan_out.parallel.min(fan.work.total);
-    if capacity::is_admitted(fan.flow, fan.step, &mut fan.status, (most, 1)) {
+    if capacity::is_admitted(fan.flow, fan.step, &mut fan.status, most) {
         start(fan, container);
     }
 }
