@@ -96,7 +96,7 @@ bench-scheduling: ## Figures of decisions about capacity, in one thread and with
 	cargo bench --locked --bench scheduling -- $(SECTIONS)
 
 .PHONY: bench-admission
-bench-admission: programs ## Figures of admission on a control plane with fake nodes (SECTIONS="load stat")
+bench-admission: programs ## Figures of admission on a control plane with fake nodes (SECTIONS="load stat calls")
 	cargo bench --locked --bench admission --no-run
 	$(CLUSTER_BIN) run fake --name bench --wait 600 -- cargo bench --locked --bench admission -- $(SECTIONS)
 

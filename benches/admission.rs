@@ -1,7 +1,7 @@
-//! What admission costs on a real control plane: a heavy load beside the least that any engine could cost, and a stat run that comes
-//! while thousands wait.
+//! What admission costs on a real control plane: a heavy load beside the least that any engine could cost, a stat run that comes
+//! while thousands wait, and a service that is offered more calls than it can take.
 //!
-//! `cluster run fake -- cargo bench --bench admission [load|stat …]`: a table on standard output, the same as JSON in
+//! `cluster run fake -- cargo bench --bench admission [load|stat|calls …]`: a table on standard output, the same as JSON in
 //! `bench/admission.json` of the target directory. Figures depend on the machine and the build: both are told.
 
 #![allow(clippy::unwrap_used, reason = "a bench ends at the first surprise")]
@@ -9,6 +9,8 @@
 #[allow(dead_code, reason = "benches each use their part")]
 #[path = "coordination/bare.rs"]
 mod bare;
+#[path = "admission/calls.rs"]
+mod calls;
 #[path = "common/mod.rs"]
 mod common;
 #[path = "admission/load.rs"]
@@ -32,6 +34,9 @@ async fn main() {
     }
     if wanted("stat") {
         stat::while_thousands_wait(&stage, &mut figures).await;
+    }
+    if wanted("calls") {
+        calls::in_excess(&stage, &mut figures).await;
     }
     figures.tell();
 }

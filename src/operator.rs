@@ -25,6 +25,7 @@ use crate::{
     loops::{
         admitter::Admitter,
         dispatcher::Dispatcher,
+        lanes::Lanes,
         pools::Pools,
         prober::{Limits, ProbeIo, Prober},
         reconciler::{self, Context},
@@ -118,6 +119,7 @@ pub struct Operator<C, P, L> {
     prober: Arc<Prober<P>>,
     resolver: Arc<Resolver<L>>,
     admitter: Arc<Admitter>,
+    lanes: Arc<Lanes>,
 }
 
 impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
@@ -134,10 +136,13 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
             Box::new(move |key| queue.add(key.clone(), false))
         };
         let caches = Caches::default();
+        let (guard, to_lanes) = (Arc::clone(&settings.guard), Arc::clone(&queues.runs));
+        let lanes = Lanes::new(caches.clone(), guard, to_lanes, clock, metrics.clone());
         let (to_runs, to_pools) = (Arc::clone(&queues.runs), Arc::clone(&queues.pools));
         Self {
             admitter: Admitter::new(caches.clone(), to_runs, to_pools, clock, metrics.clone()),
-            dispatcher: Dispatcher::new(calls, clock, metrics.clone(), tell(&queues.runs)),
+            dispatcher: Dispatcher::new(calls, Arc::clone(&lanes), clock, metrics.clone(), tell(&queues.runs)),
+            lanes,
             prober: Prober::new(probes, clock, Limits::default(), tell(&queues.services)),
             resolver: Resolver::new(lookups, tell(&queues.services)),
             caches,
@@ -242,6 +247,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         }
         self.admitter.begin();
         tasks.spawn(Arc::clone(&self.admitter).run(term.clone()));
+        tasks.spawn(Arc::clone(&self.lanes).run(term.clone()));
         tasks.spawn(Arc::clone(&self.prober).run(term.clone()));
         tasks.spawn(Arc::clone(&self.resolver).run(term.clone()));
         let context = |queue: &Arc<Queue>| Context {
@@ -272,7 +278,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         };
         tasks.spawn(reconciler::run(Arc::new(workflows), context(&self.queues.workflows), term.clone()));
         let (caches, admitter) = (self.caches.clone(), Arc::clone(&self.admitter));
-        let pools = Pools { caches, writer: writer.clone(), admitter };
+        let pools = Pools { caches, writer: writer.clone(), admitter, clock: self.clock, changes: Mutex::default() };
         tasks.spawn(reconciler::run(Arc::new(pools), context(&self.queues.pools), term.clone()));
         let runs = Runs {
             caches: self.caches.clone(),
@@ -289,6 +295,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
             metrics: self.metrics.clone(),
             draining: draining.clone(),
             admitter: Arc::clone(&self.admitter),
+            lanes: Arc::clone(&self.lanes),
             refusals: Refusals::default(),
         };
         tasks.spawn(reconciler::run(Arc::new(runs), context(&self.queues.runs), term.clone()));
@@ -315,6 +322,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         while tasks.join_next().await.is_some() {}
         self.queues.close();
         self.dispatcher.clear();
+        self.lanes.clear();
     }
 }
 

@@ -88,6 +88,12 @@ pub struct Metrics {
     pub deadline_misses: Counter<u64, AtomicU64>,
     /// How long steps waited for capacity, in seconds, by urgency.
     pub admission_wait: Family<UrgencyLabel, Histogram>,
+    /// How long steps waited for their turn to call a service, in seconds, by urgency.
+    pub call_wait: Family<UrgencyLabel, Histogram>,
+    /// Steps that got no turn to call a service: too many waited, or for too long.
+    pub calls_refused: Counter<u64, AtomicU64>,
+    /// Times that an endpoint was left alone after failures.
+    pub endpoints_paused: Counter<u64, AtomicU64>,
     /// Steps that were told to give way to more urgent ones.
     pub preemptions: Counter<u64, AtomicU64>,
     /// Finished runs that their workflow did not learn from, because too many waited.
@@ -113,6 +119,10 @@ impl Default for Metrics {
         let admission_wait = Family::<UrgencyLabel, Histogram>::new_with_constructor(|| {
             Histogram::new(exponential_buckets(0.01, 4.0, 12))
         });
+        let call_wait = Family::<UrgencyLabel, Histogram>::new_with_constructor(|| {
+            Histogram::new(exponential_buckets(0.001, 4.0, 12))
+        });
+        let (calls_refused, endpoints_paused) = (Counter::default(), Counter::default());
         let preemptions = Counter::default();
         let samples_dropped = Counter::default();
         registry.register("leader", "1 while this process leads", leader.clone());
@@ -140,6 +150,21 @@ impl Default for Metrics {
             "How long steps waited for capacity until it was granted",
             admission_wait.clone(),
         );
+        registry.register(
+            "call_wait_seconds",
+            "How long steps waited for their turn to call a service",
+            call_wait.clone(),
+        );
+        registry.register(
+            "calls_refused",
+            "Steps that got no turn to call a service: too many waited, or for too long",
+            calls_refused.clone(),
+        );
+        registry.register(
+            "endpoints_paused",
+            "Times that an endpoint was left alone after failures",
+            endpoints_paused.clone(),
+        );
         registry.register("preemptions", "Steps that were told to give way to more urgent ones", preemptions.clone());
         registry.register(
             "flow_samples_dropped",
@@ -161,6 +186,9 @@ impl Default for Metrics {
             deadline_risks,
             deadline_misses,
             admission_wait,
+            call_wait,
+            calls_refused,
+            endpoints_paused,
             preemptions,
             samples_dropped,
         }

@@ -41,6 +41,8 @@ mod kubelet;
 mod large;
 #[path = "converge/plans/mod.rs"]
 mod plans;
+#[path = "converge/queues.rs"]
+mod queues;
 #[path = "converge/refusals.rs"]
 mod refusals;
 #[path = "converge/retry_after.rs"]
@@ -61,6 +63,8 @@ mod steps;
 mod undisturbed;
 #[path = "converge/unseen.rs"]
 mod unseen;
+#[path = "converge/windows.rs"]
+mod windows;
 #[path = "converge/workspaces.rs"]
 mod workspaces;
 #[path = "converge/world.rs"]

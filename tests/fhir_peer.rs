@@ -70,6 +70,8 @@ impl Peer {
             protocol: Protocol::Fhir,
             base_path: String::new(),
             endpoints: vec![self.address],
+            limits: Default::default(),
+            loads: BTreeMap::new(),
             refused: None,
         };
         let ehr = ServiceView { dns_name: "ehr.radiology.svc".to_owned(), interfaces: vec![interface] };
@@ -98,6 +100,7 @@ impl Peer {
                 epoch: 1,
                 draining: false,
                 scheduling: Default::default(),
+                turns: BTreeMap::new(),
                 refused: None,
                 model: None,
                 outlook: None,

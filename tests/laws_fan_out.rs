@@ -63,6 +63,8 @@ impl World {
             protocol: Protocol::Http,
             base_path: String::new(),
             endpoints,
+            limits: Default::default(),
+            loads: BTreeMap::new(),
             refused: None,
         };
         let archive = ServiceView { dns_name: "archive".to_owned(), interfaces: vec![interface] };
@@ -85,6 +87,7 @@ impl World {
             epoch,
             draining: false,
             scheduling: Default::default(),
+            turns: BTreeMap::new(),
             refused: None,
             model: None,
             outlook: None,

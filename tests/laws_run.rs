@@ -107,6 +107,8 @@ impl World {
             protocol: Protocol::Http,
             base_path: String::new(),
             endpoints: vec!["10.0.0.1:80".parse().unwrap(), "10.0.0.2:80".parse().unwrap()],
+            limits: Default::default(),
+            loads: BTreeMap::new(),
             refused: None,
         };
         let archive =
@@ -132,6 +134,7 @@ impl World {
             epoch,
             draining: false,
             scheduling: Default::default(),
+            turns: BTreeMap::new(),
             refused: None,
         };
         decide(&view, self.now)

@@ -1,4 +1,4 @@
-//! Capacity in the status of a run: what its steps have, and what they wait for.
+//! Capacity in the status of a run: what its steps have, and what they wait for; so, too, the turn to call a service.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ pub struct Capacity {
     pub interruptible: Option<bool>,
 }
 
-/// Where a step stands that waits for capacity. It is told some seconds after the wait began, and brought up to date from time to
+/// Where a step stands that waits for capacity, or for its turn to call a service. It is told some seconds after the wait began, and brought up to date from time to
 /// time, the most urgent first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -40,19 +40,20 @@ pub struct Admission {
     /// Since when it waits.
     #[schemars(schema_with = "schema::moment")]
     pub since: Timestamp,
-    /// Its place in the order of all that wait for pools of the same tree, from 1; not set where there is no such pool.
+    /// Its place in the order of all that wait for pools of the same tree, or for the service, from 1; not set where there is no
+    /// such pool.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub position: Option<u32>,
     /// Why it waits.
     pub reason: AdmissionReason,
-    /// When it will have its turn, should the pools go on admitting as many as in the last minutes.
+    /// When it will have its turn, should things go on as fast as in the last minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::moment")]
     pub eta: Option<Timestamp>,
 }
 
-/// Why a step waits for capacity.
+/// Why a step waits for capacity, or for its turn to call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum AdmissionReason {
     /// There is no such pool, it cannot be used, or no share of it is for this namespace.
@@ -73,6 +74,12 @@ pub enum AdmissionReason {
     Behind,
     /// Others are being displaced for it.
     Preempting,
+    /// The service that it calls has as many calls as it is sent at a time.
+    ServiceBusy,
+    /// Calls to the service are spaced in time.
+    ServiceRate,
+    /// All endpoints of the service are left alone after failures.
+    ServicePaused,
 }
 
 impl AdmissionReason {
@@ -91,6 +98,9 @@ impl AdmissionReason {
             Self::InUse => "all is in use",
             Self::Behind => "what is free is kept for a step that comes before it",
             Self::Preempting => "less urgent steps are giving way to it",
+            Self::ServiceBusy => "its service has as many calls as it is sent at a time",
+            Self::ServiceRate => "calls to its service are spaced in time",
+            Self::ServicePaused => "all endpoints of its service are left alone after failures",
         }
     }
 }

@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    call_limits::CallLimits,
     rules, schema,
     span::Span,
     vocabulary::{Protocol, Urgency},
@@ -54,6 +55,10 @@ pub struct MedicalServiceSpec {
     /// `PriorityClass` of the workload's pods; routine when not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub urgency: Option<Urgency>,
+    /// How many calls it can take from workflows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = rules::service_capacity()))]
+    pub capacity: Option<CallLimits>,
 }
 
 /// Pods that medley runs.
@@ -318,6 +323,10 @@ pub struct MedicalServiceStatus {
     /// All endpoints known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub total: Option<u32>,
+    /// The `ServicePolicy` that decided, by the field of `capacity`, where it is stricter than the service itself.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::deciders")]
+    pub decided_by: BTreeMap<String, String>,
     /// Each endpoint and what is known of it; the first 100.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "atomic"))]

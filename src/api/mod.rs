@@ -7,6 +7,7 @@
 
 pub mod admission;
 pub mod call;
+pub mod call_limits;
 pub mod capacity_pool;
 pub mod fan_out;
 pub mod fhir;

@@ -1,15 +1,15 @@
-//! `ServicePolicy`: a namespace's rules for its workflows.
+//! `ServicePolicy`: a namespace's rules for its workflows and services.
 
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{rules, schema, selector::Selector, span::Span, vocabulary::Urgency};
+use super::{call_limits::CallLimits, rules, schema, selector::Selector, span::Span, vocabulary::Urgency};
 
 /// Shown by `kubectl explain mpol`.
-pub const DESCRIPTION: &str = "Rules of a namespace for the runs of its workflows. Where several hold, the most restrictive value of each field does.";
+pub const DESCRIPTION: &str = "Rules of a namespace for the runs of its workflows and for its services. Where several hold, the most restrictive value of each field does.";
 
-/// Which workflows, and what holds for their runs. Runs that are under way follow a change.
+/// Which workflows and services, and what holds for them. Runs that are under way follow a change.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[kube(
     group = "medley.health",
@@ -23,12 +23,18 @@ pub const DESCRIPTION: &str = "Rules of a namespace for the runs of its workflow
     printcolumn(name = "MaxUrgency", type_ = "string", json_path = ".spec.scheduling.maxUrgency"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
+#[schemars(extend("x-kubernetes-validations" = rules::service_policy_spec()))]
 pub struct ServicePolicySpec {
-    /// Workflows that it holds for, by their labels; all of the namespace when not set.
+    /// Workflows and services that it holds for, by their labels; all of the namespace when not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<Selector>,
-    /// Who gets capacity, and when.
-    pub scheduling: Scheduling,
+    /// Which runs of the workflows get capacity, and when.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheduling: Option<Scheduling>,
+    /// How many calls the services are sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = rules::policy_calls()))]
+    pub calls: Option<CallLimits>,
 }
 
 /// How the steps of runs get capacity.

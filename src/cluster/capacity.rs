@@ -1,21 +1,23 @@
-//! Pools and policies: what holds for a run, and what there is.
+//! Pools and policies: what holds for a run and for a service, and what there is.
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::{
-    api::WorkflowRun,
+    api::{MedicalService, WorkflowRun, call_limits::CallLimits},
     cluster::observe::Caches,
     core::{
+        dispatch::Limits,
         name::Key,
         scheduling::{PoolDefinition, Rules, definition, share_of},
     },
 };
 
 impl Caches {
-    /// All pools.
+    /// All pools, as they are now.
     #[must_use]
-    pub fn pool_definitions(&self) -> Vec<PoolDefinition> {
-        self.pools.all().iter().map(|(key, pool)| definition(&key.name, &pool.spec)).collect()
+    pub fn pool_definitions(&self, now: Timestamp) -> Vec<PoolDefinition> {
+        self.pools.all().iter().map(|(key, pool)| definition(&key.name, &pool.spec, now)).collect()
     }
 
     /// What the policies of a run's namespace come to for it, and the share of the pool that is for the namespace; empty when there
@@ -36,6 +38,17 @@ impl Caches {
         );
         let share = rules.pool.as_ref().and_then(|pool| self.share_of(pool, &namespace));
         (rules, share.unwrap_or_default())
+    }
+
+    /// What a service and the policies of its namespace say of calls to it.
+    #[must_use]
+    pub fn limits_of(&self, service: &MedicalService) -> Limits {
+        let policies = self.policies.in_namespace(&service.namespace().unwrap_or_default());
+        let labels = service.labels();
+        let hold = policies.iter().filter(|p| p.spec.selector.as_ref().is_none_or(|s| s.matches(labels)));
+        let named: Vec<(String, &CallLimits)> =
+            hold.filter_map(|p| Some((p.name_any(), p.spec.calls.as_ref()?))).collect();
+        Limits::of(service.spec.capacity.as_ref(), named.iter().map(|(name, calls)| (name.as_str(), *calls)))
     }
 
     fn share_of(&self, pool: &str, namespace: &str) -> Option<String> {

@@ -147,6 +147,7 @@ fn decision(caches: &Caches, run: &WorkflowRun) -> Decision {
         epoch: 8,
         draining: false,
         scheduling: Default::default(),
+        turns: BTreeMap::new(),
         refused: None,
     };
     decide(&view, "2026-01-02T03:05:10Z".parse().unwrap())

@@ -173,9 +173,12 @@ impl Caches {
         names.into_iter().filter_map(|name| Some((name.to_owned(), self.service(namespace, name, guard)?))).collect()
     }
 
-    fn service(&self, namespace: &str, name: &str, guard: &AddressGuard) -> Option<ServiceView> {
+    /// A service as callers see it; nothing is known here of how its endpoints do.
+    #[must_use]
+    pub fn service(&self, namespace: &str, name: &str, guard: &AddressGuard) -> Option<ServiceView> {
         let service = self.services.get(&Key::new(namespace, name))?;
         let slices = self.slices_of(namespace, name);
+        let limits = self.limits_of(&service);
         let interfaces = service
             .spec
             .interfaces
@@ -198,6 +201,8 @@ impl Caches {
                     .or_else(|| i.fhir.as_ref().and_then(|f| f.base_path.clone()))
                     .unwrap_or_default(),
                 endpoints,
+                limits: limits.clone(),
+                loads: BTreeMap::new(),
                 refused,
             })
             .collect();

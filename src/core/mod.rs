@@ -5,6 +5,7 @@
 pub mod condition;
 pub mod coordination;
 pub mod discovery;
+pub mod dispatch;
 pub mod expression;
 pub mod graph;
 pub mod lint;

@@ -80,7 +80,7 @@ impl Picture {
     /// # Errors
     /// When a run follows a definition that is not there or not valid.
     pub fn waits(&self, now: Timestamp) -> Result<Vec<Wait>, String> {
-        let pools = self.pools.iter().map(|p| definition(p.metadata.name.as_deref().unwrap_or_default(), &p.spec));
+        let pools = self.pools.iter().map(|p| definition(p.metadata.name.as_deref().unwrap_or_default(), &p.spec, now));
         let mut book = Book::new(pools);
         let mut definitions: HashMap<Key, Arc<Definition>> = HashMap::new();
         let mut waits: BTreeMap<Arc<Claimant>, Wait> = BTreeMap::new();

@@ -73,7 +73,8 @@ impl Admitter {
             held.extend(run.status.as_ref().map(|status| holdings(&run, status)).unwrap_or_default());
             awaited.insert(key(run.as_ref()));
         }
-        let ledger = Ledger::new(self.caches.pool_definitions(), held, awaited, self.clock.now());
+        let now = self.clock.now();
+        let ledger = Ledger::new(self.caches.pool_definitions(now), held, awaited, now);
         *self.ledger() = ledger;
         self.news.notify_one();
     }
@@ -142,7 +143,7 @@ impl Admitter {
 
     fn pass(&self) {
         let now = self.clock.now();
-        let pools = self.pools_changed.swap(false, Ordering::AcqRel).then(|| self.caches.pool_definitions());
+        let pools = self.pools_changed.swap(false, Ordering::AcqRel).then(|| self.caches.pool_definitions(now));
         let mut ledger = self.ledger();
         if let Some(pools) = pools {
             ledger.set_pools(pools, now);

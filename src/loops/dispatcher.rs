@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::{sync::Notify, task::AbortHandle};
+use tokio::{sync::Notify, task::AbortHandle, time::Instant};
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
         },
         name::Key,
     },
+    loops::lanes::Lanes,
     medical::http::CallIo,
     telemetry::{Metrics, ServiceCall},
 };
@@ -27,6 +28,7 @@ pub type Report = Box<dyn Fn(&Key) + Send + Sync>;
 /// Calls under way and outcomes that no status holds yet, by the run's UID.
 pub struct Dispatcher<I> {
     io: I,
+    lanes: Arc<Lanes>,
     clock: Clock,
     report: Report,
     metrics: Metrics,
@@ -44,9 +46,10 @@ struct Calls {
 impl<I: CallIo> Dispatcher<I> {
     /// A dispatcher without calls. `report` must not block.
     #[must_use]
-    pub fn new(io: I, clock: Clock, metrics: Metrics, report: Report) -> Arc<Self> {
+    pub fn new(io: I, lanes: Arc<Lanes>, clock: Clock, metrics: Metrics, report: Report) -> Arc<Self> {
         Arc::new(Self {
             io,
+            lanes,
             clock,
             report,
             metrics,
@@ -71,7 +74,7 @@ impl<I: CallIo> Dispatcher<I> {
         })
     }
 
-    /// Starts a call, unless it is under way or over.
+    /// Starts a call, unless it is under way or over. It goes out when its turn has come.
     pub fn start(self: &Arc<Self>, key: &Key, uid: &str, call: StartCall) {
         let mut state = self.lock();
         let calls = state.entry(uid.to_owned()).or_default();
@@ -80,8 +83,12 @@ impl<I: CallIo> Dispatcher<I> {
             return;
         }
         let (this, key, uid) = (Arc::clone(self), key.clone(), uid.to_owned());
+        let mut boarding = self.lanes.board(&key.namespace, &call);
         let task = self.tasks.spawn(async move {
+            boarding.opens().await;
+            let began = Instant::now();
             let what = this.io.call(&call).await;
+            boarding.ended(what.tells(began.elapsed().as_secs_f64()));
             let outcome = match &what {
                 CallResult::Answered(_) => "answered",
                 CallResult::Failed { class, .. } => word(*class),
@@ -177,7 +184,11 @@ mod tests {
     };
 
     use super::*;
-    use crate::core::coordination::outcome::Answer;
+    use crate::{
+        api::Urgency,
+        cluster::observe::Caches,
+        core::coordination::{outcome::Answer, view::LaneKey},
+    };
 
     /// Answers after a second, and counts.
     struct Counted(Arc<AtomicUsize>);
@@ -194,9 +205,14 @@ mod tests {
     async fn a_call_that_is_under_way_or_over_is_not_started_again() {
         let count = Arc::new(AtomicUsize::new(0));
         let clock = Clock::simulated(jiff::Timestamp::UNIX_EPOCH);
-        let dispatcher = Dispatcher::new(Counted(Arc::clone(&count)), clock, Metrics::default(), Box::new(|_| {}));
+        let (metrics, caches, runs) = (Metrics::default(), Caches::default(), Arc::default());
+        let lanes = Lanes::new(caches, Arc::default(), runs, clock, metrics.clone());
+        let dispatcher = Dispatcher::new(Counted(Arc::clone(&count)), lanes, clock, metrics, Box::new(|_| {}));
         let call = StartCall {
             attempt: Attempt { step: "s".to_owned(), index: None, number: 1 },
+            lane: LaneKey::default(),
+            urgency: Urgency::Routine,
+            turn: None,
             endpoint: ([10, 0, 0, 1], 80).into(),
             host: "h".to_owned(),
             method: "GET",

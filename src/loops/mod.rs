@@ -4,6 +4,7 @@ pub mod admitter;
 pub mod dispatcher;
 pub mod dns;
 mod effects;
+pub mod lanes;
 pub mod pools;
 pub mod prober;
 pub mod reconciler;

@@ -36,8 +36,8 @@ use crate::{
         name::Key,
     },
     loops::{
-        admitter::Admitter, dispatcher::Dispatcher, reconciler::Reconcile, refusals::Refusals, samples::Samples,
-        workflows::RUNS_WAIT,
+        admitter::Admitter, dispatcher::Dispatcher, lanes::Lanes, reconciler::Reconcile, refusals::Refusals,
+        samples::Samples, workflows::RUNS_WAIT,
     },
     medical::http::CallIo,
     render::Owner,
@@ -80,6 +80,8 @@ pub struct Runs<I> {
     pub draining: CancellationToken,
     /// Who grants capacity.
     pub admitter: Arc<Admitter>,
+    /// The queues for calls.
+    pub lanes: Arc<Lanes>,
     /// What the API server refused, for the next status.
     pub refusals: Refusals,
 }
@@ -104,7 +106,8 @@ impl<I: CallIo> Reconcile for Runs<I> {
             return Ok(Some(self.clock.now().saturating_add(STALE_AGAIN).unwrap_or(Timestamp::MAX)));
         };
         let unwanted = self.is_unwanted(&run).await?;
-        let services = self.caches.services_of(&key.namespace, &definition, &self.guard);
+        let mut services = self.caches.services_of(&key.namespace, &definition, &self.guard);
+        self.lanes.tell_loads(&key.namespace, &mut services);
         let conditions = run.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
         let refused_before = self.refusals.of(key, conditions);
         let limited =
@@ -130,6 +133,7 @@ impl<I: CallIo> Reconcile for Runs<I> {
             epoch: term.epoch,
             draining: self.draining.is_cancelled(),
             scheduling: self.admitter.view(&run),
+            turns: self.lanes.turns(&uid),
             refused: refused_before.as_ref(),
         };
         let mut decision = if limited {
@@ -162,6 +166,7 @@ impl<I: CallIo> Reconcile for Runs<I> {
             }
         }
         self.admitter.settle(&run, &mut decision);
+        self.lanes.settle(key, &uid, &view.services, &mut decision);
         self.dispatcher.settled(&uid, view.outcomes.keys().filter(|a| !decision.held.contains(a)));
         // told as soon as the status holds what they tell
         self.notes.tell(&about, &decision.notes);

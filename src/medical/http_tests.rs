@@ -16,7 +16,10 @@ use tokio::{
 };
 
 use super::*;
-use crate::core::coordination::view::Attempt;
+use crate::{
+    api::Urgency,
+    core::coordination::view::{Attempt, LaneKey},
+};
 
 /// A guard that an administrator has opened for loopback, where these services are.
 fn open() -> Arc<AddressGuard> {
@@ -66,6 +69,9 @@ async fn says(text: String) -> SocketAddr {
 fn to(endpoint: SocketAddr, timeout: Duration) -> StartCall {
     StartCall {
         attempt: Attempt { step: "a".to_owned(), index: None, number: 1 },
+        lane: LaneKey::default(),
+        urgency: Urgency::Routine,
+        turn: None,
         endpoint,
         host: "archive.radiology.svc".to_owned(),
         method: "GET",

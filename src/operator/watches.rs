@@ -35,8 +35,12 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         self.watch_capacity(stop, tasks);
         self.watch(&self.caches.services, None, prune_nothing, stop, tasks, {
             let (services, waiting) = (services.clone(), waiting_runs(&self.caches, &runs));
+            let lanes = Arc::clone(&self.lanes);
             move |change: &Change<MedicalService>| {
                 touched(change, &services);
+                if let Some(service) = change.after.as_ref().or(change.before.as_ref()) {
+                    lanes.refresh(&service.namespace().unwrap_or_default(), Some(&service.name_any()));
+                }
                 if let Some(service) = change.after.as_ref() {
                     waiting(&service.namespace().unwrap_or_default());
                 }
@@ -53,6 +57,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         });
         self.watch(&self.caches.runs, None, prune_nothing, stop, tasks, {
             let (workflows, runs, dispatcher) = (workflows.clone(), runs.clone(), Arc::clone(&self.dispatcher));
+            let lanes = Arc::clone(&self.lanes);
             let caches = self.caches.clone();
             move |change: &Change<WorkflowRun>| {
                 touched(change, &runs);
@@ -61,6 +66,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
                 let Some(run) = change.after.as_ref().or(change.before.as_ref()) else { return };
                 if change.after.is_none() {
                     dispatcher.forget(&run.uid().unwrap_or_default());
+                    lanes.forget(&run.uid().unwrap_or_default());
                 }
                 tell_others(&caches, &runs, change.before.as_deref(), change.after.as_deref());
                 let phase = |run: Option<&Arc<WorkflowRun>>| run.and_then(|r| r.status.as_ref()?.phase);
@@ -91,8 +97,14 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         self.watch(&self.caches.budgets, label, prune_nothing, stop, tasks, by_label(SERVICE_LABEL, &services));
         self.watch(&self.caches.slices, label, prune_nothing, stop, tasks, {
             let (to_service, waiting) = (by_label(SERVICE_LABEL, &services), waiting_runs(&self.caches, &runs));
+            let lanes = Arc::clone(&self.lanes);
             move |change: &Change<k8s_openapi::api::discovery::v1::EndpointSlice>| {
                 to_service(change);
+                if let Some(slice) = change.after.as_ref().or(change.before.as_ref())
+                    && let Some(service) = slice.labels().get(SERVICE_LABEL)
+                {
+                    lanes.refresh(&slice.namespace().unwrap_or_default(), Some(service));
+                }
                 if let Some(slice) = change.after.as_ref() {
                     waiting(&slice.namespace().unwrap_or_default());
                 }
@@ -105,9 +117,17 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         let runs = self.queues.runs.clone();
         self.watch(&self.caches.policies, None, prune_nothing, stop, tasks, {
             let all = all_runs(&self.caches, &runs);
+            let (lanes, caches, services) =
+                (Arc::clone(&self.lanes), self.caches.clone(), Arc::clone(&self.queues.services));
             move |change| {
                 if let Some(policy) = change.after.as_ref().or(change.before.as_ref()) {
-                    all(&policy.namespace().unwrap_or_default());
+                    let namespace = policy.namespace().unwrap_or_default();
+                    all(&namespace);
+                    lanes.refresh(&namespace, None);
+                    // their statuses name the policies that decide
+                    for service in caches.services.in_namespace(&namespace) {
+                        services.add(key(service.as_ref()), false);
+                    }
                 }
             }
         });

@@ -182,6 +182,7 @@ pub(super) mod tests {
             }),
             select: None,
             external: None,
+            capacity: None,
             interfaces,
             urgency: None,
         }

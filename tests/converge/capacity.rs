@@ -1,15 +1,8 @@
 //! Does capacity go to the most urgent, never to more than there is room for, and is nothing of it lost?
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
-use harness::simulated::{Call, Fault, WatchFault};
+use harness::simulated::{Call, WatchFault};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Resource,
@@ -353,15 +346,7 @@ async fn killed_at_any_write_no_slot_is_lost_or_given_twice() {
         let after = k % 2 == 0;
         let what = format!("killed {} write {k} of {writes}", if after { "after" } else { "before" });
         let stage = slots(1).await;
-        let (world, seen) = (Arc::clone(&stage.world), Arc::new(AtomicUsize::new(0)));
-        stage.world.faults(move |call| {
-            if call.user != "op-1" || !counts(call) || seen.fetch_add(1, Ordering::Relaxed) + 1 != k {
-                return Fault::None;
-            }
-            let world = Arc::clone(&world);
-            let kill = Box::new(move || world.kill("op-1"));
-            if after { Fault::CrashAfter(kill) } else { Fault::CrashBefore(kill) }
-        });
+        stage.world.dies_at("op-1", k, after, counts);
         // what the next leader hears of runs comes late
         stage.server.set_watch_faults(|event| {
             let late = event.user == "op-2" && event.kind == "WorkflowRun";

@@ -75,15 +75,7 @@ async fn killed_at_any_write_it_ends_the_same() {
             let what = format!("killed {} write {k} of {}", if after { "after" } else { "before" }, expected.2);
             let stage = prepared(story()).await;
             stage.run("r1", "ct").await;
-            let (world, seen) = (Arc::clone(&stage.world), Arc::new(AtomicUsize::new(0)));
-            stage.world.faults(move |call| {
-                if call.user != "op-1" || !counts(call) || seen.fetch_add(1, Ordering::Relaxed) + 1 != k {
-                    return Fault::None;
-                }
-                let world = Arc::clone(&world);
-                let kill = Box::new(move || world.kill("op-1"));
-                if after { Fault::CrashAfter(kill) } else { Fault::CrashBefore(kill) }
-            });
+            stage.world.dies_at("op-1", k, after, counts);
             stage.start("op-1");
             stage.until(&what, Duration::from_secs(300), |s| s.world.is_dead("op-1")).await;
             stage.start("op-2");

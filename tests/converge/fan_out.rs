@@ -1,15 +1,7 @@
 //! Is a step that is done for many items done once for each, as many at a time as it may, and told in few words?
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
-use harness::simulated::Fault;
 use medley::{api::workflow_run::RunPhase, core::coordination::fan_out::indexes::Indexes};
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -163,15 +155,7 @@ async fn killed_at_any_write_each_item_is_done_with_one_key() {
         for after in [false, true] {
             let stage = prepared(workflow()).await;
             stage.run("r1", "ct").await;
-            let (world, seen) = (Arc::clone(&stage.world), Arc::new(AtomicUsize::new(0)));
-            stage.world.faults(move |call| {
-                if !counts(call) || seen.fetch_add(1, Ordering::Relaxed) + 1 != k {
-                    return Fault::None;
-                }
-                let world = Arc::clone(&world);
-                let kill = Box::new(move || world.kill("op-1"));
-                if after { Fault::CrashAfter(kill) } else { Fault::CrashBefore(kill) }
-            });
+            stage.world.dies_at("op-1", k, after, counts);
             stage.start("op-1");
             let over = |s: &Stage| s.world.is_dead("op-1") || s.phase("r1").is_some_and(RunPhase::is_final);
             stage.until("it dies or ends", Duration::from_secs(300), over).await;

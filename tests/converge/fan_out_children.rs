@@ -1,15 +1,8 @@
 //! Child runs as the items of a step: are they stopped in time, and made once, whatever happens on the way?
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
-use harness::simulated::{Call, Fault};
+use harness::simulated::Call;
 use medley::api::workflow_run::RunPhase;
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -93,15 +86,7 @@ async fn killed_at_any_write_each_child_run_is_made_once() {
             let what = format!("killed {} write {k}", if after { "after" } else { "before" });
             let stage = fresh().await;
             stage.run("r1", "ct").await;
-            let (world, seen) = (Arc::clone(&stage.world), Arc::new(AtomicUsize::new(0)));
-            stage.world.faults(move |call| {
-                if !counts(call) || seen.fetch_add(1, Ordering::Relaxed) + 1 != k {
-                    return Fault::None;
-                }
-                let world = Arc::clone(&world);
-                let kill = Box::new(move || world.kill("op-1"));
-                if after { Fault::CrashAfter(kill) } else { Fault::CrashBefore(kill) }
-            });
+            stage.world.dies_at("op-1", k, after, counts);
             stage.start("op-1");
             let over = |s: &Stage| s.world.is_dead("op-1") || s.phase("r1").is_some_and(RunPhase::is_final);
             stage.until(&what, Duration::from_secs(300), over).await;

@@ -1,15 +1,9 @@
 //! Pods as the items of a step: do the Job's deadlines hold, what does a pod cost that is taken away, and does a Job get the run's
 //! volume?
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
-use harness::simulated::{Call, Fault};
+use harness::simulated::Call;
 use medley::api::workflow_run::RunPhase;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -147,15 +141,7 @@ async fn killed_at_any_write_a_job_leaves_no_volume_behind_and_is_made_once() {
             let what = format!("killed {} write {k}", if after { "after" } else { "before" });
             let stage = prepared_with(with_volume()).await;
             stage.run("r1", "ct").await;
-            let (world, seen) = (Arc::clone(&stage.world), Arc::new(AtomicUsize::new(0)));
-            stage.world.faults(move |call| {
-                if !counts(call) || seen.fetch_add(1, Ordering::Relaxed) + 1 != k {
-                    return Fault::None;
-                }
-                let world = Arc::clone(&world);
-                let kill = Box::new(move || world.kill("op-1"));
-                if after { Fault::CrashAfter(kill) } else { Fault::CrashBefore(kill) }
-            });
+            stage.world.dies_at("op-1", k, after, counts);
             stage.start("op-1");
             let over = |s: &Stage| s.world.is_dead("op-1") || s.phase("r1").is_some_and(RunPhase::is_final);
             stage.until(&what, Duration::from_secs(300), over).await;

@@ -168,11 +168,19 @@ impl Stage {
 
     /// A service outside the cluster, one HTTP interface, probed every 5 s: out after 3 failures, in after 1 success.
     pub(crate) async fn service(&self, name: &str, hosts: &[&str]) {
+        self.bounded_service(name, hosts, Value::Null).await;
+    }
+
+    /// The same, with so much capacity.
+    pub(crate) async fn bounded_service(&self, name: &str, hosts: &[&str], capacity: Value) {
         let endpoints: Vec<Value> = hosts.iter().map(|h| json!({"host": h})).collect();
         let probe = json!({"level": "Transport", "interval": "5s", "timeout": "2s", "failureThreshold": 3, "successThreshold": 1});
         let interface = json!({"name": "http", "port": 8080, "protocol": "HTTP", "probe": probe});
-        self.create::<MedicalService>(name, json!({"external": {"endpoints": endpoints}, "interfaces": [interface]}))
-            .await;
+        let mut spec = json!({"external": {"endpoints": endpoints}, "interfaces": [interface]});
+        if !capacity.is_null() {
+            spec["capacity"] = capacity;
+        }
+        self.create::<MedicalService>(name, spec).await;
     }
 
     /// A service of two pods that medley runs.
@@ -302,8 +310,13 @@ impl Stage {
 
     /// Waits until a run is in a final phase, at most ten minutes.
     pub(crate) async fn ended(&self, run: &str) -> RunPhase {
+        self.ended_within(run, 600).await
+    }
+
+    /// Waits until a run is in a final phase, at most so many seconds.
+    pub(crate) async fn ended_within(&self, run: &str, seconds: u64) -> RunPhase {
         let over = |s: &Self| s.phase(run).is_some_and(RunPhase::is_final);
-        self.until(&format!("run {run} ends"), Duration::from_secs(600), over).await;
+        self.until(&format!("run {run} ends"), Duration::from_secs(seconds), over).await;
         self.phase(run).unwrap()
     }
 

@@ -114,6 +114,8 @@ struct State {
     blind: HashSet<String>,
     out_of_reach: HashSet<(String, IpAddr)>,
     dead: HashSet<String>,
+    /// Calls at work, and the most there ever were, by endpoint and the operator that makes them.
+    at_work: HashMap<(SocketAddr, String), (u32, u32)>,
     tasks: BTreeMap<String, AbortHandle>,
 }
 
@@ -156,6 +158,14 @@ impl World {
     /// How many requests a path got.
     pub(crate) fn asked(&self, path: &str) -> usize {
         self.lock().asked.get(path).copied().unwrap_or(0)
+    }
+
+    /// The most calls of an operator that an endpoint had at work at a time.
+    pub(crate) fn most_at_work(&self, operator: &str, address: &str) -> u32 {
+        let (state, address) = (self.lock(), address.parse::<IpAddr>().unwrap());
+        let of =
+            |((endpoint, by), _): &(&(SocketAddr, String), &(u32, u32))| endpoint.ip() == address && by == operator;
+        state.at_work.iter().filter(of).map(|(_, (_, most))| *most).max().unwrap_or(0)
     }
 
     /// Whether an address answers probes.
@@ -216,6 +226,26 @@ impl World {
         self.lock().dead.contains(operator)
     }
 
+    /// An operator dies before or after the `k`th of its calls to the API server that count, from 1.
+    pub(crate) fn dies_at(
+        self: &Arc<Self>,
+        operator: &'static str,
+        k: usize,
+        after: bool,
+        counts: impl Fn(&Call) -> bool + Send + 'static,
+    ) {
+        let (world, mut seen) = (Arc::clone(self), 0);
+        self.faults(move |call| {
+            seen += usize::from(call.user == operator && counts(call));
+            if call.user != operator || !counts(call) || seen != k {
+                return Fault::None;
+            }
+            let world = Arc::clone(&world);
+            let kill = Box::new(move || world.kill(operator));
+            if after { Fault::CrashAfter(kill) } else { Fault::CrashBefore(kill) }
+        });
+    }
+
     /// What happens to calls to the API server from now on.
     pub(crate) fn faults(&self, plan: impl FnMut(&Call) -> Fault + Send + 'static) {
         *self.plan.lock().unwrap() = Some(Box::new(plan));
@@ -238,6 +268,28 @@ fn fate(fates: Option<&Vec<Fate>>, attempt: usize) -> Fate {
     fate.unwrap_or_else(|| works(Duration::from_millis(300), &json!({})))
 }
 
+/// A call that an endpoint works on; it does not when the caller drops it.
+struct AtWork<'w>(&'w World, (SocketAddr, String));
+
+impl<'w> AtWork<'w> {
+    fn new(world: &'w World, at: (SocketAddr, String)) -> Self {
+        let mut state = world.lock();
+        let (now, most) = state.at_work.entry(at.clone()).or_default();
+        *now += 1;
+        *most = (*now).max(*most);
+        drop(state);
+        Self(world, at)
+    }
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        if let Some((now, _)) = self.0.lock().at_work.get_mut(&self.1) {
+            *now -= 1;
+        }
+    }
+}
+
 /// The network as one operator has it.
 #[derive(Clone)]
 pub(super) struct Network {
@@ -251,7 +303,9 @@ impl CallIo for Network {
             std::future::pending::<()>().await;
         }
         let reply = self.world.reply(call, &self.operator);
+        let at_work = AtWork::new(&self.world, (call.endpoint, self.operator.clone()));
         let ended = timeout(call.timeout, sleep(reply.after)).await;
+        drop(at_work);
         if self.world.is_dead(&self.operator) {
             std::future::pending::<()>().await;
         }

@@ -54,6 +54,7 @@ pub(crate) fn external() -> impl Strategy<Value = MedicalServiceSpec> {
                 })
                 .collect(),
         }),
+        capacity: None,
         interfaces,
         urgency: None,
     })
@@ -72,6 +73,7 @@ pub(crate) fn any_spec() -> impl Strategy<Value = MedicalServiceSpec> {
         }),
         select: None,
         external: None,
+        capacity: None,
         interfaces,
         urgency: None,
     });
@@ -79,6 +81,7 @@ pub(crate) fn any_spec() -> impl Strategy<Value = MedicalServiceSpec> {
         workload: None,
         select: Some(Select { match_labels: [("app".to_owned(), "x".to_owned())].into() }),
         external: None,
+        capacity: None,
         interfaces,
         urgency: None,
     });

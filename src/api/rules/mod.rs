@@ -6,6 +6,7 @@
 //! Two forms need a word: `[x].all(name, …)` gives `x` a name (there is no `cel.bind` in these rules), and `dyn(object).field`
 //! reaches a field that may hold any JSON value, which the server hides from the type checker but does compare.
 
+mod calls;
 mod fhir;
 mod run;
 mod scheduling;
@@ -14,6 +15,7 @@ mod workflow;
 
 use serde_json::{Value, json};
 
+pub use calls::*;
 pub use fhir::*;
 pub use run::*;
 pub use scheduling::*;

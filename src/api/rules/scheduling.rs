@@ -41,6 +41,18 @@ pub fn capacity_pool_spec() -> Value {
     ])
 }
 
+/// Hours of the week.
+pub fn window() -> Value {
+    extension(&[
+        rule("", "has(self.resources) || has(self.reserved)", "changes nothing: set resources, reserved or both"),
+        rule(
+            ".to",
+            "self.to != self.from",
+            "is the same as from: for whole days let it begin at 00:00 and end at 23:59, or change the pool's resources",
+        ),
+    ])
+}
+
 /// What each urgency has for itself.
 pub fn reserved() -> Value {
     extension(&[rule(
@@ -64,6 +76,15 @@ pub fn requirement() -> Value {
             "Exists and DoesNotExist compare with nothing: remove values",
         ),
     ])
+}
+
+/// What a policy says.
+pub fn service_policy_spec() -> Value {
+    extension(&[rule(
+        "",
+        "has(self.scheduling) || has(self.calls)",
+        "says nothing: set scheduling for workflows, calls for services, or both",
+    )])
 }
 
 /// How the steps of runs get capacity.

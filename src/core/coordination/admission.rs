@@ -54,7 +54,8 @@ pub(super) fn conflict(flow: &Flow<'_>) -> Option<String> {
 /// A run that was about to begin, and of which every step that could waits for capacity, has not begun: that costs no status write
 /// until there is something to tell. `end` is what it has come to.
 pub(super) fn not_begun(flow: &mut Flow<'_>, end: &End) -> Option<End> {
-    let waits = matches!(end, End::Open(..)) && !flow.decision.demands.is_empty() && flow.status.ending.is_none();
+    let asks = !flow.decision.demands.is_empty() || !flow.decision.asks.is_empty();
+    let waits = matches!(end, End::Open(..)) && asks && flow.status.ending.is_none();
     if !waits || capacity::has_begun(&flow.status) {
         return None;
     }

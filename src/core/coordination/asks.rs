@@ -22,6 +22,7 @@ use crate::{
             run::decide,
             view::{Attempt, ChildView, DefinitionView, InterfaceView, JobView, PodView, ServiceView, View},
         },
+        dispatch::Limits,
         scheduling::Demand,
     },
 };
@@ -48,6 +49,8 @@ pub fn reachable(definition: &Definition) -> BTreeMap<String, ServiceView> {
                 port: 80,
                 base_path: String::new(),
                 endpoints: vec![ENDPOINT],
+                limits: Limits::default(),
+                loads: BTreeMap::new(),
                 refused: None,
             });
         }
@@ -86,6 +89,7 @@ pub fn demands(
         epoch: status.leader_epoch.unwrap_or(1),
         draining: false,
         scheduling,
+        turns: BTreeMap::new(),
         refused: None,
     };
     for (id, step) in with_ids(&status).filter(|(_, s)| !s.phase.is_final()) {

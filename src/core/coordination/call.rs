@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::{
     api::{
+        admission::Admission,
         vocabulary::{ErrorClass, Safety},
         workflow_run::{CallTarget, StepPhase, StepStatus},
     },
@@ -18,15 +19,16 @@ use crate::{
             retry_after,
             run::Flow,
             step::{fail, fail_asked, fill, later, succeed},
-            view::{Attempt, StartCall},
+            turn::{self, Ready, Turned},
+            view::{Attempt, InterfaceView, LaneKey, ServiceView, StartCall},
         },
-        name::chance,
+        dispatch::Chosen,
     },
 };
 
 pub(super) fn start(flow: &mut Flow<'_>, step: &StepDefinition, call: &CallDefinition, mut status: StepStatus) {
     let number = status.attempt.unwrap_or(1);
-    let target = match endpoint(flow, step, call, &number.to_string(), status.target.as_ref()) {
+    let way = match way(flow, call) {
         Ok(found) => found,
         Err(Missing { class, why }) => {
             let since = *status.started_at.get_or_insert(flow.now);
@@ -46,18 +48,47 @@ pub(super) fn start(flow: &mut Flow<'_>, step: &StepDefinition, call: &CallDefin
     if !capacity::is_admitted(flow, step, &mut status, 1) {
         return;
     }
+    let same = status.target.as_ref().and_then(|t| t.endpoint.parse().ok());
+    let since = Some(capacity::waits_since(flow, step));
+    let target = match target(flow, step, call, way, &Ready { since, count: 1, same, seed: number.to_string() }) {
+        Ok(target) => target,
+        Err(Held::Queued(admission)) => return queued(flow, step, status, admission),
+        Err(Held::Refused(why)) => return fail(flow, step, status, ErrorClass::Overloaded, true, why),
+    };
     let attempt = Attempt { step: step.id(), index: None, number };
     let request = request(flow, step, call, attempt, &target, status.known_failures.unwrap_or(0));
     match request {
         Ok(request) => {
             status.phase = StepPhase::Starting;
             status.message = None;
-            let Target { endpoint, probability, .. } = target;
+            status.admission = None;
+            let Chosen { endpoint, probability } = target.chosen;
             status.target = Some(CallTarget { endpoint: endpoint.to_string(), probability });
             flow.set(step, status);
             flow.decision.start_calls.push(request);
         }
         Err(problem) => fail(flow, step, status, ErrorClass::Configuration, true, problem),
+    }
+}
+
+/// A step waits for its turn.
+fn queued(flow: &mut Flow<'_>, step: &StepDefinition, status: StepStatus, admission: Option<Admission>) {
+    capacity::keep(flow, step, &status);
+    if flow.get(step).is_some_and(|s| s.phase.is_at_work()) {
+        // its intent is stored: what is known of requests before stays so
+        flow.set(step, status);
+    } else if let Some(admission) = admission {
+        flow.set(
+            step,
+            StepStatus {
+                phase: StepPhase::Waiting,
+                message: Some(format!("waits for its turn: {}", admission.reason.message())),
+                admission: Some(admission),
+                started_at: None,
+                wake_at: None,
+                ..status
+            },
+        );
     }
 }
 
@@ -67,18 +98,22 @@ pub(super) fn request(
     step: &StepDefinition,
     call: &CallDefinition,
     attempt: Attempt,
-    target: &Target,
+    target: &Target<'_>,
     known: u32,
 ) -> Result<StartCall, String> {
     let request = call.request.request(&|template| fill(flow, template))?;
-    let path = format!("{}{}", target.base.trim_end_matches('/'), request.path);
+    let Target { way: Way { service, interface }, chosen, turn } = target;
+    let path = format!("{}{}", interface.base_path.trim_end_matches('/'), request.path);
     let uid = flow.view.run.metadata.uid.as_deref().unwrap_or_default();
     let item = attempt.index.map(|i| format!(".{i}")).unwrap_or_default();
-    let Target { port, dns_name, .. } = target;
+    let (port, dns_name) = (interface.port, &service.dns_name);
     Ok(StartCall {
         attempt,
-        endpoint: target.endpoint,
-        host: if *port == 80 { dns_name.clone() } else { format!("{dns_name}:{port}") },
+        lane: LaneKey { service: call.service.clone(), interface: interface.name.clone() },
+        urgency: flow.urgency,
+        turn: *turn,
+        endpoint: chosen.endpoint,
+        host: if port == 80 { dns_name.clone() } else { format!("{dns_name}:{port}") },
         method: request.method,
         path: if path.is_empty() { "/".to_owned() } else { path },
         headers: request.headers,
@@ -106,15 +141,19 @@ pub(super) fn settle(
     }
 }
 
+/// What a step calls.
+#[derive(Clone, Copy)]
+pub(super) struct Way<'v> {
+    service: &'v ServiceView,
+    interface: &'v InterfaceView,
+}
+
 /// Where a request goes.
-pub(super) struct Target {
-    endpoint: std::net::SocketAddr,
-    /// In percent.
-    probability: u8,
-    /// Port of the Service.
-    port: u16,
-    base: String,
-    dns_name: String,
+pub(super) struct Target<'v> {
+    way: Way<'v>,
+    chosen: Chosen,
+    /// The turn that it uses.
+    turn: Option<u64>,
 }
 
 /// Why there is no endpoint yet.
@@ -124,19 +163,21 @@ pub(super) struct Missing {
     pub(super) why: String,
 }
 
+/// Why a request does not go yet.
+pub(super) enum Held {
+    /// Others have their turn first; where it stands, if that is to be told now.
+    Queued(Option<Admission>),
+    /// It gets no turn, for this reason.
+    Refused(String),
+}
+
 /// Nobody is there.
 const fn absent(why: String) -> Missing {
     Missing { class: ErrorClass::Connection, why }
 }
 
-/// The endpoint for an attempt: each that is ready with the same probability, and the same one again while it stays ready.
-pub(super) fn endpoint(
-    flow: &Flow<'_>,
-    step: &StepDefinition,
-    call: &CallDefinition,
-    number: &str,
-    present: Option<&CallTarget>,
-) -> Result<Target, Missing> {
+/// The interface that a step calls, which has endpoints that are ready.
+pub(super) fn way<'v>(flow: &Flow<'v>, call: &CallDefinition) -> Result<Way<'v>, Missing> {
     let name = &call.service;
     let service = flow
         .view
@@ -152,25 +193,29 @@ pub(super) fn endpoint(
         let language = call.request.language();
         absent(format!("MedicalService `{name}` has no such interface that speaks {language}"))
     })?;
-    let all = &interface.endpoints;
-    if all.is_empty() {
+    if interface.endpoints.is_empty() {
         return Err(match &interface.refused {
             // another endpoint may come: whoever forges one must not be able to end what waits for the true ones
             Some(why) => Missing { class: ErrorClass::Configuration, why: format!("MedicalService `{name}`: {why}") },
             None => absent(format!("MedicalService `{name}` has no endpoint that is ready")),
         });
     }
-    let same = present.and_then(|t| all.iter().find(|e| e.to_string() == t.endpoint));
-    let uid = flow.view.run.metadata.uid.as_deref().unwrap_or_default();
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let index = (chance(&[uid, &step.id(), number]) * all.len() as f64) as usize;
-    Ok(Target {
-        endpoint: *same.unwrap_or(&all[index.min(all.len() - 1)]),
-        probability: u8::try_from(100 / all.len()).unwrap_or(0),
-        port: interface.port,
-        base: interface.base_path.clone(),
-        dns_name: service.dns_name.clone(),
-    })
+    Ok(Way { service, interface })
+}
+
+/// The endpoint for one request of a step, when it is its turn.
+pub(super) fn target<'v>(
+    flow: &mut Flow<'v>,
+    step: &StepDefinition,
+    call: &CallDefinition,
+    way: Way<'v>,
+    ready: &Ready,
+) -> Result<Target<'v>, Held> {
+    match turn::take(flow, step, &call.service, way.interface, ready) {
+        Turned::Go(chosen, turn) => Ok(Target { way, chosen, turn }),
+        Turned::Wait(admission) => Err(Held::Queued(admission)),
+        Turned::Refused(why) => Err(Held::Refused(why)),
+    }
 }
 
 pub(super) fn watch(flow: &mut Flow<'_>, step: &StepDefinition, call: &CallDefinition, status: StepStatus) {

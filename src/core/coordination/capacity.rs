@@ -103,23 +103,7 @@ pub(super) fn is_admitted(flow: &mut Flow<'_>, step: &StepDefinition, status: &m
         return true;
     }
     let since = waits_since(flow, step);
-    let rules = &view.rules;
-    let half = flow.deadline.map(|(span, _)| span.duration() / 2).and_then(|d| SignedDuration::try_from(d).ok());
-    let demand = Demand {
-        claimant: claimant(flow.view.run, attempt.0.clone(), attempt.1),
-        pool: pool.clone(),
-        share: view.share.clone(),
-        urgency: flow.urgency,
-        since,
-        aging: rules.aging.or(half),
-        unit: step.holds.clone(),
-        count,
-        least: 1,
-        preempts: !rules.never_preempts,
-        interruptible: is_displaceable(step),
-        strict: rules.strict,
-    };
-    flow.decision.demands.push(demand);
+    ask(flow, step, pool, (attempt.1, count), since);
     if let Some(standing) = view.entry.told.get(&attempt) {
         let admission = told(standing, since);
         flow.set(
@@ -137,13 +121,47 @@ pub(super) fn is_admitted(flow: &mut Flow<'_>, step: &StepDefinition, status: &m
     false
 }
 
+fn ask(flow: &mut Flow<'_>, step: &StepDefinition, pool: &str, (attempt, count): (u32, u32), since: Timestamp) {
+    let SchedulingView { rules, share, .. } = &flow.view.scheduling;
+    let demand = Demand {
+        claimant: claimant(flow.view.run, step.id(), attempt),
+        pool: pool.to_owned(),
+        share: share.clone(),
+        urgency: flow.urgency,
+        since,
+        aging: aging(flow),
+        unit: step.holds.clone(),
+        count,
+        least: 1,
+        preempts: !rules.never_preempts,
+        interruptible: is_displaceable(step),
+        strict: rules.strict,
+    };
+    flow.decision.demands.push(demand);
+}
+
+/// An attempt that has just been granted capacity waits for something else: what it was granted stays its own.
+pub(super) fn keep(flow: &mut Flow<'_>, step: &StepDefinition, status: &StepStatus) {
+    let stored = flow.get(step).is_some_and(|s| s.capacity.is_some());
+    if let Some(capacity) = status.capacity.as_ref().filter(|_| !stored) {
+        let since = waits_since(flow, step);
+        ask(flow, step, &capacity.pool, (status.attempt.unwrap_or(1), 1), since);
+    }
+}
+
+/// After how long what waits rises one level.
+pub(super) fn aging(flow: &Flow<'_>) -> Option<SignedDuration> {
+    let half = flow.deadline.map(|(span, _)| span.duration() / 2).and_then(|d| SignedDuration::try_from(d).ok());
+    flow.view.scheduling.rules.aging.or(half)
+}
+
 /// Whether a step that has begun may be displaced. A Job of many pods is not: it would begin anew with all of its items.
 fn is_displaceable(step: &StepDefinition) -> bool {
     step.interruptible && step.fan_out.is_none()
 }
 
 /// Since when a step waits, told by what is stored, so that another leader knows it too.
-fn waits_since(flow: &Flow<'_>, step: &StepDefinition) -> Timestamp {
+pub(super) fn waits_since(flow: &Flow<'_>, step: &StepDefinition) -> Timestamp {
     if let Some(present) = flow.get(step) {
         let retries = present.wake_at.filter(|_| present.phase == StepPhase::Retrying);
         let waits = present.admission.as_ref().map(|a| a.since);

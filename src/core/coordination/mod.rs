@@ -27,6 +27,7 @@ pub mod risk;
 pub mod run;
 mod stages;
 mod step;
+mod turn;
 pub mod view;
 pub mod wish;
 pub mod workflow;

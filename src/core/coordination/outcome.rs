@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::api::vocabulary::ErrorClass;
+use crate::{api::vocabulary::ErrorClass, core::dispatch::Ended};
 
 /// The end of one call.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +28,23 @@ pub enum CallResult {
         /// The layer that failed, for people; never what the service sent.
         message: String,
     },
+}
+
+impl CallResult {
+    /// What it tells of the service, when it took so many seconds; `None` where nothing reached it.
+    #[must_use]
+    pub fn tells(&self, seconds: f64) -> Option<Ended> {
+        match self {
+            Self::Answered(answer) => {
+                let well = !matches!(answer.class(), ErrorClass::Overloaded | ErrorClass::ServerError);
+                Some(Ended { well, seconds: Some(seconds) })
+            }
+            Self::Failed { class: ErrorClass::Connection, .. } => Some(Ended { well: false, seconds: None }),
+            Self::Failed { class: ErrorClass::Timeout, .. } => Some(Ended { well: false, seconds: Some(seconds) }),
+            Self::Failed { class: ErrorClass::InvalidResult, .. } => Some(Ended { well: true, seconds: Some(seconds) }),
+            Self::Failed { .. } => None,
+        }
+    }
 }
 
 /// Why a call that was answered has failed.

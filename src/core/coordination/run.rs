@@ -22,6 +22,7 @@ use crate::{
             ended, fan_out, origin,
             parameters::{self, SecretKey},
             pod, stages,
+            turn::Used,
             view::{Decision, DefinitionView, Mount, View},
             workspace,
         },
@@ -122,6 +123,8 @@ pub(super) struct Flow<'a> {
     pub(super) ready_since: Option<Timestamp>,
     /// The item that expressions see, and its index.
     pub(super) item: Option<(Value, u32)>,
+    /// What has been used of the turns to call, by the step's id.
+    pub(super) turns_used: BTreeMap<String, Used>,
     replaced: bool,
     /// All that has happened is that it waits for capacity, and that is not told yet.
     pub(super) untold: bool,
@@ -148,6 +151,7 @@ impl<'a> Flow<'a> {
             deadline: deadline::of(view),
             ready_since: None,
             item: None,
+            turns_used: BTreeMap::new(),
             replaced: false,
             untold: false,
             present,

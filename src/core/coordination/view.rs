@@ -19,13 +19,16 @@ use crate::{
         coordination::{
             capacity::SchedulingView, definition::Definition, forecast::Model, outcome::CallOutcome, risk::Outlook,
         },
+        dispatch::{Limits, Load, Turn},
         note::Note,
         refusal::Refusal,
         scheduling::Demand,
     },
 };
 
-pub use super::wish::{Mount, StartCall, StartClaim, StartJob, StartPod, StartRun, Variable, VariableValue};
+pub use super::wish::{
+    CallAsk, LaneKey, Mount, StartCall, StartClaim, StartJob, StartPod, StartRun, Variable, VariableValue,
+};
 
 /// One attempt of one step.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,6 +84,8 @@ pub struct View<'a> {
     pub draining: bool,
     /// Who may use which capacity, and what is granted.
     pub scheduling: SchedulingView,
+    /// What the call queues have to say to its steps, by the step's id.
+    pub turns: BTreeMap<String, Turn>,
     /// What the API server refused to write for it the last time.
     pub refused: Option<&'a Refusal>,
 }
@@ -226,7 +231,7 @@ pub enum OriginView {
 }
 
 /// What is known of a service that a step calls.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ServiceView {
     /// Its name in cluster DNS: the request's Host.
     pub dns_name: String,
@@ -235,7 +240,7 @@ pub struct ServiceView {
 }
 
 /// One interface of a service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct InterfaceView {
     /// Its name.
     pub name: String,
@@ -247,6 +252,10 @@ pub struct InterfaceView {
     pub base_path: String,
     /// Endpoints that are ready and may be reached, in order.
     pub endpoints: Vec<SocketAddr>,
+    /// What holds for calls to it.
+    pub limits: Limits,
+    /// What is known of how its endpoints do.
+    pub loads: BTreeMap<SocketAddr, Load>,
     /// Why an endpoint that is ready may not be reached; the first of these.
     pub refused: Option<String>,
 }
@@ -270,6 +279,8 @@ pub struct Decision {
     pub stop_jobs: Vec<String>,
     /// Steps that wait for capacity: what they ask for.
     pub demands: Vec<Demand>,
+    /// Steps that wait for their turn to call.
+    pub asks: Vec<CallAsk>,
     /// Child runs that must exist.
     pub start_runs: Vec<StartRun>,
     /// Pods that must not go on.

@@ -9,7 +9,10 @@ use crate::{
         medical_service::{ImagePullPolicy, Resources},
         vocabulary::Urgency,
     },
-    core::coordination::{definition::WorkspaceDefinition, parameters::SecretKey, view::Attempt},
+    core::{
+        coordination::{definition::WorkspaceDefinition, parameters::SecretKey, view::Attempt},
+        dispatch::Ask,
+    },
 };
 
 /// A pod for one attempt of a container step.
@@ -117,11 +120,37 @@ pub struct StartRun {
     pub urgency: Urgency,
 }
 
+/// One interface of one service of the run's namespace: what calls queue for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LaneKey {
+    /// The `MedicalService`.
+    pub service: String,
+    /// Its interface.
+    pub interface: String,
+}
+
+/// A step that is ready but for its turn to call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallAsk {
+    /// What it calls.
+    pub lane: LaneKey,
+    /// The step's [`id`](super::definition::StepDefinition::id).
+    pub step: String,
+    /// What it asks for.
+    pub ask: Ask,
+}
+
 /// One HTTP request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StartCall {
     /// Which attempt.
     pub attempt: Attempt,
+    /// The service and its interface.
+    pub lane: LaneKey,
+    /// How soon the result is needed.
+    pub urgency: Urgency,
+    /// The turn that it uses; none where nothing makes calls wait.
+    pub turn: Option<u64>,
     /// Where it is sent.
     pub endpoint: SocketAddr,
     /// The service's DNS name and port.

@@ -88,6 +88,7 @@ pub(super) fn status(view: &ServiceView<'_>, findings: &Findings, now: Timestamp
         dns_name: Some(format!("{name}.{namespace}.svc.{}", view.cluster_domain)),
         endpoint_summary: Some(format!("{ready}/{total}")),
         ready: Some(u32::try_from(ready).unwrap_or(u32::MAX)),
+        decided_by: view.decided_by.clone(),
         total: Some(u32::try_from(total).unwrap_or(u32::MAX)),
         endpoints: findings.endpoints.iter().take(MAX_LISTED).cloned().collect(),
     }

@@ -41,6 +41,8 @@ pub struct ServiceView<'a> {
     pub refused: Option<&'a Refusal>,
     /// Which addresses may be probed and published.
     pub guard: &'a AddressGuard,
+    /// The policy that decided each bound of its calls, by field.
+    pub decided_by: &'a BTreeMap<String, String>,
     /// Lease transitions of this leader.
     pub epoch: i64,
 }

@@ -10,6 +10,7 @@ mod fields;
 mod finding;
 mod fit;
 mod flow;
+mod hours;
 mod items;
 mod metadata;
 mod object;
@@ -88,10 +89,8 @@ impl Linter {
             match &object.spec {
                 object::Spec::Workflow(spec) => workflow::check(object, spec, &mut findings),
                 object::Spec::MedicalService(spec) => templates::service(object, spec, &mut findings),
-                object::Spec::CapacityPool(_)
-                | object::Spec::ServicePolicy(_)
-                | object::Spec::WorkflowRun(_)
-                | object::Spec::Unreadable => {}
+                object::Spec::CapacityPool(spec) => hours::check(object, spec, &mut findings),
+                object::Spec::ServicePolicy(_) | object::Spec::WorkflowRun(_) | object::Spec::Unreadable => {}
             }
         }
         references::check(&objects, sources, &mut findings);

@@ -38,7 +38,8 @@ pub(super) fn check(objects: &[Object], sources: &[Source<'_>], findings: &mut F
             Spec::WorkflowRun(spec) => run(objects, object, spec, findings),
             Spec::CapacityPool(spec) => pool(objects, object, spec.parent.as_ref(), "spec.parent", findings),
             Spec::ServicePolicy(spec) => {
-                pool(objects, object, spec.scheduling.pool.as_ref(), "spec.scheduling.pool", findings);
+                let pool_name = spec.scheduling.as_ref().and_then(|s| s.pool.as_ref());
+                pool(objects, object, pool_name, "spec.scheduling.pool", findings);
             }
             Spec::MedicalService(_) | Spec::Unreadable => {}
         }

@@ -8,7 +8,10 @@ use crate::{
     api::vocabulary::Urgency,
     core::{
         name::Key,
-        scheduling::tree::{Quantities, Shortage},
+        scheduling::{
+            rank::Aging,
+            tree::{Quantities, Shortage},
+        },
     },
 };
 
@@ -53,6 +56,13 @@ pub struct Demand {
     pub interruptible: bool,
     /// While it waits, nothing of its share that comes after it is admitted.
     pub strict: bool,
+}
+
+impl Demand {
+    /// What decides in which order it comes.
+    pub(super) const fn ages(&self) -> Aging {
+        Aging { urgency: self.urgency, since: self.since, aging: self.aging }
+    }
 }
 
 /// Capacity that a step has.

@@ -12,13 +12,11 @@ use crate::{
     core::scheduling::{
         amounts::Amounts,
         demand::{Claimant, Demand, Holding, Waits},
+        rank::RANKS,
         rate::Rate,
         tree::{PoolDefinition, Shortage, Tree},
     },
 };
-
-/// Two for each urgency: what has waited long comes first among its equals.
-pub(super) const RANKS: usize = 2 * Urgency::ALL.len();
 
 /// What demands of one kind have in common: where one does not fit, no other does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,7 +106,7 @@ impl Domain {
             preempts: demand.preempts,
             strict: demand.strict,
         };
-        let rank = rank(&demand, now);
+        let rank = demand.ages().rank(now);
         let claimant = Arc::clone(&demand.claimant);
         let waiting = Waiting { demand, leaf, shape, rank, victims: BTreeSet::new() };
         self.line_up(&waiting);
@@ -121,7 +119,7 @@ impl Domain {
         let turn = (waiting.demand.since, Arc::clone(&waiting.demand.claimant));
         let line = self.lines[waiting.rank].entry(waiting.leaf).or_default().entry(waiting.shape).or_default();
         line.insert(turn);
-        if let Some(at) = rises(&waiting.demand, waiting.rank) {
+        if let Some(at) = waiting.demand.ages().rises(waiting.rank) {
             self.rising.insert((at, Arc::clone(&waiting.demand.claimant)));
         }
     }
@@ -140,7 +138,7 @@ impl Domain {
             }
         }
         self.preempting.remove(&(waiting.rank, turn));
-        if let Some(at) = rises(&waiting.demand, waiting.rank) {
+        if let Some(at) = waiting.demand.ages().rises(waiting.rank) {
             self.rising.remove(&(at, Arc::clone(&waiting.demand.claimant)));
         }
     }
@@ -200,7 +198,7 @@ impl Domain {
             };
             let waits_for_victims = !waiting.victims.is_empty();
             self.leave_line(&waiting);
-            waiting.rank = rank(&waiting.demand, now);
+            waiting.rank = waiting.demand.ages().rank(now);
             self.line_up(&waiting);
             if waits_for_victims {
                 self.preempting.insert((waiting.rank, (waiting.demand.since, Arc::clone(&claimant))));
@@ -230,29 +228,5 @@ impl Domain {
         let lines = |rank: usize| self.lines[rank].values().flat_map(BTreeMap::values);
         let above = (waiting.rank + 1..RANKS).flat_map(lines).map(BTreeSet::len).sum::<usize>();
         above + lines(waiting.rank).map(|line| line.range(..turn.clone()).count()).sum::<usize>()
-    }
-}
-
-/// Which rank a demand has: its urgency, one level more once it has waited for long, and before its equals after twice that.
-fn rank(demand: &Demand, now: Timestamp) -> usize {
-    let level = demand.urgency as usize;
-    let Some(aging) = demand.aging else { return 2 * level };
-    let waited = now.duration_since(demand.since);
-    let risen = if waited >= aging { (level + 1).min((Urgency::Urgent as usize).max(level)) } else { level };
-    2 * risen + usize::from(waited >= aging.saturating_mul(2))
-}
-
-/// When a demand of this rank comes to the next.
-fn rises(demand: &Demand, rank: usize) -> Option<Timestamp> {
-    let aging = demand.aging?;
-    let once = demand.since.saturating_add(aging).ok()?;
-    let twice = demand.since.saturating_add(aging.saturating_mul(2)).ok()?;
-    let level = demand.urgency as usize;
-    if rank % 2 == 1 {
-        None
-    } else if rank == 2 * level && level < Urgency::Urgent as usize {
-        Some(once)
-    } else {
-        Some(twice)
     }
 }

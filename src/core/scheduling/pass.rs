@@ -21,7 +21,8 @@ use crate::{
     core::scheduling::{
         amounts::Amounts,
         demand::{Claimant, Ruling, Waits},
-        domain::{Domain, Held, RANKS, Shape, Turn, Waiting},
+        domain::{Domain, Held, Shape, Turn, Waiting},
+        rank::RANKS,
         tree::{Parts, SetAside, Shortage},
     },
 };

@@ -9,7 +9,7 @@ use crate::{
     core::scheduling::{
         book::Book,
         demand::{Claimant, Waits},
-        domain::RANKS,
+        rank::RANKS,
         tree::Quantities,
     },
 };

@@ -85,7 +85,9 @@ impl Rules {
             (Some(selector), Some(labels)) => selector.matches(labels),
             (Some(_), None) => decided_by.is_some_and(|d| d.values().any(|by| by == name)),
         };
-        Self::of(policies.into_iter().filter(hold).map(|(name, policy)| (name, &policy.scheduling)))
+        Self::of(
+            policies.into_iter().filter(hold).filter_map(|(name, policy)| Some((name, policy.scheduling.as_ref()?))),
+        )
     }
 
     fn decide(&mut self, field: &str, policy: &str, set: impl FnOnce(&mut Self)) {

@@ -16,13 +16,17 @@ use crate::{
         scheduling::{
             Ledger, PoolDefinition, PoolProblem, Quantities, ShareDefinition,
             amounts::{UNLIMITED, in_words, thousandths},
+            windows,
         },
     },
 };
 
-/// A pool as the book reckons with it. More of a resource than can be counted is as good as without end.
+/// A pool as the book reckons with it now. More of a resource than can be counted is as good as without end.
 #[must_use]
-pub fn definition(name: &str, spec: &CapacityPoolSpec) -> PoolDefinition {
+pub fn definition(name: &str, spec: &CapacityPoolSpec, now: Timestamp) -> PoolDefinition {
+    let window = windows::current(spec, now).0;
+    let resources = window.and_then(|w| w.resources.as_ref()).unwrap_or(&spec.resources);
+    let reserved = window.and_then(|w| w.reserved.as_ref()).unwrap_or(&spec.reserved);
     let quantities = |words: &BTreeMap<String, String>| -> Quantities {
         words.iter().map(|(name, q)| (name.clone(), thousandths(q).unwrap_or(UNLIMITED))).collect()
     };
@@ -30,8 +34,8 @@ pub fn definition(name: &str, spec: &CapacityPoolSpec) -> PoolDefinition {
     PoolDefinition {
         name: name.to_owned(),
         parent: spec.parent.clone(),
-        supply: quantities(&spec.resources),
-        reserved: spec.reserved.iter().filter_map(|(u, q)| Some((urgency(u)?, quantities(q)))).collect(),
+        supply: quantities(resources),
+        reserved: reserved.iter().filter_map(|(u, q)| Some((urgency(u)?, quantities(q)))).collect(),
         borrow_limit: spec.borrow_limit.as_ref().map(quantities),
         lend_limit: spec.lend_limit.as_ref().map(quantities),
         shares: spec
@@ -55,8 +59,8 @@ pub fn report(pool: &CapacityPool, ledger: &Ledger, epoch: i64, now: Timestamp) 
     let present = pool.status.clone().unwrap_or_default();
     let generation = pool.metadata.generation;
     let mut conditions = Conditions::from(&present.conditions, generation, now);
-    match ledger.problem(name) {
-        Some(problem) => {
+    match (ledger.problem(name), windows::problem(&pool.spec)) {
+        (Some(problem), _) => {
             let reason = match problem {
                 PoolProblem::NoParent(_) => "NoParent",
                 PoolProblem::Cycle => "Cycle",
@@ -66,7 +70,17 @@ pub fn report(pool: &CapacityPool, ledger: &Ledger, epoch: i64, now: Timestamp) 
             conditions.set(READY, State::False, reason, problem.message());
             conditions.set(STALLED, State::True, reason, problem.message());
         }
-        None => {
+        (None, Some(problem)) => {
+            // its other amounts hold
+            conditions.set(
+                READY,
+                State::True,
+                "Ready",
+                "steps get capacity from it, but not by the window that is wrong",
+            );
+            conditions.set(STALLED, State::True, "UnknownTimeZone", problem);
+        }
+        (None, None) => {
             conditions.set(READY, State::True, "Ready", "steps get capacity from it");
             conditions.remove(STALLED);
         }
@@ -86,6 +100,7 @@ pub fn report(pool: &CapacityPool, ledger: &Ledger, epoch: i64, now: Timestamp) 
         observed_generation: generation,
         leader_epoch: Some(epoch),
         conditions: conditions.into_list(),
+        window: windows::current(&pool.spec, now).0.map(|w| w.name.clone()),
         supply: in_words(&usage.supply),
         granted: in_words(&usage.granted),
         borrowed: in_words(&usage.borrowed),

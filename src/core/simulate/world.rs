@@ -118,6 +118,7 @@ impl<'a> World<'a> {
             model: None,
             outlook: None,
             scheduling: SchedulingView::default(),
+            turns: BTreeMap::new(),
             refused: None,
             epoch: 1,
             draining: false,

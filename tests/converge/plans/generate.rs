@@ -59,6 +59,10 @@ pub(crate) fn scenario(seed: u64) -> Scenario {
     if dice.one_in(5) && scenario.deadline == 0 && scenario.orders.is_empty() {
         scenario.slots = dice.pick(&[1, 1, 2, 3]);
     }
+    // the same for its turn to call
+    if dice.one_in(4) && scenario.deadline == 0 && scenario.orders.is_empty() {
+        scenario.places = dice.pick(&[1, 1, 2, 4]);
+    }
     scenario
 }
 

@@ -48,6 +48,8 @@ pub(crate) struct Outcome {
     pub(crate) jobs: Vec<Version>,
     pub(crate) claims: Vec<Version>,
     pub(crate) effects: Vec<Effect>,
+    /// The most calls of one operator that the service had at work at a time.
+    pub(crate) most_at_work: u32,
     pub(crate) calls: Vec<Record>,
     /// What went wrong on purpose, and when.
     pub(crate) struck: Vec<(Duration, String)>,
@@ -117,6 +119,12 @@ impl<'a> Game<'a> {
             jobs: all(jobs),
             claims: all(claims),
             effects: self.effects.all(),
+            most_at_work: self
+                .operators
+                .iter()
+                .map(|(n, _)| self.stage.world.most_at_work(n, "10.0.0.1"))
+                .max()
+                .unwrap_or(0),
             calls: self.stage.server.calls(),
             struck: mischief.struck.clone(),
             rested,
@@ -127,7 +135,9 @@ impl<'a> Game<'a> {
     }
 
     async fn set_up(&mut self) {
-        self.stage.service("archive", &["10.0.0.1"]).await;
+        let places = self.plan.scenario.places;
+        let capacity = if places > 0 { json!({ "concurrency": places }) } else { Value::Null };
+        self.stage.bounded_service("archive", &["10.0.0.1"], capacity).await;
         if self.plan.scenario.slots > 0 {
             let pool = json!({ "resources": { "slots": self.plan.scenario.slots.to_string() }, "shares": [{ "name": "all" }] });
             give_capacity(&self.stage, pool, json!({ "pool": "main" })).await;
@@ -172,8 +182,9 @@ impl<'a> Game<'a> {
         loop {
             sleep(LOOK).await;
             let now = self.began.elapsed();
-            // steps that wait for a slot come one after the other
-            let patience = if self.plan.scenario.slots > 0 { 6 * PATIENCE } else { PATIENCE };
+            // steps that wait for a slot, or for their turn, come one after the other
+            let waits = self.plan.scenario.slots > 0 || self.plan.scenario.places > 0;
+            let patience = if waits { 6 * PATIENCE } else { PATIENCE };
             if self.mischief.lock().unwrap().out_of_hand || now > patience {
                 return false;
             }

@@ -25,6 +25,9 @@ pub(crate) struct Scenario {
     /// Calls, containers and waits take one each of so many slots; 0 for no pool.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) slots: u8,
+    /// So many calls the service is sent at a time; 0 for no bound.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) places: u8,
     /// In seconds; 0 for none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) deadline: u32,

@@ -1,4 +1,5 @@
-//! The slots that steps hold in a scenario with a pool: never more than there are, and none when all has ended.
+//! The slots that steps hold in a scenario with a pool: never more than there are, and none when all has ended. So, too, calls at
+//! work at a service that says how many it takes.
 
 use std::collections::BTreeMap;
 
@@ -8,16 +9,20 @@ use super::{plan::Plan, runner::Outcome, troubles::Trouble};
 
 /// What is wrong with the slots that were granted.
 pub(crate) fn misgranted(plan: &Plan, outcome: &Outcome) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let places = u32::from(plan.scenario.places);
+    if places > 0 && outcome.most_at_work > places {
+        wrong.push(format!("{} calls of one leader are at work, and there may be {places}", outcome.most_at_work));
+    }
     let slots = i64::from(plan.scenario.slots);
     if slots == 0 {
-        return Vec::new();
+        return wrong;
     }
     // a write that takes effect after its writer has given it up, or that of a leader whose clock lets it lead too long, is not
     // known to whoever leads next
     let unknown = |t: &Trouble| matches!(t, Trouble::Late { .. } | Trouble::Overlap { .. } | Trouble::Skew { .. });
     let is_exact = !plan.troubles.iter().any(unknown);
     let mut held: BTreeMap<&str, i64> = BTreeMap::new();
-    let mut wrong = Vec::new();
     for version in &outcome.runs {
         let object = version.object();
         let uid = object["metadata"]["uid"].as_str().unwrap_or_default();

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Fan;
+use super::{Fan, Hold};
 use crate::{
     api::vocabulary::{ErrorClass, Safety},
     core::coordination::{
-        call::{self, Missing},
+        call::{self, Held, Missing, Way},
         definition::CallDefinition,
+        turn::Ready,
         view::Attempt,
     },
 };
@@ -70,37 +71,57 @@ pub(super) fn collect(fan: &mut Fan<'_, '_>, call: &CallDefinition) {
     }
 }
 
-/// Starts one item; what it cannot start without, when that is missing.
-pub(super) fn start(fan: &mut Fan<'_, '_>, call: &CallDefinition, index: u32) -> Option<String> {
-    let number = fan.work.attempt(index).attempt;
-    match call::endpoint(fan.flow, fan.step, call, &format!("{index}.{number}"), None) {
-        Ok(target) => request(fan, call, index, &target),
+/// Starts one item; why it has to wait, when it has to.
+pub(super) fn start(fan: &mut Fan<'_, '_>, call: &CallDefinition, index: u32) -> Option<Hold> {
+    let way = match call::way(fan.flow, call) {
+        Ok(way) => way,
         Err(Missing { class, why }) if fan.overdue > 0 => {
             fan.overdue -= 1;
             fan.work.start(index);
             let message = format!("{why}, for {:?}", fan.flow.timeout(fan.step));
             fan.failed(index, class, true, &message);
+            return None;
         }
-        Err(missing) => return Some(missing.why),
+        Err(missing) => return Some(Hold::Missing(missing.why)),
+    };
+    match target(fan, call, way, index) {
+        Ok(target) => request(fan, call, index, &target),
+        Err(Held::Queued(admission)) => return Some(Hold::Queued(admission)),
+        Err(Held::Refused(why)) => {
+            fan.work.start(index);
+            fan.failed(index, ErrorClass::Overloaded, true, &why);
+        }
     }
     None
 }
 
+fn target<'v>(
+    fan: &mut Fan<'_, 'v>,
+    call: &CallDefinition,
+    way: Way<'v>,
+    index: u32,
+) -> Result<call::Target<'v>, Held> {
+    let seed = format!("{index}.{}", fan.work.attempt(index).attempt);
+    let count = fan.work.room(fan.fan_out.parallel, fan.flow.now);
+    call::target(fan.flow, fan.step, call, way, &Ready { since: None, count, same: None, seed })
+}
+
 /// Sends the request of an item whose intent is in the status.
 fn send(fan: &mut Fan<'_, '_>, call: &CallDefinition, index: u32) {
-    let number = fan.work.attempt(index).attempt;
     if let Err(problem) = fan.show(index) {
         return fan.failed(index, ErrorClass::Configuration, true, &problem);
     }
-    match call::endpoint(fan.flow, fan.step, call, &format!("{index}.{number}"), None) {
-        Ok(target) => request(fan, call, index, &target),
-        // a new leader may not know of the endpoint yet; what the former one has sent is not known to have failed
-        Err(Missing { .. }) => fan.work.postpone(index, fan.flow.now),
+    let target = call::way(fan.flow, call).ok().and_then(|way| target(fan, call, way, index).ok());
+    match target {
+        Some(target) => request(fan, call, index, &target),
+        // a new leader may not know of the endpoint yet, or others have their turn first; what the former one has sent is not
+        // known to have failed
+        None => fan.work.postpone(index, fan.flow.now),
     }
     fan.flow.item = None;
 }
 
-fn request(fan: &mut Fan<'_, '_>, call: &CallDefinition, index: u32, target: &call::Target) {
+fn request(fan: &mut Fan<'_, '_>, call: &CallDefinition, index: u32, target: &call::Target<'_>) {
     let present = fan.work.attempt(index);
     fan.work.start(index);
     let attempt = Attempt { step: fan.step.id(), index: Some(index), number: present.attempt };

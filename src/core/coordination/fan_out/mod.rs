@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     api::{
+        admission::Admission,
         vocabulary::{ErrorClass, Safety},
         workflow_run::{ResolvedAs, StepPhase, StepStatus},
     },
@@ -35,6 +36,14 @@ pub(super) use {
     job::unwanted as unwanted_jobs,
     status::{give_up, unwanted_calls},
 };
+
+/// Why no item can start.
+enum Hold {
+    /// Something is missing that may still come.
+    Missing(String),
+    /// Others have their turn first; where it stands, if that is to be told now.
+    Queued(Option<Admission>),
+}
 
 /// One look at a step's items.
 struct Fan<'f, 'v> {
@@ -238,8 +247,8 @@ impl Fan<'_, '_> {
         }
     }
 
-    /// Starts the items whose turn it is; why none can start, when something is missing that may still come.
-    fn start_more(&mut self) -> Option<String> {
+    /// Starts the items whose turn it is; why none can start, when they have to wait.
+    fn start_more(&mut self) -> Option<Hold> {
         while self.may_start()
             && let Some(index) = self.work.due(self.fan_out.parallel, self.flow.now)
         {
@@ -248,14 +257,14 @@ impl Fan<'_, '_> {
                 self.failed(index, ErrorClass::Configuration, true, &problem);
                 continue;
             }
-            let missing = match &self.step.action {
+            let hold = match &self.step.action {
                 Action::Call(call) => calls::start(self, call, index),
-                Action::Child(child) => children::start(self, child, index),
+                Action::Child(child) => children::start(self, child, index).map(Hold::Missing),
                 _ => None,
             };
             self.flow.item = None;
-            if missing.is_some() {
-                return missing;
+            if hold.is_some() {
+                return hold;
             }
         }
         None
@@ -295,10 +304,18 @@ impl Fan<'_, '_> {
         self.status.message = None;
     }
 
-    /// What the step has come to. `missing` is what no item can start without.
-    fn settle(self, missing: Option<String>) {
+    /// What the step has come to. `hold` is why no item can start.
+    fn settle(self, hold: Option<Hold>) {
         let (limit, beyond, more) = (self.limit(), self.is_beyond(), self.work.has_more());
         let Self { flow, step, mut status, mut work, wake, .. } = self;
+        let missing = match hold {
+            Some(Hold::Queued(admission)) if work.at_work() == 0 && !beyond => {
+                wake.into_iter().for_each(|at| flow.wake(at));
+                return queued(flow, step, status, &work, admission);
+            }
+            Some(Hold::Missing(why)) => Some(why),
+            _ => None,
+        };
         if beyond && work.at_work() == 0 {
             work.cancel_waiting();
         }
@@ -357,6 +374,27 @@ impl Fan<'_, '_> {
         }
         flow.set(step, status);
     }
+}
+
+/// No item is at work, and those that could start wait for their turn. That costs no status write until there is something to tell.
+fn queued(flow: &mut Flow<'_>, step: &StepDefinition, mut status: StepStatus, work: &Work, told: Option<Admission>) {
+    if told.is_none() && flow.get(step).is_none() {
+        return;
+    }
+    if let Some(&at) = work.retrying.values().filter(|&&at| at > flow.now).min() {
+        flow.wake(at);
+    }
+    status.items = Some(work.status());
+    status.wake_at = None;
+    if let Some(admission) = told {
+        status.phase = StepPhase::Waiting;
+        status.message = Some(format!("waits for its turn: {}", admission.reason.message()));
+        status.admission = Some(admission);
+    } else if status.admission.is_none() {
+        status.phase = StepPhase::Running;
+        status.message = None;
+    }
+    flow.set(step, status);
 }
 
 /// What expressions see as `result`.

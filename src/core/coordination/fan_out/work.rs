@@ -145,6 +145,13 @@ impl Work {
         retry.or_else(|| (self.next < self.total && self.active() < parallel).then_some(self.next))
     }
 
+    /// How many items may start while at most `parallel` are under way.
+    pub(super) fn room(&self, parallel: u32, now: Timestamp) -> u32 {
+        let due = self.retrying.values().filter(|at| **at <= now).count();
+        let fresh = (self.total - self.next.min(self.total)).min(parallel.saturating_sub(self.active()));
+        fresh.saturating_add(u32::try_from(due).unwrap_or(u32::MAX))
+    }
+
     /// An item starts, or would have.
     pub(super) fn start(&mut self, index: u32) {
         self.retrying.remove(&index);

@@ -96,6 +96,7 @@ impl Story {
             lookups: &self.lookups,
             health: &self.health,
             refused: None,
+            decided_by: &BTreeMap::new(),
             guard: &self.guard,
             epoch: self.epoch,
         };

@@ -1,0 +1,317 @@
+//! Call queues: keeps one for each interface of each service that is called, sends word to the runs whose turn it is, and lets their
+//! calls go out.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cluster::{clock::Clock, observe::Caches, queue::Queue},
+    core::{
+        coordination::view::{Decision, InterfaceView, LaneKey, ServiceView, StartCall},
+        discovery::guard::AddressGuard,
+        dispatch::{Caller, Ended, Lane, Turn},
+        name::Key,
+    },
+    telemetry::{Metrics, UrgencyLabel},
+};
+
+/// How often those that wait are told where they stand.
+const TELLING: Duration = Duration::from_secs(5);
+/// How many steps of a queue are told at a time: each costs a status write.
+const TOLD_TOGETHER: usize = 10;
+
+/// Namespace, service and interface.
+type Place = (String, LaneKey);
+
+/// All call queues.
+pub struct Lanes {
+    caches: Caches,
+    guard: Arc<AddressGuard>,
+    runs: Arc<Queue>,
+    clock: Clock,
+    metrics: Metrics,
+    state: Mutex<State>,
+    news: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    lanes: BTreeMap<Place, Kept>,
+    /// Where the steps of a run have asked, by its UID.
+    asked: HashMap<String, BTreeMap<String, (Arc<Caller>, Place)>>,
+    /// Calls that wait to go out.
+    gates: HashMap<u64, oneshot::Sender<()>>,
+    /// The last number of a turn.
+    ids: u64,
+}
+
+#[derive(Default)]
+struct Kept {
+    lane: Lane,
+    next: Option<Timestamp>,
+}
+
+impl Lanes {
+    /// No queues yet; `runs` is what they send word to.
+    #[must_use]
+    pub fn new(
+        caches: Caches,
+        guard: Arc<AddressGuard>,
+        runs: Arc<Queue>,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> Arc<Self> {
+        Arc::new(Self { caches, guard, runs, clock, metrics, state: Mutex::default(), news: Notify::new() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the queues have to say to the steps of a run.
+    #[must_use]
+    pub fn turns(&self, uid: &str) -> BTreeMap<String, Turn> {
+        let state = self.state();
+        let Some(asked) = state.asked.get(uid) else { return BTreeMap::new() };
+        let turn = |(caller, place): &(Arc<Caller>, Place)| state.lanes.get(place).map(|k| k.lane.turn(caller));
+        asked.iter().filter_map(|(step, at)| Some((step.clone(), turn(at)?))).collect()
+    }
+
+    /// Adds to services what is known of how their endpoints do.
+    pub fn tell_loads(&self, namespace: &str, services: &mut BTreeMap<String, ServiceView>) {
+        if services.is_empty() {
+            return;
+        }
+        let state = self.state();
+        for (service, view) in services {
+            for interface in &mut view.interfaces {
+                let key = LaneKey { service: service.clone(), interface: interface.name.clone() };
+                if let Some(kept) = state.lanes.get(&(namespace.to_owned(), key)) {
+                    interface.loads = kept.lane.loads();
+                }
+            }
+        }
+    }
+
+    /// Takes note of what the steps of a run ask for now. Turns of calls that are about to start stay theirs.
+    pub fn settle(&self, run: &Key, uid: &str, services: &BTreeMap<String, ServiceView>, decision: &mut Decision) {
+        let asks = std::mem::take(&mut decision.asks);
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let mut before = state.asked.remove(uid).unwrap_or_default();
+        if asks.is_empty() && before.is_empty() {
+            return;
+        }
+        let now = self.clock.now();
+        let starts: BTreeSet<u64> = decision.start_calls.iter().filter_map(|call| call.turn).collect();
+        let (mut asked, mut touched) = (BTreeMap::new(), BTreeSet::new());
+        for ask in asks {
+            let place = (run.namespace.clone(), ask.lane.clone());
+            let caller = match before.remove(&ask.step) {
+                Some((caller, present)) if present == place => caller,
+                other => {
+                    // the step calls something else now
+                    other.into_iter().for_each(|at| drop(before.insert(ask.step.clone(), at)));
+                    Arc::new(Caller { run: run.clone(), uid: uid.to_owned(), step: ask.step.clone() })
+                }
+            };
+            let lane = &mut state.lanes.entry(place.clone()).or_default().lane;
+            if let Some(interface) = interface(services, &ask.lane) {
+                lane.set(interface.limits.clone(), &interface.endpoints);
+            }
+            lane.settle(&caller, Some(ask.ask), &starts, now);
+            touched.insert(place.clone());
+            asked.insert(ask.step, (caller, place));
+        }
+        for (caller, place) in before.into_values() {
+            if let Some(kept) = state.lanes.get_mut(&place) {
+                kept.lane.settle(&caller, None, &starts, now);
+                touched.insert(place);
+            }
+        }
+        if !asked.is_empty() {
+            state.asked.insert(uid.to_owned(), asked);
+        }
+        touched.iter().for_each(|place| self.pass(state, place));
+    }
+
+    /// A run is gone.
+    pub fn forget(&self, uid: &str) {
+        let mut state = self.state();
+        let now = self.clock.now();
+        for (caller, place) in state.asked.remove(uid).unwrap_or_default().into_values() {
+            if let Some(kept) = state.lanes.get_mut(&place) {
+                kept.lane.settle(&caller, None, &BTreeSet::new(), now);
+            }
+            self.pass(&mut state, &place);
+        }
+    }
+
+    /// Forgets everything: this process no longer leads.
+    pub fn clear(&self) {
+        let mut state = self.state();
+        *state = State { ids: state.ids, ..State::default() };
+    }
+
+    /// A service, its endpoints, or what holds for it may have changed: that of one service, or of all of a namespace.
+    pub fn refresh(&self, namespace: &str, service: Option<&str>) {
+        let mut state = self.state();
+        let first = LaneKey { service: service.unwrap_or_default().to_owned(), interface: String::new() };
+        let concerned = |(place, _): &(&Place, &Kept)| {
+            place.0 == namespace && service.is_none_or(|service| place.1.service == service)
+        };
+        let places = state.lanes.range((namespace.to_owned(), first)..).take_while(concerned);
+        let places: Vec<Place> = places.map(|(place, _)| place.clone()).collect();
+        for place in places {
+            let view = self.caches.service(namespace, &place.1.service, &self.guard);
+            let interface = view.as_ref().and_then(|v| v.interfaces.iter().find(|i| i.name == place.1.interface));
+            let Some(kept) = state.lanes.get_mut(&place) else { continue };
+            if interface.is_none() && kept.lane.is_idle() {
+                state.lanes.remove(&place);
+                continue;
+            }
+            let (limits, endpoints) = interface.map(|i| (i.limits.clone(), i.endpoints.clone())).unwrap_or_default();
+            kept.lane.set(limits, &endpoints);
+            if endpoints.is_empty() {
+                // each says by itself what is missing, and for how long it waits for that
+                kept.lane.runs().for_each(|run| self.runs.add(run.clone(), false));
+            }
+            self.pass(&mut state, &place);
+        }
+    }
+
+    /// Lets a call on board whose intent is written. It goes out when the returned gate opens.
+    pub fn board(self: &Arc<Self>, namespace: &str, call: &StartCall) -> Boarding {
+        let place = (namespace.to_owned(), call.lane.clone());
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let lane = &mut state.lanes.entry(place.clone()).or_default().lane;
+        let (id, gate) = match call.turn.filter(|id| lane.arrive(*id)) {
+            Some(id) => {
+                let (open, gate) = oneshot::channel();
+                state.gates.insert(id, open);
+                (id, Some(gate))
+            }
+            None => {
+                state.ids += 1;
+                lane.send(state.ids, call.endpoint, call.urgency, self.clock.now());
+                (state.ids, None)
+            }
+        };
+        if gate.is_some() {
+            self.pass(state, &place);
+        }
+        Boarding { lanes: Arc::clone(self), place, id, gate }
+    }
+
+    fn leave(&self, place: &Place, id: u64, ended: Option<Ended>) {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        state.gates.remove(&id);
+        if let Some(kept) = state.lanes.get_mut(place) {
+            if kept.lane.leave(id, ended, self.clock.now()) {
+                self.metrics.endpoints_paused.inc();
+            }
+            self.pass(state, place);
+        }
+    }
+
+    fn pass(&self, state: &mut State, place: &Place) {
+        let Some(kept) = state.lanes.get_mut(place) else { return };
+        let now = self.clock.now();
+        let news = kept.lane.pass(now, &mut state.ids);
+        for id in news.go {
+            if let Some(gate) = state.gates.remove(&id) {
+                // whoever does not listen any more gives its seat back by itself
+                let _ = gate.send(());
+            }
+        }
+        for (urgency, waited) in news.turns {
+            let label = UrgencyLabel { urgency: urgency.as_str() };
+            self.metrics.call_wait.get_or_create(&label).observe(waited.as_secs_f64().max(0.0));
+        }
+        self.metrics.calls_refused.inc_by(u64::from(news.refused));
+        news.runs.into_iter().for_each(|run| self.runs.add(run, false));
+        let next = kept.lane.next_pass(now);
+        if std::mem::replace(&mut kept.next, next) != next && next.is_some() {
+            self.news.notify_one();
+        }
+    }
+
+    /// Looks after what time alone changes, until stopped.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut telling = tokio::time::interval(TELLING);
+        telling.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let next = self.state().lanes.values().filter_map(|k| k.next).min().map(|at| self.clock.instant(at));
+            let due = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.news.notified() => {}
+                () = due => {}
+                _ = telling.tick() => self.tell(),
+            }
+            let now = self.clock.now();
+            let mut state = self.state();
+            let due = state.lanes.iter().filter(|(_, k)| k.next.is_some_and(|at| at <= now));
+            let due: Vec<Place> = due.map(|(place, _)| place.clone()).collect();
+            due.iter().for_each(|place| self.pass(&mut state, place));
+        }
+    }
+
+    fn tell(&self) {
+        let now = self.clock.now();
+        let mut state = self.state();
+        for kept in state.lanes.values_mut() {
+            kept.lane.tell(now, TOLD_TOGETHER).into_iter().for_each(|run| self.runs.add(run, false));
+        }
+    }
+}
+
+fn interface<'v>(services: &'v BTreeMap<String, ServiceView>, key: &LaneKey) -> Option<&'v InterfaceView> {
+    services.get(&key.service)?.interfaces.iter().find(|i| i.name == key.interface)
+}
+
+/// A call on its way. Its seat is given back with it.
+pub struct Boarding {
+    lanes: Arc<Lanes>,
+    place: Place,
+    id: u64,
+    gate: Option<oneshot::Receiver<()>>,
+}
+
+impl Boarding {
+    /// Waits until the call may go out.
+    pub async fn opens(&mut self) {
+        if let Some(gate) = self.gate.take()
+            && gate.await.is_err()
+        {
+            // the queue is gone, and this process leads no more: nothing goes out
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// The call has ended.
+    pub fn ended(self, ended: Option<Ended>) {
+        self.lanes.leave(&self.place, self.id, ended);
+    }
+}
+
+impl Drop for Boarding {
+    fn drop(&mut self) {
+        // nothing happens where it has been given back already
+        self.lanes.leave(&self.place, self.id, None);
+    }
+}
