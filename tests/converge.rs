@@ -59,12 +59,12 @@ mod stages;
 mod steering;
 #[path = "converge/steps.rs"]
 mod steps;
+#[path = "converge/supply.rs"]
+mod supply;
 #[path = "converge/undisturbed.rs"]
 mod undisturbed;
 #[path = "converge/unseen.rs"]
 mod unseen;
-#[path = "converge/windows.rs"]
-mod windows;
 #[path = "converge/workspaces.rs"]
 mod workspaces;
 #[path = "converge/world.rs"]

@@ -41,6 +41,9 @@ pub struct CapacityPoolSpec {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::capacity")]
     pub resources: BTreeMap<String, String>,
+    /// Nodes of which it has resources beside those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nodes: Option<NodeSupply>,
     /// What each urgency has for itself: lower ones may not take it, and higher ones may.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::reserved")]
@@ -61,6 +64,17 @@ pub struct CapacityPoolSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub shares: Vec<Share>,
+}
+
+/// What nodes bring along: the sum of what pods can have of them (`status.allocatable`), of those that are ready and take pods.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct NodeSupply {
+    /// Nodes, by their labels; all when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub selector: Option<Selector>,
+    /// Which of their resources.
+    #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 317)), extend("x-kubernetes-list-type" = "set"))]
+    pub resources: Vec<String>,
 }
 
 /// Hours of the week, and what a pool has in them.

@@ -3,13 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use k8s_openapi::api::{apps::v1::ControllerRevision, core::v1::Namespace};
+use k8s_openapi::api::{
+    apps::v1::ControllerRevision,
+    core::v1::{Namespace, Node},
+};
 use kube::{Api, Client, Resource, api::ListParams};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
-    api::{API_VERSION, WorkflowRun},
+    api::{API_VERSION, CapacityPool, WorkflowRun},
     cli::files,
     core::prospect::Picture,
     render::WORKFLOW_LABEL,
@@ -21,8 +24,8 @@ const PAGE: u32 = 500;
 /// Where the picture comes from.
 #[derive(Debug, clap::Args)]
 pub struct Source {
-    /// File with what `kubectl get mpool,mpol,mwf,mrun,namespaces,controllerrevisions --all-namespaces -o yaml` has written; the
-    /// cluster of the kubeconfig when not set.
+    /// File with what `kubectl get mpool,mpol,mwf,mrun,namespaces,controllerrevisions,nodes --all-namespaces -o yaml` has written;
+    /// the cluster of the kubeconfig when not set.
     #[arg(long, value_name = "FILE")]
     snapshot: Option<PathBuf>,
 }
@@ -47,8 +50,16 @@ impl Source {
 async fn live() -> anyhow::Result<Picture> {
     let client =
         Client::try_default().await.context("there is no cluster to look at: set KUBECONFIG, or give --snapshot")?;
+    let pools: Vec<CapacityPool> = all(&client, ListParams::default()).await?;
+    // whoever may not see nodes can still look at pools that have nothing of them
+    let nodes = if pools.iter().any(|p| p.spec.nodes.is_some()) {
+        all::<Node>(&client, ListParams::default()).await?
+    } else {
+        Vec::new()
+    };
     Ok(Picture {
-        pools: all(&client, ListParams::default()).await?,
+        pools,
+        nodes,
         policies: all(&client, ListParams::default()).await?,
         namespaces: all(&client, ListParams::default()).await?,
         workflows: all(&client, ListParams::default()).await?,
@@ -104,6 +115,7 @@ fn take_in(picture: &mut Picture, object: Value) -> anyhow::Result<()> {
         (API_VERSION, "ServicePolicy") => picture.policies.push(parse(object, &kind, &name)?),
         (API_VERSION, "Workflow") => picture.workflows.push(parse(object, &kind, &name)?),
         (API_VERSION, "WorkflowRun") => picture.runs.push(parse(object, &kind, &name)?),
+        ("v1", "Node") => picture.nodes.push(parse(object, &kind, &name)?),
         ("v1", "Namespace") => picture.namespaces.push(parse::<Namespace>(object, &kind, &name)?),
         ("apps/v1", "ControllerRevision") => picture.revisions.push(parse(object, &kind, &name)?),
         (API_VERSION, "MedicalService") => {}

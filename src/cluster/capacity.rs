@@ -17,7 +17,9 @@ impl Caches {
     /// All pools, as they are now.
     #[must_use]
     pub fn pool_definitions(&self, now: Timestamp) -> Vec<PoolDefinition> {
-        self.pools.all().iter().map(|(key, pool)| definition(&key.name, &pool.spec, now)).collect()
+        let nodes = self.nodes.all();
+        let nodes = || nodes.values().map(AsRef::as_ref);
+        self.pools.all().iter().map(|(key, pool)| definition(&key.name, &pool.spec, nodes(), now)).collect()
     }
 
     /// What the policies of a run's namespace come to for it, and the share of the pool that is for the namespace; empty when there

@@ -9,7 +9,7 @@ use std::{
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, Deployment},
     batch::v1::Job,
-    core::v1::{Namespace, Pod, Service},
+    core::v1::{Namespace, Node, NodeCondition, NodeSpec, NodeStatus, Pod, Service},
     discovery::v1::EndpointSlice,
     policy::v1::PodDisruptionBudget,
 };
@@ -66,6 +66,8 @@ pub struct Caches {
     pub policies: Arc<Cache<ServicePolicy>>,
     /// Namespaces with their labels; of the cluster.
     pub namespaces: Arc<Cache<Namespace>>,
+    /// Nodes: what they bring along; of the cluster.
+    pub nodes: Arc<Cache<Node>>,
     /// What runs had and have no more.
     pub lost: Arc<Lost>,
     pub(super) definitions: Arc<Mutex<HashMap<Key, Parsed>>>,
@@ -88,6 +90,7 @@ impl Default for Caches {
             pools: Arc::default(),
             policies: Arc::default(),
             namespaces: Arc::default(),
+            nodes: Arc::default(),
             lost: Arc::default(),
             definitions: Arc::default(),
             models: Arc::default(),
@@ -112,6 +115,7 @@ impl Caches {
             self.pools.wait_ready(),
             self.policies.wait_ready(),
             self.namespaces.wait_ready(),
+            self.nodes.wait_ready(),
         );
     }
 
@@ -130,6 +134,7 @@ impl Caches {
         self.pools.on_change(None);
         self.policies.on_change(None);
         self.namespaces.on_change(None);
+        self.nodes.on_change(None);
     }
 
     /// Whether every kind's first list has been read.
@@ -148,6 +153,7 @@ impl Caches {
             && self.pools.is_ready()
             && self.policies.is_ready()
             && self.namespaces.is_ready()
+            && self.nodes.is_ready()
     }
 
     /// The pods that a run owns, by name, those of former attempts too: whoever was to stop one may have died before. Only those
@@ -282,6 +288,18 @@ pub fn prune_pod(pod: &mut Pod) {
 /// Keeps of a namespace only its metadata.
 pub fn prune_namespace(namespace: &mut Namespace) {
     (namespace.spec, namespace.status) = (None, None);
+}
+
+/// Keeps of a node what it brings along, and whether pods can come to it.
+pub fn prune_node(node: &mut Node) {
+    node.metadata.annotations = None;
+    let unschedulable = node.spec.take().and_then(|s| s.unschedulable);
+    node.spec = Some(NodeSpec { unschedulable, ..NodeSpec::default() });
+    if let Some(status) = node.status.take() {
+        let ready = |c: &NodeCondition| c.type_ == "Ready";
+        let conditions = status.conditions.map(|all| all.into_iter().filter(ready).collect());
+        node.status = Some(NodeStatus { allocatable: status.allocatable, conditions, ..NodeStatus::default() });
+    }
 }
 
 /// Keeps all.

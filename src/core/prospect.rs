@@ -7,7 +7,10 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
-    api::{apps::v1::ControllerRevision, core::v1::Namespace},
+    api::{
+        apps::v1::ControllerRevision,
+        core::v1::{Namespace, Node},
+    },
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
 
@@ -43,6 +46,8 @@ pub struct Picture {
     pub policies: Vec<ServicePolicy>,
     /// Namespaces with their labels.
     pub namespaces: Vec<Namespace>,
+    /// Nodes, where a pool has what they bring along.
+    pub nodes: Vec<Node>,
     /// Workflows.
     pub workflows: Vec<Workflow>,
     /// Stored definitions.
@@ -80,7 +85,8 @@ impl Picture {
     /// # Errors
     /// When a run follows a definition that is not there or not valid.
     pub fn waits(&self, now: Timestamp) -> Result<Vec<Wait>, String> {
-        let pools = self.pools.iter().map(|p| definition(p.metadata.name.as_deref().unwrap_or_default(), &p.spec, now));
+        let name = |p: &CapacityPool| p.metadata.name.clone().unwrap_or_default();
+        let pools = self.pools.iter().map(|p| definition(&name(p), &p.spec, &self.nodes, now));
         let mut book = Book::new(pools);
         let mut definitions: HashMap<Key, Arc<Definition>> = HashMap::new();
         let mut waits: BTreeMap<Arc<Claimant>, Wait> = BTreeMap::new();
@@ -161,6 +167,9 @@ impl Picture {
             let label = ("kubernetes.io/metadata.name".to_owned(), namespace.metadata.name.clone().unwrap_or_default());
             namespace.metadata.labels.get_or_insert_default().extend([label]);
             put(&mut self.namespaces, namespace);
+        }
+        for node in other.nodes {
+            put(&mut self.nodes, node);
         }
         for mut policy in other.policies {
             place(&mut policy.metadata);

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::{NamespaceResourceScope, api::core::v1::Namespace};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::core::v1::{Namespace, Node},
+};
 use kube::{Api, Resource, ResourceExt, core::DeserializeGuard};
 use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
@@ -14,10 +17,10 @@ use crate::{
     cluster::{
         cache::{Cache, Change, Kept, Object, Scope, key},
         jobs::prune_job,
-        observe::{prune_namespace, prune_nothing, prune_pod, workflow_of},
+        observe::{prune_namespace, prune_node, prune_nothing, prune_pod, workflow_of},
         watch::{Watch, watch},
     },
-    core::name::Key,
+    core::{name::Key, scheduling::nodes},
     loops::{
         prober::ProbeIo,
         resolver::LookupIo,
@@ -134,6 +137,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         if !self.settings.pools {
             self.caches.pools.leave_empty();
             self.caches.namespaces.leave_empty();
+            self.caches.nodes.leave_empty();
             return;
         }
         self.watch_cluster(&self.caches.pools, prune_nothing, stop, tasks, {
@@ -150,6 +154,20 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
                 for namespace in caches.namespaces.keys() {
                     asking(&namespace.name);
                 }
+            }
+        });
+        self.watch_cluster(&self.caches.nodes, prune_node, stop, tasks, {
+            let (caches, pools, admitter) =
+                (self.caches.clone(), self.queues.pools.clone(), Arc::clone(&self.admitter));
+            move |change: &Change<Node>| {
+                let same = change.before.as_ref().zip(change.after.as_ref()).is_some_and(|(b, a)| !nodes::differ(b, a));
+                let concerned: Vec<_> =
+                    caches.pools.all().into_iter().filter(|(_, pool)| pool.spec.nodes.is_some()).collect();
+                if same || concerned.is_empty() {
+                    return;
+                }
+                admitter.pools_changed();
+                concerned.iter().for_each(|(key, _)| pools.add(Key::clone(key), false));
             }
         });
         self.watch_cluster(&self.caches.namespaces, prune_namespace, stop, tasks, {

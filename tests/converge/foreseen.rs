@@ -21,6 +21,7 @@ fn picture(stage: &Stage) -> Picture {
         stage.server.objects(kind).into_iter().map(|o| serde_json::from_value(o).unwrap()).collect()
     }
     Picture {
+        nodes: Vec::new(),
         pools: all(stage, "CapacityPool"),
         policies: all(stage, "ServicePolicy"),
         namespaces: all(stage, "Namespace"),

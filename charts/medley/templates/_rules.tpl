@@ -44,7 +44,7 @@ No wildcard, no Secrets. Server-side apply needs patch, and create for an object
   verbs: [create, patch]
 {{- end -}}
 
-{{/* Of the cluster: what is granted, and the labels by which a pool's shares choose namespaces. */}}
+{{/* Of the cluster: what is granted, the labels by which a pool's shares choose namespaces, and what nodes bring along. */}}
 {{- define "medley.poolRules" -}}
 - apiGroups: [medley.health]
   resources: [capacitypools]
@@ -53,7 +53,7 @@ No wildcard, no Secrets. Server-side apply needs patch, and create for an object
   resources: [capacitypools/status]
   verbs: [update]
 - apiGroups: [""]
-  resources: [namespaces]
+  resources: [namespaces, nodes]
   verbs: [list, watch]
 {{- end -}}
 

@@ -25,8 +25,8 @@ pub fn capacity_pool_spec() -> Value {
     extension(&[
         rule(
             "",
-            "has(self.parent) || has(self.resources)",
-            "a pool has resources, or a parent of which it may borrow: set one of the two",
+            "has(self.parent) || has(self.resources) || has(self.nodes)",
+            "a pool has resources, nodes that bring some along, or a parent of which it may borrow: set one of the three",
         ),
         rule(
             ".borrowLimit",

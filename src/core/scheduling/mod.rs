@@ -9,6 +9,7 @@ mod demand;
 mod domain;
 mod foresee;
 mod ledger;
+pub mod nodes;
 mod pass;
 mod rank;
 mod rate;

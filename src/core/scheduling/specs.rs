@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Node;
 
 use crate::{
     api::{
@@ -16,25 +17,35 @@ use crate::{
         scheduling::{
             Ledger, PoolDefinition, PoolProblem, Quantities, ShareDefinition,
             amounts::{UNLIMITED, in_words, thousandths},
-            windows,
+            nodes, windows,
         },
     },
 };
 
-/// A pool as the book reckons with it now. More of a resource than can be counted is as good as without end.
+/// A pool as the book reckons with it now, among these nodes. More of a resource than can be counted is as good as without end.
 #[must_use]
-pub fn definition(name: &str, spec: &CapacityPoolSpec, now: Timestamp) -> PoolDefinition {
+pub fn definition<'n>(
+    name: &str,
+    spec: &CapacityPoolSpec,
+    all_nodes: impl IntoIterator<Item = &'n Node>,
+    now: Timestamp,
+) -> PoolDefinition {
     let window = windows::current(spec, now).0;
     let resources = window.and_then(|w| w.resources.as_ref()).unwrap_or(&spec.resources);
     let reserved = window.and_then(|w| w.reserved.as_ref()).unwrap_or(&spec.reserved);
     let quantities = |words: &BTreeMap<String, String>| -> Quantities {
         words.iter().map(|(name, q)| (name.clone(), thousandths(q).unwrap_or(UNLIMITED))).collect()
     };
+    let mut supply = quantities(resources);
+    for (name, amount) in spec.nodes.as_ref().map(|wish| nodes::supply(wish, all_nodes)).unwrap_or_default() {
+        let own = supply.entry(name).or_insert(0);
+        *own = own.saturating_add(amount).min(UNLIMITED);
+    }
     let urgency = |word: &str| Urgency::ALL.into_iter().find(|u| u.as_str() == word);
     PoolDefinition {
         name: name.to_owned(),
         parent: spec.parent.clone(),
-        supply: quantities(resources),
+        supply,
         reserved: reserved.iter().filter_map(|(u, q)| Some((urgency(u)?, quantities(q)))).collect(),
         borrow_limit: spec.borrow_limit.as_ref().map(quantities),
         lend_limit: spec.lend_limit.as_ref().map(quantities),

@@ -1,7 +1,12 @@
-//! Does a pool have other amounts in the hours that say so, and is nothing taken away when they end?
+//! Does a pool have what its hours and its nodes say, and is nothing taken away when that is less?
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Node;
+use kube::{
+    Api,
+    api::{Patch, PatchParams, PostParams},
+};
 use medley::api::workflow_run::RunPhase;
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -68,4 +73,39 @@ async fn a_leader_that_begins_within_a_window_knows_it_and_a_wrong_time_zone_is_
     run(&stage, "r2", "ct", "batch").await;
     stage.rest().await;
     assert_eq!(stage.step("r2", "read")["admission"]["reason"], "Reserved", "it is reserved again");
+}
+
+/// A node registers, and its kubelet says what it has.
+async fn join(nodes: &Api<Node>, name: &str, slots: u32) {
+    let node = json!({"metadata": {"name": name, "labels": {"reader": "yes"}}});
+    nodes.create(&PostParams::default(), &serde_json::from_value(node).unwrap()).await.unwrap();
+    let status = json!({"allocatable": {"slots": slots.to_string(), "cpu": "4"}, "conditions": [{"type": "Ready", "status": "True"}]});
+    nodes.patch_status(name, &PatchParams::default(), &Patch::Merge(json!({ "status": status }))).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_come_and_go_bring_capacity_along() {
+    let stage = Stage::new();
+    let nodes: Api<Node> = Api::all(stage.server.client_as("admin"));
+    join(&nodes, "a", 1).await;
+    let spec = json!({"nodes": {"selector": {"matchLabels": {"reader": "yes"}}, "resources": ["slots"]}, "shares": [{"name": "imaging"}]});
+    give_capacity(&stage, spec, json!({"pool": "main"})).await;
+    stage.workflow("ct", [held("read", 15 * 60).step()]).await;
+    stage.start("op-1");
+    for name in ["r1", "r2", "r3", "r4"] {
+        run(&stage, name, "ct", "routine").await;
+        sleep(Duration::from_millis(100)).await;
+    }
+    let granted = |count: &'static str| move |s: &Stage| status(s)["granted"]["slots"] == count;
+    stage.until("one slot is granted", Duration::from_secs(60), granted("1")).await;
+    assert_eq!(status(&stage)["supply"], json!({"slots": "1"}));
+    join(&nodes, "b", 2).await;
+    stage.until("three are", Duration::from_secs(10), granted("3")).await;
+    let cordon = Patch::Merge(json!({"spec": {"unschedulable": true}}));
+    nodes.patch("b", &PatchParams::default(), &cordon).await.unwrap();
+    stage.until("there is less", Duration::from_secs(10), |s| status(s)["supply"]["slots"] == "1").await;
+    assert_eq!(status(&stage)["granted"], json!({"slots": "3"}), "nothing is taken away");
+    for name in ["r1", "r2", "r3", "r4"] {
+        assert_eq!(stage.ended_within(name, 60 * MINUTE).await, RunPhase::Succeeded, "{name}");
+    }
 }
