@@ -13,6 +13,8 @@ mod changes;
 mod fan_out;
 #[path = "cluster/gitops.rs"]
 mod gitops;
+#[path = "cluster/kueue.rs"]
+mod kueue;
 #[path = "cluster/malformed.rs"]
 mod malformed;
 #[path = "cluster/permissions.rs"]
@@ -53,6 +55,8 @@ async fn the_operator_keeps_its_promises() {
     told("a stat run takes the slot of a batch pod");
     capacity::goes_to_the_stat_run(&stage).await;
     capacity::example_keeps_urgent_pods_out(&stage);
+    told("what is handed over waits for Kueue");
+    kueue::holds_what_is_handed_over(&stage).await;
     let ended = operator.stop().await;
     assert!(ended.success(), "after SIGTERM the operator ended with {ended}");
 

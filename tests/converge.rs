@@ -37,6 +37,8 @@ mod guard;
 mod jobs;
 #[path = "converge/kubelet.rs"]
 mod kubelet;
+#[path = "converge/kueue.rs"]
+mod kueue;
 #[path = "converge/large.rs"]
 mod large;
 #[path = "converge/plans/mod.rs"]

@@ -47,6 +47,11 @@ pub struct Scheduling {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$"))]
     pub pool: Option<String>,
+    /// Name of Kueue's `LocalQueue` of the namespace to which containers are handed over, instead of a pool: it decides when they
+    /// start. Two policies that name different queues, or one a queue and one a pool, let nothing start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub kueue_queue: Option<String>,
     /// The highest urgency that a run may have. The lowest of several policies holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_urgency: Option<Urgency>,

@@ -33,6 +33,9 @@ use crate::{
 /// that began while this process led has ended before another can lead.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(4);
 
+/// So often a deletion is tried while its object changes: a pod that is placed and started changes twice or three times.
+const DELETE_TRIES: u32 = 5;
+
 /// So many objects of a list are read at a time.
 const PAGE: u32 = 200;
 
@@ -258,24 +261,35 @@ impl Writer {
         self.remove(object, None, None).await.map(drop)
     }
 
-    /// Deletes exactly this version of an object. When something has happened to it since, that is a conflict, after which its
-    /// cache holds what is stored now, for the next decision.
+    /// Deletes an object in a version in which it goes on. What has happened to it since it was seen is read anew, and where it `goes_on`
+    /// all the same, it is deleted as it is now; otherwise that is a conflict, after which its cache holds what is stored now, for
+    /// the next decision.
     ///
     /// # Errors
     /// As [`Self::delete`].
     pub async fn delete_as_seen<K: Writable + Send + Sync + 'static>(
         &self,
-        object: &K,
+        object: &Arc<K>,
         cache: &Cache<K>,
         prune: fn(&mut K),
+        goes_on: fn(&K) -> bool,
     ) -> Result<(), Error> {
-        let result = self.remove(object, object.resource_version(), None).await.map(drop);
-        let key = cache::key(object);
-        // one that no watch shows must not get into the cache: nothing would take it out again
-        if result.as_ref().is_err_and(|e| e.class() == Class::Conflict) && cache.get(&key).is_some() {
+        let key = cache::key(object.as_ref());
+        let mut present = Arc::clone(object);
+        let mut tries = 0;
+        loop {
+            let result = self.remove(present.as_ref(), present.resource_version(), None).await.map(drop);
+            // one that no watch shows must not get into the cache: nothing would take it out again
+            if !result.as_ref().is_err_and(|e| e.class() == Class::Conflict) || cache.get(&key).is_none() {
+                return result;
+            }
             self.refresh(&key, cache, prune).await?;
+            tries += 1;
+            match cache.get(&key).filter(|now| now.uid() == object.uid() && goes_on(now)) {
+                Some(now) if tries < DELETE_TRIES => present = now,
+                _ => return result,
+            }
         }
-        result
     }
 
     /// Deletes exactly this Job, which stays until its pods have gone: without a word about them they would be left alone. Gives

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim, Pod};
 use kube::ResourceExt;
 
 use crate::{
-    cluster::{error::Error, jobs::prune_job, observe::prune_pod, perform::Writable},
+    cluster::{error::Error, jobs::prune_job, observe::prune_pod, perform::Writable, pods::is_over},
     core::{
         coordination::{definition::with_ids, view::Decision},
         name::{self, Key},
@@ -80,8 +80,9 @@ impl<I: CallIo> Runs<I> {
         for name in &decision.stop_pods {
             if let Some(pod) = own.pods.get(name) {
                 // it is stopped for what it was seen doing. Should it have ended since, its result counts, and a leader that lags
-                // must hear of it first; one that merely goes on is stopped at the next look, which comes at once
-                let stopped = self.writer.delete_as_seen(pod.as_ref(), &self.caches.pods, prune_pod).await;
+                // must hear of it first
+                let goes_on = |pod: &Pod| !is_over(pod);
+                let stopped = self.writer.delete_as_seen(pod, &self.caches.pods, prune_pod, goes_on).await;
                 set_aside(stopped, &mut refused)?;
             }
         }

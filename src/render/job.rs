@@ -8,10 +8,13 @@ use k8s_openapi::api::{
     core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, PodTemplateSpec},
 };
 
-use super::{ITEM_OF_LABEL, Owner, RUN_LABEL, STEP_LABEL, WORKFLOW_LABEL, pod::pod};
+use super::{
+    ITEM_OF_LABEL, Owner, RUN_LABEL, STEP_LABEL, WORKFLOW_LABEL,
+    pod::{KUEUE_QUEUE_LABEL, pod},
+};
 use crate::core::coordination::{
     definition::{INDEX_VARIABLE, ITEMS_VARIABLE},
-    view::StartJob,
+    view::{StartJob, StartPod},
 };
 
 /// Annotation that the Job controller gives each pod: its index.
@@ -21,12 +24,15 @@ const INDEX: &str = "metadata.annotations['batch.kubernetes.io/job-completion-in
 /// looked at for each of them.
 #[must_use]
 pub fn job(owner: &Owner, wish: &StartJob) -> Job {
-    let labels = [
+    let mut labels = vec![
         (RUN_LABEL, owner.name.as_str()),
         (STEP_LABEL, wish.pod.step.as_str()),
         (WORKFLOW_LABEL, wish.pod.workflow.as_str()),
     ];
-    let one = pod(owner, &wish.pod);
+    let queue = wish.pod.kueue_queue.as_deref();
+    labels.extend(queue.map(|queue| (KUEUE_QUEUE_LABEL, queue)));
+    // Kueue holds the Job, not each of its pods
+    let one = pod(owner, &StartPod { kueue_queue: None, ..wish.pod.clone() });
     let mut metadata = one.metadata;
     metadata.name = None;
     metadata.namespace = None;
@@ -52,6 +58,7 @@ pub fn job(owner: &Owner, wish: &StartJob) -> Job {
             completions: count(wish.total),
             parallelism: count(wish.parallel),
             max_failed_indexes: count(wish.tolerated),
+            suspend: queue.map(|_| true),
             pod_failure_policy: wish.interruptible.then(disruptions_cost_nothing),
             // a pod is made anew when the one before has ended, not when it is told to
             pod_replacement_policy: Some("Failed".to_owned()),

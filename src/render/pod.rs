@@ -1,8 +1,8 @@
 //! The pod of one attempt of a container step.
 
 use k8s_openapi::api::core::v1::{
-    Container, EnvVar, EnvVarSource, PersistentVolumeClaimVolumeSource, Pod, PodSecurityContext, PodSpec,
-    SecretKeySelector, Volume, VolumeMount,
+    Container, EnvVar, EnvVarSource, PersistentVolumeClaimVolumeSource, Pod, PodSchedulingGate, PodSecurityContext,
+    PodSpec, SecretKeySelector, Volume, VolumeMount,
 };
 
 use super::{Owner, ROLE_LABEL, RUN_LABEL, STEP_LABEL, WORKFLOW_LABEL, pod_template};
@@ -13,6 +13,10 @@ use crate::core::coordination::{
 
 /// Name of the container in every step's pod.
 pub const CONTAINER: &str = "step";
+/// Label: Kueue's queue of a Job or pod (kueue.sigs.k8s.io, "Run Kubernetes Jobs" and "Run Plain Pods").
+pub const KUEUE_QUEUE_LABEL: &str = "kueue.x-k8s.io/queue-name";
+/// The gate that Kueue opens when it admits a pod.
+pub const KUEUE_GATE: &str = "kueue.x-k8s.io/admission";
 /// Name of the workspace's volume in every step's pod.
 const VOLUME: &str = "workspace";
 /// Group of the workspace's files; the number is that of `nonroot` in common images, and means nothing else.
@@ -28,11 +32,15 @@ pub fn pod(owner: &Owner, wish: &StartPod) -> Pod {
         (STEP_LABEL, wish.step.as_str()),
         (WORKFLOW_LABEL, wish.workflow.as_str()),
     ];
+    if let Some(queue) = &wish.kueue_queue {
+        labels.push((KUEUE_QUEUE_LABEL, queue));
+    }
     if wish.attempt.step.ends_with(COMPENSATE) {
         labels.push((ROLE_LABEL, "compensation"));
     }
     let mut metadata = owner.metadata(&wish.name, &labels);
     metadata.annotations = Some([(ATTEMPT.to_owned(), wish.attempt.number.to_string())].into());
+    let gate = |_: &String| vec![PodSchedulingGate { name: KUEUE_GATE.to_owned() }];
     Pod {
         metadata,
         spec: Some(PodSpec {
@@ -41,6 +49,8 @@ pub fn pod(owner: &Owner, wish: &StartPod) -> Pod {
             enable_service_links: Some(false),
             priority_class_name: Some(wish.urgency.priority_class().to_owned()),
             restart_policy: Some("Never".to_owned()),
+            // Kueue's webhook would set it, too: with it here a pod never starts beside the quotas, whatever the webhook covers
+            scheduling_gates: wish.kueue_queue.as_ref().map(gate),
             security_context: Some(security(wish)),
             volumes: wish.workspace.as_ref().map(|mount| {
                 vec![Volume {

@@ -47,10 +47,9 @@ pub(super) async fn controller(world: Arc<World>, server: ApiServer) {
                 if version.deleted {
                     plays.remove(&uid);
                 } else {
-                    let is_new = !plays.contains_key(&uid);
                     let play = plays.entry(uid).or_default();
                     play.job = version.object().clone();
-                    if is_new {
+                    if play.since.is_none() && play.job["spec"]["suspend"] != true {
                         play.go_on(&world, &server);
                     } else if !play.job["metadata"]["deletionTimestamp"].is_null() {
                         play.due = None;

@@ -57,6 +57,11 @@ fn take_in(world: &World, version: &Version, pods: &mut HashMap<String, Pod>, du
         return;
     }
     let pod = pods.entry(uid.to_owned()).or_insert_with(|| Pod::new(world, meta));
+    let gated = version.object()["spec"]["schedulingGates"].as_array().is_some_and(|gates| !gates.is_empty());
+    if pod.gated && !gated {
+        pod.created = Instant::now();
+    }
+    pod.gated = gated;
     if !meta["deletionTimestamp"].is_null() && pod.ends.is_none() {
         pod.ends = Some(Instant::now() + GRACE);
     }
@@ -70,6 +75,10 @@ struct Pod {
     fate: Fate,
     created: Instant,
     stage: Stage,
+    /// Somebody else is to say when it may be placed.
+    gated: bool,
+    /// That it waits for that stands in its status.
+    told: bool,
     /// When a pod that is deleted ends.
     ends: Option<Instant>,
     due: Option<Instant>,
@@ -95,6 +104,8 @@ impl Pod {
             fate: world.fate_of_pod(&step, attempt - 1),
             created: Instant::now(),
             stage: Stage::Created,
+            gated: false,
+            told: false,
             ends: None,
             due: None,
         }
@@ -116,6 +127,9 @@ impl Pod {
         if self.ends.is_some() {
             return self.ends;
         }
+        if self.gated {
+            return (!self.told).then_some(self.created + TOLD_AFTER);
+        }
         let vanishes = matches!(self.fate.end, End::Gone).then(|| self.created + self.fate.runs.unwrap_or_default());
         let moves = match (&self.stage, &self.fate.end) {
             (Stage::Over, _) => None,
@@ -134,6 +148,12 @@ impl Pod {
             self.stage = Stage::Over;
             server.delete("Pod", &self.namespace, &self.name, 0).unwrap();
             self.ends = None;
+            return;
+        }
+        if self.gated {
+            self.told = true;
+            let gated = json!({"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"});
+            server.patch_status("Pod", &self.namespace, &self.name, &json!({"conditions": [gated]})).unwrap();
             return;
         }
         let moment = server.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();

@@ -1,9 +1,19 @@
 //! What is published of services outside the cluster, and what does a quiet cluster cost?
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
+use harness::simulated::Fault;
 use medley::{
-    api::workflow_run::RunPhase,
+    api::{
+        MedicalService,
+        workflow_run::{RunPhase, StepPhase},
+    },
     telemetry::{Metrics, Reconcile},
 };
 use serde_json::{Value, json};
@@ -11,7 +21,7 @@ use tokio::time::sleep;
 
 use super::{
     stage::{NAMESPACE, Stage},
-    steps::story,
+    steps::{call, story},
     undisturbed::prepared,
 };
 
@@ -112,4 +122,34 @@ async fn a_slice_that_somebody_changes_back_is_set_right_more_and_more_seldom() 
     assert!((8..=20).contains(&patches), "{patches} in a minute");
     other.abort();
     stage.until("it is published again", Duration::from_secs(60), |s| !published(s).is_empty()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_comes_while_a_run_writes_that_it_waits_is_not_overlooked() {
+    let stage = Stage::new();
+    let probe = json!({"level": "Transport", "interval": "1s", "failureThreshold": 1});
+    let interface = json!({"name": "http", "port": 8080, "protocol": "HTTP", "probe": probe});
+    let spec = json!({"external": {"endpoints": [{"host": "10.0.0.1"}]}, "interfaces": [interface]});
+    stage.create::<MedicalService>("archive", spec).await;
+    stage.world.set_well("10.0.0.1", false);
+    stage.workflow("ct", [call("count").timeout("1h").step()]).await;
+    // what the run writes first, that it waits, takes effect after its service has come
+    let writes = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&writes);
+    stage.world.faults(move |call| {
+        let status = call.is_write() && call.resource == "workflowruns" && call.subresource == "status";
+        if status && seen.fetch_add(1, Ordering::Relaxed) == 0 {
+            return Fault::Delay(Duration::from_secs(3));
+        }
+        Fault::None
+    });
+    stage.start("op-1");
+    let known = |s: &Stage| s.server.object("MedicalService", NAMESPACE, "archive").unwrap()["status"]["total"] == 1;
+    stage.until("the service is known to be away", Duration::from_secs(60), known).await;
+    stage.run("r1", "ct").await;
+    stage.until("it writes", Duration::from_secs(60), |_| writes.load(Ordering::Relaxed) == 1).await;
+    stage.world.set_well("10.0.0.1", true);
+    let over = |s: &Stage| s.phase("r1") == Some(RunPhase::Succeeded);
+    stage.until("it has called", Duration::from_secs(20), over).await;
+    assert_eq!(stage.history_of("r1")[0].steps["count"].phase, StepPhase::Waiting, "it did wait");
 }

@@ -92,8 +92,13 @@ pub fn scheduling() -> Value {
     extension(&[
         rule(
             "",
-            "has(self.pool) || has(self.maxUrgency) || has(self.aging) || has(self.preemption) || has(self.queueing)",
-            "says nothing: set at least one of pool, maxUrgency, aging, preemption and queueing",
+            "has(self.pool) || has(self.kueueQueue) || has(self.maxUrgency) || has(self.aging) || has(self.preemption) || has(self.queueing)",
+            "says nothing: set at least one of pool, kueueQueue, maxUrgency, aging, preemption and queueing",
+        ),
+        rule(
+            ".kueueQueue",
+            "!has(self.kueueQueue) || !has(self.pool)",
+            "either Kueue or a pool decides when a container starts: remove kueueQueue or pool",
         ),
         rule(
             ".aboveMaxUrgency",

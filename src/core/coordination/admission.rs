@@ -47,7 +47,7 @@ pub(super) fn govern(flow: &mut Flow<'_>, definition: &Definition, begins: bool)
 pub(super) fn conflict(flow: &Flow<'_>) -> Option<String> {
     let (a, b) = flow.view.scheduling.rules.conflict.as_ref()?;
     Some(format!(
-        "ServicePolicy `{a}` and ServicePolicy `{b}` name different pools: nothing starts until one is changed"
+        "ServicePolicy `{a}` and ServicePolicy `{b}` name different pools or queues: nothing starts until one is changed"
     ))
 }
 

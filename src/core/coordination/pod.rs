@@ -1,6 +1,6 @@
 //! A step that runs a pod: what it looks like, and what its state means for the attempt.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     api::{
@@ -10,7 +10,7 @@ use crate::{
     core::{
         coordination::{
             capacity,
-            definition::{ContainerDefinition, Source, StepDefinition},
+            definition::{ContainerDefinition, Role, Source, StepDefinition},
             result,
             run::Flow,
             step::{fail, fill, later, stopped, succeed},
@@ -31,6 +31,9 @@ const DELAY_WORTH_TELLING: std::time::Duration = std::time::Duration::from_secs(
 /// The scheduler's reason for not having placed a pod (condition `PodScheduled`).
 const UNSCHEDULABLE: &str = "Unschedulable";
 
+/// The API server's reason for not handing a pod to the scheduler: somebody else is to say when (condition `PodScheduled`).
+const GATED: &str = "SchedulingGated";
+
 /// The kubelet's reasons for not starting a container that no waiting mends.
 const NOT_STARTABLE: [&str; 6] = [
     "CreateContainerConfigError",
@@ -47,9 +50,14 @@ pub(super) fn watch(
     container: &ContainerDefinition,
     mut status: StepStatus,
 ) {
-    let started = status.started_at.unwrap_or(flow.now);
-    let until = later(started, flow.timeout(step));
     let pod = status.pod.as_ref().and_then(|name| flow.view.pods.get(name)).cloned();
+    let begun = match (&pod, handed_over(flow, step)) {
+        (_, None) => status.started_at.unwrap_or(flow.now),
+        // how long Kueue lets it wait does not count
+        (Some(PodView::Running { since }), Some(_)) => *since,
+        (_, Some(_)) => Timestamp::MAX,
+    };
+    let until = later(begun, flow.timeout(step));
     match pod {
         Some(PodView::Succeeded { message, .. }) => match result::of_container(&message, &step.outputs) {
             Ok(value) => succeed(flow, step, status, value),
@@ -107,7 +115,9 @@ pub(super) fn watch(
             fail(flow, step, status, ErrorClass::PodNotStarted, true, message);
         }
         pod @ Some(PodView::Pending { .. }) => {
-            flow.wake(until);
+            if begun < Timestamp::MAX {
+                flow.wake(until);
+            }
             tell_of_delay(flow, step, pod.as_ref(), status);
         }
         Some(PodView::Running { since }) => {
@@ -136,12 +146,19 @@ pub(super) fn watch(
         }
         None => match start(flow, step, container, &status) {
             Ok(pod) => {
-                flow.wake(until);
+                if begun < Timestamp::MAX {
+                    flow.wake(until);
+                }
                 flow.decision.start_pods.push(pod);
             }
             Err(e) => fail(flow, step, status, ErrorClass::Configuration, true, e.to_string()),
         },
     }
+}
+
+/// Kueue's queue that decides when a step's pods start. What undoes a step must not wait for others to end.
+pub(super) fn handed_over<'v>(flow: &Flow<'v>, step: &StepDefinition) -> Option<&'v String> {
+    flow.view.scheduling.rules.kueue_queue.as_ref().filter(|_| step.role != Role::Compensation)
 }
 
 /// Whether the pod of an attempt is being deleted.
@@ -164,6 +181,10 @@ fn may_have_been(flow: &Flow<'_>, status: &StepStatus) -> bool {
 /// What keeps a pod from starting, as far as that is known.
 fn held_up(flow: &Flow<'_>, pod: Option<&PodView>) -> Option<String> {
     match (pod, &flow.workspace) {
+        (Some(PodView::Pending { problem: Some(problem) }), _) if problem == GATED => {
+            let queue = flow.view.scheduling.rules.kueue_queue.as_deref().unwrap_or_default();
+            Some(format!("Kueue has not admitted its pod yet (LocalQueue `{queue}`)"))
+        }
         (None, _) => flow.view.refused.map(|refused| refused.message().to_owned()),
         (Some(PodView::Pending { problem: Some(problem) }), mount) if problem == UNSCHEDULABLE => Some(match mount {
             None => "the scheduler has no node for its pod".to_owned(),
@@ -176,11 +197,12 @@ fn held_up(flow: &Flow<'_>, pod: Option<&PodView>) -> Option<String> {
     }
 }
 
-/// Tells in the status what holds up a step's pod, where there is a workspace: its claim may never be bound. Other pods that
+/// Tells in the status what holds up a step's pod, where there is a workspace, whose claim may never be bound, or Kueue. Other pods that
 /// wait for a place are told of by Kubernetes, and a full cluster would cost a write for each. The latest failure is not
 /// overwritten.
 fn tell_of_delay(flow: &mut Flow<'_>, step: &StepDefinition, pod: Option<&PodView>, mut status: StepStatus) {
-    if flow.workspace.is_none() || status.phase != StepPhase::Starting || status.reason.is_some() {
+    let waits_for_others = flow.workspace.is_some() || handed_over(flow, step).is_some();
+    if !waits_for_others || status.phase != StepPhase::Starting || status.reason.is_some() {
         return;
     }
     let told = later(status.started_at.unwrap_or(flow.now), DELAY_WORTH_TELLING);
@@ -246,6 +268,7 @@ pub(super) fn start(
         workspace: flow.workspace.clone(),
         resources: container.resources.clone(),
         deadline: flow.timeout(step),
+        kueue_queue: handed_over(flow, step).cloned(),
     })
 }
 

@@ -44,6 +44,8 @@ pub struct StartPod {
     pub workspace: Option<Mount>,
     /// The kubelet ends it after this long, should medley be away.
     pub deadline: Duration,
+    /// Kueue's queue that decides when it starts.
+    pub kueue_queue: Option<String>,
 }
 
 /// The volume that the pods of a run share, as one of them sees it.

@@ -15,7 +15,9 @@ use crate::api::{
 pub struct Rules {
     /// The pool that its steps ask; they ask nobody when `None`.
     pub pool: Option<String>,
-    /// Two policies that name different pools.
+    /// Kueue's queue to which its containers are handed over.
+    pub kueue_queue: Option<String>,
+    /// Two policies that name different pools or queues.
     pub conflict: Option<(String, String)>,
     /// The highest urgency that it may have.
     pub max_urgency: Option<Urgency>,
@@ -31,6 +33,13 @@ pub struct Rules {
     pub decided_by: BTreeMap<String, String>,
 }
 
+/// Who decides when a container starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Authority<'a> {
+    Pool(&'a str),
+    Kueue(&'a str),
+}
+
 impl Rules {
     /// What these policies come to together, each with its name.
     #[must_use]
@@ -38,19 +47,24 @@ impl Rules {
         let mut policies: Vec<_> = policies.into_iter().collect();
         policies.sort_by_key(|(name, _)| *name);
         let mut rules = Self::default();
-        let mut pool: Option<(&str, &str)> = None;
+        let mut authority: Option<(&str, Authority<'_>)> = None;
         for (name, scheduling) in policies {
-            if let Some(wanted) = &scheduling.pool {
-                match pool {
-                    Some((first, before)) if before != wanted && rules.conflict.is_none() => {
-                        rules.conflict = Some((first.to_owned(), name.to_owned()));
+            let pool = scheduling.pool.as_deref().map(Authority::Pool);
+            let queue = scheduling.kueue_queue.as_deref().map(Authority::Kueue);
+            for wanted in pool.into_iter().chain(queue) {
+                match (authority, wanted) {
+                    (Some((first, before)), _) => {
+                        if before != wanted && rules.conflict.is_none() {
+                            rules.conflict = Some((first.to_owned(), name.to_owned()));
+                        }
+                        continue;
                     }
-                    Some(_) => {}
-                    None => {
-                        pool = Some((name, wanted));
-                        rules.decide("pool", name, |r| r.pool = Some(wanted.clone()));
+                    (None, Authority::Pool(pool)) => rules.decide("pool", name, |r| r.pool = Some(pool.to_owned())),
+                    (None, Authority::Kueue(queue)) => {
+                        rules.decide("kueueQueue", name, |r| r.kueue_queue = Some(queue.to_owned()));
                     }
                 }
+                authority = Some((name, wanted));
             }
             if let Some(max) = scheduling.max_urgency.filter(|max| rules.max_urgency.is_none_or(|m| *max < m)) {
                 rules.decide("maxUrgency", name, |r| r.max_urgency = Some(max));
@@ -149,6 +163,10 @@ mod tests {
     fn policies_that_name_different_pools_are_a_conflict() {
         let found = rules(&[("b", json!({"pool": "q"})), ("a", json!({"pool": "p"})), ("c", json!({"pool": "p"}))]);
         assert_eq!(found.conflict, Some(("a".to_owned(), "b".to_owned())));
+        let mixed = rules(&[("b", json!({"kueueQueue": "p"})), ("a", json!({"pool": "p"}))]);
+        assert_eq!(mixed.conflict, Some(("a".to_owned(), "b".to_owned())), "a queue is no pool");
+        let queued = rules(&[("b", json!({"kueueQueue": "q"})), ("a", json!({"kueueQueue": "q"}))]);
+        assert_eq!((queued.conflict, queued.kueue_queue.as_deref(), queued.pool), (None, Some("q"), None));
         assert_eq!(rules(&[]), Rules::default());
     }
 

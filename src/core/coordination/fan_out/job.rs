@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Fan, fail_beyond, indexes::Indexes, summary, work::Work};
 use crate::{
@@ -45,7 +45,9 @@ pub(super) fn begin(mut fan: Fan<'_, '_>, container: &ContainerDefinition) {
 fn start(mut fan: Fan<'_, '_>, container: &ContainerDefinition) {
     match wish(&mut fan, container) {
         Ok(job) => {
-            fan.flow.wake(later(fan.flow.now, job.deadline + GRACE));
+            if job.pod.kueue_queue.is_none() {
+                fan.flow.wake(later(fan.flow.now, job.deadline + GRACE));
+            }
             fan.status.phase = StepPhase::Starting;
             fan.status.job = Some(job.pod.name.clone());
             fan.flow.decision.start_jobs.push(job);
@@ -93,7 +95,16 @@ fn deadline(fan: &Fan<'_, '_>) -> Duration {
 }
 
 pub(super) fn watch(mut fan: Fan<'_, '_>, container: &ContainerDefinition) {
-    let until = later(fan.status.started_at.unwrap_or(fan.flow.now), deadline(&fan) + GRACE);
+    // while Kueue holds a Job, its own deadline stands still
+    let until = match pod::handed_over(fan.flow, fan.step) {
+        Some(_) => Timestamp::MAX,
+        None => later(fan.status.started_at.unwrap_or(fan.flow.now), deadline(&fan) + GRACE),
+    };
+    let wake = |fan: &mut Fan<'_, '_>| {
+        if until < Timestamp::MAX {
+            fan.flow.wake(until);
+        }
+    };
     let job = fan.status.job.as_ref().and_then(|name| fan.flow.view.jobs.get(name)).cloned();
     let stopping = fan.status.phase == StepPhase::Stopping;
     match job {
@@ -111,7 +122,7 @@ pub(super) fn watch(mut fan: Fan<'_, '_>, container: &ContainerDefinition) {
             fail_for_good(fan.flow, fan.step, fan.status, ErrorClass::Timeout, message);
         }
         Some(job) => {
-            fan.flow.wake(until);
+            wake(&mut fan);
             progress(fan, &job);
         }
         None if fan.status.phase == StepPhase::Running || fan.flow.view.has_lost(fan.status.job.as_ref()) => {
@@ -120,7 +131,7 @@ pub(super) fn watch(mut fan: Fan<'_, '_>, container: &ContainerDefinition) {
         }
         None => match wish(&mut fan, container) {
             Ok(job) => {
-                fan.flow.wake(until);
+                wake(&mut fan);
                 fan.flow.decision.start_jobs.push(job);
             }
             Err(problem) => fail_for_good(fan.flow, fan.step, fan.status, ErrorClass::Configuration, problem),
