@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, process::Command, time::Duration};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::{stage::Stage, until};
 
@@ -28,7 +28,16 @@ pub(crate) async fn holds_what_is_handed_over(stage: &Stage) {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/kueue");
     stage.kubectl(&["apply", "-f", example]);
     stage.ready(SPACE, "mwf/nodules");
-    stage.start_run(SPACE, "nodules", "r1").await;
+    // the same steps with containers that the played kubelet knows
+    let steps = json!([
+        { "name": "detect", "forEach": { "count": 3 }, "container": { "image": "fake", "args": ["$( index )"] } },
+        { "name": "report", "after": ["detect"], "container": { "image": "fake" } },
+    ]);
+    let workflow = json!({ "apiVersion": "medley.health/v1alpha1", "kind": "Workflow", "metadata": { "name": "played" },
+        "spec": { "steps": steps } });
+    stage.apply(SPACE, &workflow.to_string());
+    stage.ready(SPACE, "mwf/played");
+    stage.start_run(SPACE, "played", "r1").await;
     let job: Value = made(stage, "job/r1-detect").await;
     assert_eq!(job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"], "gpus");
     assert_eq!((&job["spec"]["suspend"], &job["status"]["active"]), (&true.into(), &Value::Null));
