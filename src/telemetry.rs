@@ -94,6 +94,8 @@ pub struct Metrics {
     pub calls_refused: Counter<u64, AtomicU64>,
     /// Times that an endpoint was left alone after failures.
     pub endpoints_paused: Counter<u64, AtomicU64>,
+    /// Grants of capacity that no status shows, now.
+    pub ledger_drift: Gauge<i64, AtomicI64>,
     /// Steps that were told to give way to more urgent ones.
     pub preemptions: Counter<u64, AtomicU64>,
     /// Finished runs that their workflow did not learn from, because too many waited.
@@ -123,7 +125,7 @@ impl Default for Metrics {
             Histogram::new(exponential_buckets(0.001, 4.0, 12))
         });
         let (calls_refused, endpoints_paused) = (Counter::default(), Counter::default());
-        let preemptions = Counter::default();
+        let (preemptions, ledger_drift) = (Counter::default(), Gauge::default());
         let samples_dropped = Counter::default();
         registry.register("leader", "1 while this process leads", leader.clone());
         registry.register("api_calls", "Calls to the Kubernetes API server", api_calls.clone());
@@ -165,6 +167,11 @@ impl Default for Metrics {
             "Times that an endpoint was left alone after failures",
             endpoints_paused.clone(),
         );
+        registry.register(
+            "ledger_drift",
+            "Grants of capacity that no status shows yet: those of the moment, and of calls that wait for their turn",
+            ledger_drift.clone(),
+        );
         registry.register("preemptions", "Steps that were told to give way to more urgent ones", preemptions.clone());
         registry.register(
             "flow_samples_dropped",
@@ -189,6 +196,7 @@ impl Default for Metrics {
             call_wait,
             calls_refused,
             endpoints_paused,
+            ledger_drift,
             preemptions,
             samples_dropped,
         }

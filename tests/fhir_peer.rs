@@ -101,6 +101,7 @@ impl Peer {
                 draining: false,
                 scheduling: Default::default(),
                 turns: BTreeMap::new(),
+                handed_over: BTreeMap::new(),
                 refused: None,
                 model: None,
                 outlook: None,

@@ -88,6 +88,7 @@ impl World {
             draining: false,
             scheduling: Default::default(),
             turns: BTreeMap::new(),
+            handed_over: BTreeMap::new(),
             refused: None,
             model: None,
             outlook: None,

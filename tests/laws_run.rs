@@ -135,6 +135,7 @@ impl World {
             draining: false,
             scheduling: Default::default(),
             turns: BTreeMap::new(),
+            handed_over: BTreeMap::new(),
             refused: None,
         };
         decide(&view, self.now)

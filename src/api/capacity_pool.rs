@@ -96,10 +96,10 @@ pub struct Window {
     /// When it begins, by the clock of that time zone: `22:00`.
     #[schemars(length(max = 5), regex(pattern = "^([01][0-9]|2[0-3]):[0-5][0-9]$"))]
     pub from: String,
-    /// When it ends: `06:00`. On the next day where that is not later than `from`.
+    /// When it ends: `06:00`. On the next day where that is not later than `from`, so that a whole day is from `00:00` to `00:00`.
     #[schemars(length(max = 5), regex(pattern = "^([01][0-9]|2[0-3]):[0-5][0-9]$"))]
     pub to: String,
-    /// What it has then, instead of its `resources`.
+    /// What it has of these resources then; of others it has as much as usual.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::capacity")]
     pub resources: Option<BTreeMap<String, String>>,

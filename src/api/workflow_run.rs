@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{rules, schema, span::Span, vocabulary::Urgency};
+use super::{admission::Admission, rules, schema, span::Span, vocabulary::Urgency};
 
 pub use super::step_status::{CallTarget, StepPhase, StepStatus};
 
@@ -35,6 +35,7 @@ pub const DESCRIPTION: &str =
     printcolumn(name = "Steps", type_ = "string", json_path = ".status.stepSummary"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type=='Succeeded')].reason"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Waits", type_ = "string", json_path = ".status.admission.reason", priority = "1"),
     printcolumn(name = "Finished", type_ = "date", json_path = ".status.finishedAt", priority = "1")
 )]
 #[serde(rename_all = "camelCase")]
@@ -144,6 +145,9 @@ pub struct WorkflowRunStatus {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::deciders")]
     pub decided_by: BTreeMap<String, String>,
+    /// Where that of its steps stands that waits for capacity, or for its turn to call, and comes first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admission: Option<Admission>,
     /// When the first step could start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::moment")]

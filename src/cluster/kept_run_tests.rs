@@ -148,6 +148,7 @@ fn decision(caches: &Caches, run: &WorkflowRun) -> Decision {
         draining: false,
         scheduling: Default::default(),
         turns: BTreeMap::new(),
+        handed_over: BTreeMap::new(),
         refused: None,
     };
     decide(&view, "2026-01-02T03:05:10Z".parse().unwrap())

@@ -66,7 +66,7 @@ pub struct Caches {
     pub policies: Arc<Cache<ServicePolicy>>,
     /// Namespaces with their labels; of the cluster.
     pub namespaces: Arc<Cache<Namespace>>,
-    /// Nodes: what they bring along; of the cluster.
+    /// Nodes: what they bring along; of the cluster. Nobody waits for them: who may not see them has pools without.
     pub nodes: Arc<Cache<Node>>,
     /// What runs had and have no more.
     pub lost: Arc<Lost>,
@@ -115,7 +115,6 @@ impl Caches {
             self.pools.wait_ready(),
             self.policies.wait_ready(),
             self.namespaces.wait_ready(),
-            self.nodes.wait_ready(),
         );
     }
 
@@ -153,7 +152,6 @@ impl Caches {
             && self.pools.is_ready()
             && self.policies.is_ready()
             && self.namespaces.is_ready()
-            && self.nodes.is_ready()
     }
 
     /// The pods that a run owns, by name, those of former attempts too: whoever was to stop one may have died before. Only those

@@ -1,9 +1,17 @@
 //! What a pod says, as the view has it.
 
-use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use std::{collections::BTreeMap, sync::Arc};
 
-use crate::{core::coordination::view::PodView, render};
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{batch::v1::Job, core::v1::Pod},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+
+use crate::{
+    core::coordination::view::{HandedOver, PodView},
+    render::{self, pod::KUEUE_QUEUE_LABEL},
+};
 
 /// Whether a pod is being deleted.
 #[must_use]
@@ -48,6 +56,27 @@ pub fn pod_view(pod: &Pod) -> PodView {
             PodView::Pending { problem }
         }
     }
+}
+
+/// Which of these were handed over to Kueue.
+#[must_use]
+pub fn handed_over(
+    pods: &BTreeMap<String, Arc<Pod>>,
+    jobs: &BTreeMap<String, Arc<Job>>,
+) -> BTreeMap<String, HandedOver> {
+    let queue = |meta: &ObjectMeta| meta.labels.as_ref()?.get(KUEUE_QUEUE_LABEL).cloned();
+    let placed = |pod: &Pod| {
+        let scheduled = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
+        let mut scheduled = scheduled.filter(|c| c.type_ == "PodScheduled" && c.status == "True");
+        scheduled.next().and_then(|c| c.last_transition_time.as_ref()).map(|t| t.0)
+    };
+    let of_pods = pods.iter().filter_map(|(name, pod)| {
+        Some((name.clone(), HandedOver { queue: queue(&pod.metadata)?, placed: placed(pod) }))
+    });
+    let of_jobs = jobs
+        .iter()
+        .filter_map(|(name, job)| Some((name.clone(), HandedOver { queue: queue(&job.metadata)?, placed: None })));
+    of_pods.chain(of_jobs).collect()
 }
 
 fn started(pod: &Pod) -> Timestamp {

@@ -86,6 +86,12 @@ impl Picture {
     /// When a run follows a definition that is not there or not valid.
     pub fn waits(&self, now: Timestamp) -> Result<Vec<Wait>, String> {
         let name = |p: &CapacityPool| p.metadata.name.clone().unwrap_or_default();
+        if let Some(pool) = self.pools.iter().find(|p| p.spec.nodes.is_some() && self.nodes.is_empty()) {
+            return Err(format!(
+                "CapacityPool `{}` has what nodes bring along, and there are no nodes to see",
+                name(pool)
+            ));
+        }
         let pools = self.pools.iter().map(|p| definition(&name(p), &p.spec, &self.nodes, now));
         let mut book = Book::new(pools);
         let mut definitions: HashMap<Key, Arc<Definition>> = HashMap::new();

@@ -132,7 +132,10 @@ impl Admitter {
                 }
             };
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => {
+                    self.metrics.ledger_drift.set(0);
+                    return;
+                }
                 () = self.news.notified() => {}
                 () = rise => {}
                 _ = telling.tick() => self.tell(),
@@ -163,6 +166,7 @@ impl Admitter {
         let mut ledger = self.ledger();
         let runs = ledger.tell(now, TOLD_TOGETHER);
         let changed = ledger.take_changed();
+        self.metrics.ledger_drift.set(i64::try_from(ledger.assumed()).unwrap_or(i64::MAX));
         drop(ledger);
         runs.into_iter().for_each(|run| self.runs.add(run, false));
         if changed {

@@ -60,7 +60,8 @@ impl Pools {
             Some(at) => changes.insert(key.clone(), at),
             None => changes.remove(key),
         };
-        if known.is_some_and(|at| at <= now) {
+        // also at the first look: an edge may have passed since the amounts were taken over
+        if known != next {
             self.admitter.pools_changed();
         }
         next

@@ -22,7 +22,7 @@ use crate::{
         notes::Notes,
         observe::{Caches, owner_of},
         perform::Writer,
-        pods::{is_going, pod_view},
+        pods::{handed_over, is_going, pod_view},
         queue::Queue,
     },
     core::{
@@ -122,6 +122,7 @@ impl<I: CallIo> Reconcile for Runs<I> {
             lost: self.caches.lost.of(&uid),
             doubtful: self.caches.lost.doubtful(&uid),
             jobs: own.jobs.iter().map(|(name, job)| (name.clone(), job_view(job))).collect(),
+            handed_over: handed_over(&own.pods, &own.jobs),
             services,
             outcomes,
             in_flight,

@@ -4,7 +4,10 @@
 //! "Pod replacement policy".
 
 use k8s_openapi::api::{
-    batch::v1::{Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule},
+    batch::v1::{
+        Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyOnPodConditionsPattern,
+        PodFailurePolicyRule,
+    },
     core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, PodTemplateSpec},
 };
 
@@ -16,6 +19,9 @@ use crate::core::coordination::{
     definition::{INDEX_VARIABLE, ITEMS_VARIABLE},
     view::{StartJob, StartPod},
 };
+
+/// Exit code of a container that SIGTERM has ended.
+const SIGTERM: i32 = 143;
 
 /// Annotation that the Job controller gives each pod: its index.
 const INDEX: &str = "metadata.annotations['batch.kubernetes.io/job-completion-index']";
@@ -59,7 +65,7 @@ pub fn job(owner: &Owner, wish: &StartJob) -> Job {
             parallelism: count(wish.parallel),
             max_failed_indexes: count(wish.tolerated),
             suspend: queue.map(|_| true),
-            pod_failure_policy: wish.interruptible.then(disruptions_cost_nothing),
+            pod_failure_policy: wish.interruptible.then(|| disruptions_cost_nothing(queue.is_some())),
             // a pod is made anew when the one before has ended, not when it is told to
             pod_replacement_policy: Some("Failed".to_owned()),
             template: PodTemplateSpec { metadata: Some(metadata), spec: Some(spec) },
@@ -82,16 +88,28 @@ fn variables(wish: &StartJob) -> Vec<EnvVar> {
     std::iter::once(index).chain(items).collect()
 }
 
-fn disruptions_cost_nothing() -> PodFailurePolicy {
+/// A Job that is suspended has its pods deleted without the condition: those that SIGTERM has ended show it by their exit code.
+fn disruptions_cost_nothing(may_be_suspended: bool) -> PodFailurePolicy {
     let disrupted = PodFailurePolicyOnPodConditionsPattern {
         status: Some("True".to_owned()),
         type_: "DisruptionTarget".to_owned(),
     };
-    PodFailurePolicy {
-        rules: vec![PodFailurePolicyRule {
+    let mut rules = vec![PodFailurePolicyRule {
+        action: "Ignore".to_owned(),
+        on_pod_conditions: Some(vec![disrupted]),
+        ..PodFailurePolicyRule::default()
+    }];
+    if may_be_suspended {
+        let terminated = PodFailurePolicyOnExitCodesRequirement {
+            operator: "In".to_owned(),
+            values: vec![SIGTERM],
+            container_name: None,
+        };
+        rules.push(PodFailurePolicyRule {
             action: "Ignore".to_owned(),
-            on_pod_conditions: Some(vec![disrupted]),
+            on_exit_codes: Some(terminated),
             ..PodFailurePolicyRule::default()
-        }],
+        });
     }
+    PodFailurePolicy { rules }
 }

@@ -129,6 +129,7 @@ async fn who_waits_for_long_is_told_where_it_stands() {
         (&json!("Waiting"), &json!("InUse"), &json!(2))
     );
     assert_eq!(step["admission"]["since"], json!(created));
+    assert_eq!(json!(stage.stored("c").status.unwrap().admission), step["admission"], "the run says so, too");
     stage
         .until("the pool tells who waits", Duration::from_secs(10), |s| {
             s.server.object("CapacityPool", "", "main").unwrap()["status"]["waitingTotal"] == json!(2)

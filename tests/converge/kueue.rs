@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kube::{Api, api::DeleteParams};
 use medley::api::{ServicePolicy, workflow_run::RunPhase};
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -9,7 +10,7 @@ use tokio::time::sleep;
 use super::{
     stage::{NAMESPACE, Stage},
     steps::{container, get},
-    world::{exits, works},
+    world::{exits, hangs, works},
 };
 
 async fn handed_over() -> Stage {
@@ -77,7 +78,9 @@ async fn a_job_is_suspended_until_kueue_resumes_it_and_its_pods_have_no_gate() {
     );
     assert_eq!(template["spec"]["priorityClassName"], "medley-routine", "Kueue orders by it");
     sleep(Duration::from_secs(3600)).await;
-    assert_eq!(stage.step("r1", "part")["phase"], "Starting", "its deadline stands still");
+    let step = stage.step("r1", "part");
+    let message = "Kueue has not admitted its Job yet, or has suspended it (LocalQueue `gpus`)";
+    assert_eq!((&step["phase"], &step["message"]), (&json!("Starting"), &json!(message)), "its deadline stands still");
     stage.server.patch("Job", NAMESPACE, "r1-part", &json!({"spec": {"suspend": false}})).unwrap();
     assert_eq!(stage.ended("r1").await, RunPhase::Succeeded);
     stage.assert_monotone();
@@ -114,4 +117,26 @@ async fn a_pool_and_a_queue_contradict_each_other() {
     stage.rest().await;
     assert_eq!((stage.phase("r1"), stage.reason("r1").as_str()), (Some(RunPhase::Pending), "PolicyConflict"));
     assert!(stage.message("r1").ends_with("name different pools or queues: nothing starts until one is changed"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_handed_over_stays_so_when_the_policy_goes_and_what_was_not_does_not_become_so() {
+    let stage = handed_over().await;
+    stage.world.fates("measure", [works(Duration::from_secs(50), &json!({}))]);
+    stage.workflow("ct", [container("measure").timeout("1m").step()]).await;
+    stage.run("r1", "ct").await;
+    sleep(Duration::from_secs(3600)).await;
+    let policies: Api<ServicePolicy> = Api::namespaced(stage.server.client_as("admin"), NAMESPACE);
+    policies.delete("all", &DeleteParams::default()).await.unwrap();
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(stage.step("r1", "measure")["phase"], "Starting", "it has waited for longer than its timeout, and may");
+    // of this one nobody said that it is to wait
+    stage.world.fates("measure", [hangs()]);
+    stage.run("r2", "ct").await;
+    stage.until("r2 is at work", Duration::from_secs(10), |s| object(s, "Pod", "r2-measure-1").is_some()).await;
+    stage.create::<ServicePolicy>("again", json!({"scheduling": {"kueueQueue": "gpus"}})).await;
+    assert_eq!(stage.ended("r2").await, RunPhase::Failed);
+    assert_eq!(stage.step("r2", "measure")["reason"], "Timeout");
+    stage.server.patch("Pod", NAMESPACE, "r1-measure-1", &json!({"spec": {"schedulingGates": null}})).unwrap();
+    assert_eq!(stage.ended("r1").await, RunPhase::Succeeded);
 }

@@ -27,7 +27,8 @@ async fn at_night_more_is_given_and_what_is_given_then_stays_until_its_end() {
     let stage = Stage::new();
     // the simulated world begins on a Thursday at midnight, UTC: one o'clock in Berlin
     let night = json!({"name": "night", "timeZone": "Europe/Berlin", "days": ["Thu"], "from": "01:10", "to": "01:20", "resources": {"slots": "3"}});
-    let pool = json!({"resources": {"slots": "1"}, "shares": [{"name": "imaging"}], "windows": [night]});
+    let resources = json!({"slots": "1", "gpus": "7"});
+    let pool = json!({"resources": resources, "shares": [{"name": "imaging"}], "windows": [night]});
     give_capacity(&stage, pool, json!({"pool": "main"})).await;
     stage.workflow("ct", [held("read", 15 * 60).step()]).await;
     stage.start("op-1");
@@ -36,10 +37,13 @@ async fn at_night_more_is_given_and_what_is_given_then_stays_until_its_end() {
         sleep(Duration::from_millis(100)).await;
     }
     sleep(Duration::from_secs(5 * MINUTE)).await;
-    assert_eq!((&status(&stage)["supply"], &status(&stage)["window"]), (&json!({"slots": "1"}), &Value::Null));
+    assert_eq!((&status(&stage)["supply"], &status(&stage)["window"]), (&resources, &Value::Null));
     let granted = |count: &'static str| move |s: &Stage| status(s)["granted"]["slots"] == count;
     stage.until("the night begins", Duration::from_secs(6 * MINUTE), granted("3")).await;
-    assert_eq!((&status(&stage)["supply"], &status(&stage)["window"]), (&json!({"slots": "3"}), &json!("night")));
+    assert_eq!(
+        (&status(&stage)["supply"], &status(&stage)["window"]),
+        (&json!({"slots": "3", "gpus": "7"}), &json!("night"))
+    );
     stage.until("the night ends", Duration::from_secs(11 * MINUTE), |s| status(s)["window"] == Value::Null).await;
     // r1 has ended within the night, and r4 has its slot
     assert_eq!(status(&stage)["granted"], json!({"slots": "3"}), "nobody gives way");

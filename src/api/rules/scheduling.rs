@@ -43,14 +43,11 @@ pub fn capacity_pool_spec() -> Value {
 
 /// Hours of the week.
 pub fn window() -> Value {
-    extension(&[
-        rule("", "has(self.resources) || has(self.reserved)", "changes nothing: set resources, reserved or both"),
-        rule(
-            ".to",
-            "self.to != self.from",
-            "is the same as from: for whole days let it begin at 00:00 and end at 23:59, or change the pool's resources",
-        ),
-    ])
+    extension(&[rule(
+        "",
+        "has(self.resources) || has(self.reserved)",
+        "changes nothing: set resources, reserved or both",
+    )])
 }
 
 /// What each urgency has for itself.

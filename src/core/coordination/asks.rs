@@ -90,6 +90,7 @@ pub fn demands(
         draining: false,
         scheduling,
         turns: BTreeMap::new(),
+        handed_over: BTreeMap::new(),
         refused: None,
     };
     for (id, step) in with_ids(&status).filter(|(_, s)| !s.phase.is_final()) {

@@ -212,7 +212,7 @@ pub(super) fn displaced_pods(view: &View<'_>, status: &WorkflowRunStatus) -> Vec
     pods.collect()
 }
 
-/// What is not at work has nothing, and what does not wait stands nowhere.
+/// What is not at work has nothing, and what does not wait stands nowhere. The run stands where the first of its steps does.
 pub(super) fn give_back(status: &mut WorkflowRunStatus) {
     for step in status.steps.values_mut().chain(status.compensations.values_mut()) {
         if !step.phase.is_at_work() {
@@ -222,6 +222,8 @@ pub(super) fn give_back(status: &mut WorkflowRunStatus) {
             step.admission = None;
         }
     }
+    let waiting = status.steps.values().filter_map(|s| s.admission.as_ref());
+    status.admission = waiting.min_by_key(|a| (a.position, a.since)).cloned();
 }
 
 /// Whether any step of a run has done more than wait for capacity.

@@ -26,7 +26,7 @@ use crate::{
 const WORTH_TELLING: SignedDuration = SignedDuration::from_secs(2);
 
 /// Binding a volume takes some seconds.
-const DELAY_WORTH_TELLING: std::time::Duration = std::time::Duration::from_secs(30);
+pub(super) const DELAY_WORTH_TELLING: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// The scheduler's reason for not having placed a pod (condition `PodScheduled`).
 const UNSCHEDULABLE: &str = "Unschedulable";
@@ -51,11 +51,11 @@ pub(super) fn watch(
     mut status: StepStatus,
 ) {
     let pod = status.pod.as_ref().and_then(|name| flow.view.pods.get(name)).cloned();
-    let begun = match (&pod, handed_over(flow, step)) {
-        (_, None) => status.started_at.unwrap_or(flow.now),
-        // how long Kueue lets it wait does not count
+    let begun = match (&pod, status.pod.as_ref().and_then(|name| flow.view.handed_over.get(name))) {
+        // how long Kueue, and then the scheduler, let it wait does not count
         (Some(PodView::Running { since }), Some(_)) => *since,
-        (_, Some(_)) => Timestamp::MAX,
+        (Some(PodView::Pending { .. }), Some(handed)) => handed.placed.unwrap_or(Timestamp::MAX),
+        _ => status.started_at.unwrap_or(flow.now),
     };
     let until = later(begun, flow.timeout(step));
     match pod {
@@ -104,7 +104,7 @@ pub(super) fn watch(
         pod if until <= flow.now => {
             // the pod is no longer the wanted one, and so it is stopped
             let mut message = format!("the container did not end within {:?}", flow.timeout(step));
-            if let Some(why) = held_up(flow, pod.as_ref()) {
+            if let Some(why) = held_up(flow, &status, pod.as_ref()) {
                 message = format!("{message}: {why}");
             }
             fail(flow, step, status, ErrorClass::Timeout, false, message);
@@ -146,9 +146,7 @@ pub(super) fn watch(
         }
         None => match start(flow, step, container, &status) {
             Ok(pod) => {
-                if begun < Timestamp::MAX {
-                    flow.wake(until);
-                }
+                flow.wake(until);
                 flow.decision.start_pods.push(pod);
             }
             Err(e) => fail(flow, step, status, ErrorClass::Configuration, true, e.to_string()),
@@ -156,8 +154,8 @@ pub(super) fn watch(
     }
 }
 
-/// Kueue's queue that decides when a step's pods start. What undoes a step must not wait for others to end.
-pub(super) fn handed_over<'v>(flow: &Flow<'v>, step: &StepDefinition) -> Option<&'v String> {
+/// Kueue's queue to which the pods of a step that are made now are handed over. What undoes a step must not wait for others to end.
+fn queue<'v>(flow: &Flow<'v>, step: &StepDefinition) -> Option<&'v String> {
     flow.view.scheduling.rules.kueue_queue.as_ref().filter(|_| step.role != Role::Compensation)
 }
 
@@ -179,11 +177,11 @@ fn may_have_been(flow: &Flow<'_>, status: &StepStatus) -> bool {
 }
 
 /// What keeps a pod from starting, as far as that is known.
-fn held_up(flow: &Flow<'_>, pod: Option<&PodView>) -> Option<String> {
+fn held_up(flow: &Flow<'_>, status: &StepStatus, pod: Option<&PodView>) -> Option<String> {
+    let handed = status.pod.as_ref().and_then(|name| flow.view.handed_over.get(name));
     match (pod, &flow.workspace) {
         (Some(PodView::Pending { problem: Some(problem) }), _) if problem == GATED => {
-            let queue = flow.view.scheduling.rules.kueue_queue.as_deref().unwrap_or_default();
-            Some(format!("Kueue has not admitted its pod yet (LocalQueue `{queue}`)"))
+            handed.map(|handed| format!("Kueue has not admitted its pod yet (LocalQueue `{}`)", handed.queue))
         }
         (None, _) => flow.view.refused.map(|refused| refused.message().to_owned()),
         (Some(PodView::Pending { problem: Some(problem) }), mount) if problem == UNSCHEDULABLE => Some(match mount {
@@ -201,12 +199,13 @@ fn held_up(flow: &Flow<'_>, pod: Option<&PodView>) -> Option<String> {
 /// wait for a place are told of by Kubernetes, and a full cluster would cost a write for each. The latest failure is not
 /// overwritten.
 fn tell_of_delay(flow: &mut Flow<'_>, step: &StepDefinition, pod: Option<&PodView>, mut status: StepStatus) {
-    let waits_for_others = flow.workspace.is_some() || handed_over(flow, step).is_some();
+    let handed = status.pod.as_ref().is_some_and(|name| flow.view.handed_over.contains_key(name));
+    let waits_for_others = flow.workspace.is_some() || handed;
     if !waits_for_others || status.phase != StepPhase::Starting || status.reason.is_some() {
         return;
     }
     let told = later(status.started_at.unwrap_or(flow.now), DELAY_WORTH_TELLING);
-    let why = held_up(flow, pod);
+    let why = held_up(flow, &status, pod);
     if why.is_some() && told > flow.now {
         return flow.wake(told);
     }
@@ -268,7 +267,7 @@ pub(super) fn start(
         workspace: flow.workspace.clone(),
         resources: container.resources.clone(),
         deadline: flow.timeout(step),
-        kueue_queue: handed_over(flow, step).cloned(),
+        kueue_queue: queue(flow, step).cloned(),
     })
 }
 

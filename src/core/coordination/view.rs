@@ -58,6 +58,8 @@ pub struct View<'a> {
     pub doubtful: BTreeSet<String>,
     /// Its Jobs by name; only those that it owns.
     pub jobs: BTreeMap<String, JobView>,
+    /// Those of its pods and Jobs that were handed over to Kueue, by name.
+    pub handed_over: BTreeMap<String, HandedOver>,
     /// The services that its steps call, by name.
     pub services: BTreeMap<String, ServiceView>,
     /// Results of calls that are not in the status yet.
@@ -180,6 +182,15 @@ impl JobView {
     pub const fn is_at_work(&self) -> bool {
         self.end.is_none() && !self.stopping
     }
+}
+
+/// What is known of a pod or Job that was handed over to Kueue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandedOver {
+    /// The queue that it waits in, or waited.
+    pub queue: String,
+    /// Since when a pod has its node.
+    pub placed: Option<Timestamp>,
 }
 
 /// How a Job ended.

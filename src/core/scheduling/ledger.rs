@@ -284,6 +284,12 @@ impl Ledger {
         runs
     }
 
+    /// How many grants no status shows yet.
+    #[must_use]
+    pub fn assumed(&self) -> usize {
+        self.runs.values().flat_map(|known| known.has.values()).filter(|has| !has.shown).count()
+    }
+
     /// Whether anything has changed since this was asked last.
     pub fn take_changed(&mut self) -> bool {
         std::mem::take(&mut self.changed)

@@ -31,12 +31,12 @@ pub fn definition<'n>(
     now: Timestamp,
 ) -> PoolDefinition {
     let window = windows::current(spec, now).0;
-    let resources = window.and_then(|w| w.resources.as_ref()).unwrap_or(&spec.resources);
     let reserved = window.and_then(|w| w.reserved.as_ref()).unwrap_or(&spec.reserved);
     let quantities = |words: &BTreeMap<String, String>| -> Quantities {
         words.iter().map(|(name, q)| (name.clone(), thousandths(q).unwrap_or(UNLIMITED))).collect()
     };
-    let mut supply = quantities(resources);
+    let mut supply = quantities(&spec.resources);
+    supply.extend(window.and_then(|w| w.resources.as_ref()).map(quantities).unwrap_or_default());
     for (name, amount) in spec.nodes.as_ref().map(|wish| nodes::supply(wish, all_nodes)).unwrap_or_default() {
         let own = supply.entry(name).or_insert(0);
         *own = own.saturating_add(amount).min(UNLIMITED);

@@ -158,6 +158,18 @@ mod tests {
     }
 
     #[test]
+    fn from_a_time_to_the_same_is_a_whole_day() {
+        let spec =
+            spec(&json!([{"name": "n", "days": ["Sat", "Sun"], "from": "00:00", "to": "00:00", "resources": {}}]));
+        // 2026-11-28 is a Saturday
+        assert_eq!(name(&spec, "2026-11-27T23:59:59Z").0, None);
+        for now in ["2026-11-28T00:00:00Z", "2026-11-28T23:59:59Z", "2026-11-29T00:00:00Z", "2026-11-29T23:59:59Z"] {
+            assert_eq!(name(&spec, now).0.as_deref(), Some("n"), "{now}");
+        }
+        assert_eq!(name(&spec, "2026-11-30T00:00:00Z").0, None);
+    }
+
+    #[test]
     fn an_unknown_zone_is_a_problem_and_its_window_never_holds() {
         let spec = spec(
             &json!([{"name": "n", "timeZone": "Europe/Atlantis", "from": "00:00", "to": "23:59", "resources": {}}]),

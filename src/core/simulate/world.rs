@@ -119,6 +119,7 @@ impl<'a> World<'a> {
             outlook: None,
             scheduling: SchedulingView::default(),
             turns: BTreeMap::new(),
+            handed_over: BTreeMap::new(),
             refused: None,
             epoch: 1,
             draining: false,

@@ -45,9 +45,7 @@ pub(super) fn begin(mut fan: Fan<'_, '_>, container: &ContainerDefinition) {
 fn start(mut fan: Fan<'_, '_>, container: &ContainerDefinition) {
     match wish(&mut fan, container) {
         Ok(job) => {
-            if job.pod.kueue_queue.is_none() {
-                fan.flow.wake(later(fan.flow.now, job.deadline + GRACE));
-            }
+            fan.flow.wake(later(fan.flow.now, job.deadline + GRACE));
             fan.status.phase = StepPhase::Starting;
             fan.status.job = Some(job.pod.name.clone());
             fan.flow.decision.start_jobs.push(job);
@@ -96,7 +94,8 @@ fn deadline(fan: &Fan<'_, '_>) -> Duration {
 
 pub(super) fn watch(mut fan: Fan<'_, '_>, container: &ContainerDefinition) {
     // while Kueue holds a Job, its own deadline stands still
-    let until = match pod::handed_over(fan.flow, fan.step) {
+    let handed = fan.status.job.as_ref().and_then(|name| fan.flow.view.handed_over.get(name)).cloned();
+    let until = match handed {
         Some(_) => Timestamp::MAX,
         None => later(fan.status.started_at.unwrap_or(fan.flow.now), deadline(&fan) + GRACE),
     };
@@ -123,7 +122,10 @@ pub(super) fn watch(mut fan: Fan<'_, '_>, container: &ContainerDefinition) {
         }
         Some(job) => {
             wake(&mut fan);
-            progress(fan, &job);
+            match handed {
+                Some(handed) if job.since.is_none() => held(fan, &handed.queue),
+                _ => progress(fan, &job),
+            }
         }
         None if fan.status.phase == StepPhase::Running || fan.flow.view.has_lost(fan.status.job.as_ref()) => {
             let message = "the Job was deleted".to_owned();
@@ -136,6 +138,20 @@ pub(super) fn watch(mut fan: Fan<'_, '_>, container: &ContainerDefinition) {
             }
             Err(problem) => fail_for_good(fan.flow, fan.step, fan.status, ErrorClass::Configuration, problem),
         },
+    }
+}
+
+/// Tells, once it has lasted for a while, that Kueue holds a Job.
+fn held(fan: Fan<'_, '_>, queue: &str) {
+    let Fan { flow, step, mut status, .. } = fan;
+    let told = later(status.started_at.unwrap_or(flow.now), pod::DELAY_WORTH_TELLING);
+    if told > flow.now {
+        return flow.wake(told);
+    }
+    let why = Some(format!("Kueue has not admitted its Job yet, or has suspended it (LocalQueue `{queue}`)"));
+    if status.message != why {
+        status.message = why;
+        flow.set(step, status);
     }
 }
 
@@ -155,6 +171,7 @@ fn progress(mut fan: Fan<'_, '_>, job: &JobView) {
     items.active = job.active;
     fan.status.phase = StepPhase::Running;
     fan.status.items = Some(items);
+    fan.status.message = None; // what held it up
     fan.flow.set(fan.step, fan.status);
 }
 
