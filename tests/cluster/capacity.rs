@@ -57,7 +57,10 @@ pub(crate) fn example_keeps_urgent_pods_out(stage: &Stage) {
     pod("medley-routine").unwrap();
     let refused = pod("medley-stat").unwrap_err().to_string();
     assert!(refused.contains("no-urgent-pods"), "{refused}");
-    stage.kubectl(&["delete", "-f", example, "--wait=false"]);
+    // first what the operator looks after: in a namespace that goes it could not make what belongs to it
+    stage.remove_namespace("gpus-radiology");
+    stage.remove_namespace("gpus-research");
+    stage.kubectl(&["delete", "-f", &format!("{example}/pool.yaml"), "--wait=false"]);
 }
 
 fn run(stage: &Stage, space: &str, name: &str, workflow: &str, urgency: &str) {

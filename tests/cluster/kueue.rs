@@ -58,7 +58,9 @@ pub(crate) async fn holds_what_is_handed_over(stage: &Stage) {
         r#"{"spec":{"schedulingGates":null}}"#,
     ]);
     stage.kubectl(&["wait", "-n", SPACE, "--for=condition=Succeeded", "mrun/r1", "--timeout=60s"]);
-    stage.kubectl(&["delete", "-f", example, "--wait=false"]);
+    // first what the operator looks after: in a namespace that goes it could not make what belongs to it
+    stage.remove_namespace(SPACE);
+    stage.kubectl(&["delete", "-f", &format!("{example}/queues.yaml"), "--wait=false"]);
 }
 
 async fn made(stage: &Stage, name: &str) -> Value {
