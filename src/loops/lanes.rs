@@ -56,6 +56,8 @@ struct State {
 struct Kept {
     lane: Lane,
     next: Option<Timestamp>,
+    /// There is no such interface any more: it goes with the last that waits or is under way.
+    gone: bool,
 }
 
 impl Lanes {
@@ -122,8 +124,10 @@ impl Lanes {
                     Arc::new(Caller { run: run.clone(), uid: uid.to_owned(), step: ask.step.clone() })
                 }
             };
-            let lane = &mut state.lanes.entry(place.clone()).or_default().lane;
+            let kept = state.lanes.entry(place.clone()).or_default();
+            let lane = &mut kept.lane;
             if let Some(interface) = interface(services, &ask.lane) {
+                kept.gone = false;
                 lane.set(interface.limits.clone(), &interface.endpoints);
             }
             lane.settle(&caller, Some(ask.ask), &starts, now);
@@ -173,10 +177,7 @@ impl Lanes {
             let view = self.caches.service(namespace, &place.1.service, &self.guard);
             let interface = view.as_ref().and_then(|v| v.interfaces.iter().find(|i| i.name == place.1.interface));
             let Some(kept) = state.lanes.get_mut(&place) else { continue };
-            if interface.is_none() && kept.lane.is_idle() {
-                state.lanes.remove(&place);
-                continue;
-            }
+            kept.gone = interface.is_none();
             let (limits, endpoints) = interface.map(|i| (i.limits.clone(), i.endpoints.clone())).unwrap_or_default();
             kept.lane.set(limits, &endpoints);
             if endpoints.is_empty() {
@@ -225,6 +226,10 @@ impl Lanes {
 
     fn pass(&self, state: &mut State, place: &Place) {
         let Some(kept) = state.lanes.get_mut(place) else { return };
+        if kept.gone && kept.lane.is_idle() {
+            state.lanes.remove(place);
+            return;
+        }
         let now = self.clock.now();
         let news = kept.lane.pass(now, &mut state.ids);
         for id in news.go {
