@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use jiff::SignedDuration;
 use serde_json::Value;
 
 use crate::{
@@ -14,7 +13,7 @@ use crate::{
         coordination::{
             definition::{ChildDefinition, Source, StepDefinition},
             run::Flow,
-            step::{fail, later, stopped, succeed},
+            step::{fail, later, stopped, succeed, told_at},
             view::StartRun,
         },
         expression::ExpressionError,
@@ -24,9 +23,6 @@ use crate::{
 
 /// How deep child runs may be nested: a workflow that runs itself comes to an end.
 pub const MAX_DEPTH: usize = 8;
-/// A child run that works for longer gets a status write of its parent that says so.
-const WORTH_TELLING: SignedDuration = SignedDuration::from_secs(2);
-
 pub(super) fn begin(flow: &mut Flow<'_>, step: &StepDefinition, child: &ChildDefinition, mut status: StepStatus) {
     if flow.view.depth >= MAX_DEPTH {
         let message = format!("child runs may be nested {MAX_DEPTH} deep: does a workflow run itself?");
@@ -100,7 +96,7 @@ pub(super) fn watch(flow: &mut Flow<'_>, step: &StepDefinition, child: &ChildDef
         Some(child) => {
             flow.wake(until);
             if let (StepPhase::Starting, Some(since)) = (status.phase, child.since) {
-                let told = since.saturating_add(WORTH_TELLING).unwrap_or(flow.now);
+                let told = told_at(since, flow.now);
                 if told <= flow.now {
                     status.phase = StepPhase::Running;
                     flow.set(step, status);

@@ -1,6 +1,6 @@
 //! A step that runs a pod: what it looks like, and what its state means for the attempt.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::{
     api::{
@@ -13,17 +13,13 @@ use crate::{
             definition::{ContainerDefinition, Role, Source, StepDefinition},
             result,
             run::Flow,
-            step::{fail, fill, later, stopped, succeed},
+            step::{fail, fill, later, stopped, succeed, told_at},
             view::{Attempt, PodView, StartPod, Variable, VariableValue, View},
         },
         expression::{ExpressionError, Template},
         name,
     },
 };
-
-/// A pod that works for more than a second gets a status write that says so. Its start is told in whole seconds, cut off:
-/// only two seconds after that has a second surely passed.
-const WORTH_TELLING: SignedDuration = SignedDuration::from_secs(2);
 
 /// Binding a volume takes some seconds.
 pub(super) const DELAY_WORTH_TELLING: std::time::Duration = std::time::Duration::from_secs(30);
@@ -123,7 +119,7 @@ pub(super) fn watch(
         Some(PodView::Running { since }) => {
             flow.wake(until);
             if status.phase == StepPhase::Starting {
-                let told = since.saturating_add(WORTH_TELLING).unwrap_or(flow.now);
+                let told = told_at(since, flow.now);
                 if told <= flow.now {
                     status.phase = StepPhase::Running;
                     if status.reason.is_none() {

@@ -337,6 +337,15 @@ fn tell_end(flow: &mut Flow<'_>, step: &StepDefinition, status: &StepStatus, cla
     });
 }
 
+/// What works for more than a second gets a status write that says so. Starts are told in whole seconds, cut off: only two seconds
+/// after that has a second surely passed.
+const WORTH_TELLING: SignedDuration = SignedDuration::from_secs(2);
+
+/// When it is told that something works which began `since`: at once where the clock of whoever says so is ahead.
+pub(super) fn told_at(since: Timestamp, now: Timestamp) -> Timestamp {
+    if since > now { now } else { since.saturating_add(WORTH_TELLING).unwrap_or(now) }
+}
+
 pub(super) fn later(from: Timestamp, by: std::time::Duration) -> Timestamp {
     from.saturating_add(SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX)).unwrap_or(Timestamp::MAX)
 }

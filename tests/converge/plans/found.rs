@@ -69,3 +69,10 @@ fn a_child_run_is_not_ended_because_a_new_leader_knows_its_parent_only_as_it_was
         r#"{"scenario":{"steps":[{"name":"s0","act":{"Wait":40}},{"name":"s1","act":"Container","after":["s0"],"when":false,"fares":[{"Well":1500}]},{"name":"s2","act":"Call","after":["s0","s1"],"fares":[{"Well":50}]},{"name":"s3","act":"Call","after":["s1","s2"],"fares":[{"Status":500}]},{"name":"s4","act":"Child"},{"name":"s5","act":{"Wait":1},"after":["s2"],"when":false}],"part":[{"name":"p0","act":"Transform"},{"name":"p1","act":"Container","after":["p0"],"interruptible":true,"fares":[{"Well":12000},{"Well":50}]}],"runs":1,"person":true},"troubles":[{"Overlap":{"at":11,"secs":30}},{"Drop":{"percent":30,"until":10}},{"Crash":{"write":9,"after":true,"back":45}}]}"#,
     );
 }
+
+#[test]
+fn a_child_run_that_a_fast_clock_has_dated_is_not_told_of_a_minute_later() {
+    ends_well(
+        r#"{"scenario":{"steps":[{"name":"s2","act":"Call"},{"name":"s3","act":"Child"}],"part":[{"name":"p0","act":"Call","once":true}],"runs":1},"troubles":[{"Crash":{"write":16,"after":true,"back":0}},{"Skew":{"operator":2,"secs":60}},{"Crash":{"write":2,"after":true,"back":0}}]}"#,
+    );
+}

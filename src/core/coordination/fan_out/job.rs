@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{Fan, fail_beyond, indexes::Indexes, summary, work::Work};
 use crate::{
@@ -18,15 +18,13 @@ use crate::{
             definition::{ContainerDefinition, ITEMS_VARIABLE, StepDefinition},
             pod,
             run::Flow,
-            step::{STOP_WAIT, conclude, fail_for_good, later, stopped},
+            step::{STOP_WAIT, conclude, fail_for_good, later, stopped, told_at},
             view::{JobEnd, JobView, StartJob, View},
         },
         name,
     },
 };
 
-/// A Job that is at work for longer gets a status write that says so.
-const WORTH_TELLING: SignedDuration = SignedDuration::from_secs(2);
 /// Longest JSON text of the items that is given to the pods: they are part of every pod.
 const MAX_ITEMS_TEXT: usize = 32 * 1024;
 /// The longest that the Job controller waits before it makes the next pod of an item.
@@ -158,7 +156,7 @@ fn held(fan: Fan<'_, '_>, queue: &str) {
 /// A Job that is at work is told once, and then each time that another quarter of the items is over.
 fn progress(mut fan: Fan<'_, '_>, job: &JobView) {
     let Some(since) = job.since else { return };
-    let told = since.saturating_add(WORTH_TELLING).unwrap_or(fan.flow.now);
+    let told = told_at(since, fan.flow.now);
     if told > fan.flow.now {
         return fan.flow.wake(told);
     }
