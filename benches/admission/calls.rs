@@ -57,7 +57,7 @@ pub(crate) async fn in_excess(stage: &Stage, figures: &mut Figures) {
     let seen = Seen::default();
     let app = Router::new()
         .route("/health", get(|| async { "well" }))
-        .route("/work/{name}", get(work))
+        .route("/ask/{name}", get(work))
         .with_state(seen.clone());
     let listener = tokio::net::TcpListener::bind((ADDRESS, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -70,7 +70,7 @@ pub(crate) async fn in_excess(stage: &Stage, figures: &mut Figures) {
         "external": { "endpoints": [{ "host": ADDRESS }] },
         "interfaces": [{ "name": "http", "port": port, "protocol": "HTTP", "http": { "healthPath": "/health" },
                          "probe": { "level": "Protocol", "interval": "10s" } }] } });
-    let step = json!({ "name": "ask", "timeout": "5m", "call": { "service": "peer", "http": { "path": "/work/$(run.name)" } } });
+    let step = json!({ "name": "ask", "timeout": "5m", "call": { "service": "peer", "http": { "path": "/ask/$(run.name)" } } });
     let workflow = json!({ "apiVersion": "medley.health/v1alpha1", "kind": "Workflow", "metadata": { "name": "ask" }, "spec": {
         "retention": { "succeeded": 10000 }, "steps": [step] } });
     stage.apply(&space, &service.to_string());

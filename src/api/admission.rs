@@ -32,8 +32,8 @@ pub struct Capacity {
     pub interruptible: Option<bool>,
 }
 
-/// Where a step stands that waits for capacity, or for its turn to call a service. It is told some seconds after the wait began, and brought up to date from time to
-/// time, the most urgent first.
+/// Where a step stands that waits for capacity, or for its turn to call a service. It is told some seconds after the wait began,
+/// and brought up to date from time to time, the most urgent first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Admission {

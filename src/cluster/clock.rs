@@ -37,6 +37,14 @@ impl Clock {
         Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
     }
 
+    /// Waits until this time; for ever where there is none.
+    pub async fn reaches(&self, at: Option<Timestamp>) {
+        match at {
+            Some(at) => tokio::time::sleep_until(self.instant(at)).await,
+            None => std::future::pending().await,
+        }
+    }
+
     /// The moment on the monotonic clock that a wall time stands for; now when it has passed.
     #[must_use]
     pub fn instant(&self, at: Timestamp) -> Instant {

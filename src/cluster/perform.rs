@@ -261,9 +261,9 @@ impl Writer {
         self.remove(object, None, None).await.map(drop)
     }
 
-    /// Deletes an object in a version in which it goes on. What has happened to it since it was seen is read anew, and where it `goes_on`
-    /// all the same, it is deleted as it is now; otherwise that is a conflict, after which its cache holds what is stored now, for
-    /// the next decision.
+    /// Deletes an object in a version in which it goes on. What has happened to it since it was seen is read anew, and where it
+    /// `goes_on` all the same, it is deleted as it is now; otherwise that is a conflict, after which its cache holds what is stored
+    /// now, for the next decision.
     ///
     /// # Errors
     /// As [`Self::delete`].

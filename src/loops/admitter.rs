@@ -124,20 +124,14 @@ impl Admitter {
         telling.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let now = self.clock.now();
-            let next = self.ledger().next_pass(now).map(|at| self.clock.instant(at));
-            let rise = async {
-                match next {
-                    Some(at) => tokio::time::sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let next = self.ledger().next_pass(now);
             tokio::select! {
                 () = stop.cancelled() => {
                     self.metrics.ledger_drift.set(0);
                     return;
                 }
                 () = self.news.notified() => {}
-                () = rise => {}
+                () = self.clock.reaches(next) => {}
                 _ = telling.tick() => self.tell(),
             }
             self.pass();

@@ -209,7 +209,7 @@ impl Lanes {
         if gate.is_some() {
             self.pass(state, &place);
         }
-        Boarding { lanes: Arc::clone(self), place, id, gate }
+        Boarding { lanes: Arc::clone(self), place, id, gate, ended: None }
     }
 
     fn leave(&self, place: &Place, id: u64, ended: Option<Ended>) {
@@ -255,17 +255,11 @@ impl Lanes {
         let mut telling = tokio::time::interval(TELLING);
         telling.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let next = self.state().lanes.values().filter_map(|k| k.next).min().map(|at| self.clock.instant(at));
-            let due = async {
-                match next {
-                    Some(at) => tokio::time::sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let next = self.state().lanes.values().filter_map(|k| k.next).min();
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.news.notified() => {}
-                () = due => {}
+                () = self.clock.reaches(next) => {}
                 _ = telling.tick() => self.tell(),
             }
             let now = self.clock.now();
@@ -295,6 +289,7 @@ pub struct Boarding {
     place: Place,
     id: u64,
     gate: Option<oneshot::Receiver<()>>,
+    ended: Option<Ended>,
 }
 
 impl Boarding {
@@ -308,15 +303,14 @@ impl Boarding {
         }
     }
 
-    /// The call has ended.
-    pub fn ended(self, ended: Option<Ended>) {
-        self.lanes.leave(&self.place, self.id, ended);
+    /// The call has ended, and tells this.
+    pub fn ended(mut self, ended: Option<Ended>) {
+        self.ended = ended;
     }
 }
 
 impl Drop for Boarding {
     fn drop(&mut self) {
-        // nothing happens where it has been given back already
-        self.lanes.leave(&self.place, self.id, None);
+        self.lanes.leave(&self.place, self.id, self.ended);
     }
 }

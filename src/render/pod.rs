@@ -16,7 +16,7 @@ pub const CONTAINER: &str = "step";
 /// Label: Kueue's queue of a Job or pod (kueue.sigs.k8s.io, "Run Kubernetes Jobs" and "Run Plain Pods").
 pub const KUEUE_QUEUE_LABEL: &str = "kueue.x-k8s.io/queue-name";
 /// The gate that Kueue opens when it admits a pod.
-pub const KUEUE_GATE: &str = "kueue.x-k8s.io/admission";
+const KUEUE_GATE: &str = "kueue.x-k8s.io/admission";
 /// Name of the workspace's volume in every step's pod.
 const VOLUME: &str = "workspace";
 /// Group of the workspace's files; the number is that of `nonroot` in common images, and means nothing else.

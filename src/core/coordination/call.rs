@@ -78,17 +78,7 @@ fn queued(flow: &mut Flow<'_>, step: &StepDefinition, status: StepStatus, admiss
         // its intent is stored: what is known of requests before stays so
         flow.set(step, status);
     } else if let Some(admission) = admission {
-        flow.set(
-            step,
-            StepStatus {
-                phase: StepPhase::Waiting,
-                message: Some(format!("waits for its turn: {}", admission.reason.message())),
-                admission: Some(admission),
-                started_at: None,
-                wake_at: None,
-                ..status
-            },
-        );
+        flow.set(step, capacity::waiting(status, "its turn", admission));
     }
 }
 

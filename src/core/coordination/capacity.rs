@@ -105,20 +105,21 @@ pub(super) fn is_admitted(flow: &mut Flow<'_>, step: &StepDefinition, status: &m
     let since = waits_since(flow, step);
     ask(flow, step, pool, (attempt.1, count), since);
     if let Some(standing) = view.entry.told.get(&attempt) {
-        let admission = told(standing, since);
-        flow.set(
-            step,
-            StepStatus {
-                phase: StepPhase::Waiting,
-                message: Some(format!("waits for capacity: {}", admission.reason.message())),
-                admission: Some(admission),
-                started_at: None,
-                wake_at: None,
-                ..status.clone()
-            },
-        );
+        flow.set(step, waiting(status.clone(), "capacity", told(standing, since)));
     }
     false
+}
+
+/// The status of a step that waits for something, and stands there in the order.
+pub(super) fn waiting(status: StepStatus, what: &str, admission: Admission) -> StepStatus {
+    StepStatus {
+        phase: StepPhase::Waiting,
+        message: Some(format!("waits for {what}: {}", admission.reason.message())),
+        admission: Some(admission),
+        started_at: None,
+        wake_at: None,
+        ..status
+    }
 }
 
 fn ask(flow: &mut Flow<'_>, step: &StepDefinition, pool: &str, (attempt, count): (u32, u32), since: Timestamp) {

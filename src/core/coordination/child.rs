@@ -23,6 +23,7 @@ use crate::{
 
 /// How deep child runs may be nested: a workflow that runs itself comes to an end.
 pub const MAX_DEPTH: usize = 8;
+
 pub(super) fn begin(flow: &mut Flow<'_>, step: &StepDefinition, child: &ChildDefinition, mut status: StepStatus) {
     if flow.view.depth >= MAX_DEPTH {
         let message = format!("child runs may be nested {MAX_DEPTH} deep: does a workflow run itself?");

@@ -111,9 +111,7 @@ pub(super) fn watch(
             fail(flow, step, status, ErrorClass::PodNotStarted, true, message);
         }
         pod @ Some(PodView::Pending { .. }) => {
-            if begun < Timestamp::MAX {
-                flow.wake(until);
-            }
+            flow.wake(until);
             tell_of_delay(flow, step, pod.as_ref(), status);
         }
         Some(PodView::Running { since }) => {
@@ -191,8 +189,8 @@ fn held_up(flow: &Flow<'_>, status: &StepStatus, pod: Option<&PodView>) -> Optio
     }
 }
 
-/// Tells in the status what holds up a step's pod, where there is a workspace, whose claim may never be bound, or Kueue. Other pods that
-/// wait for a place are told of by Kubernetes, and a full cluster would cost a write for each. The latest failure is not
+/// Tells in the status what holds up a step's pod, where there is a workspace, whose claim may never be bound, or Kueue. Other pods
+/// that wait for a place are told of by Kubernetes, and a full cluster would cost a write for each. The latest failure is not
 /// overwritten.
 fn tell_of_delay(flow: &mut Flow<'_>, step: &StepDefinition, pod: Option<&PodView>, mut status: StepStatus) {
     let handed = status.pod.as_ref().is_some_and(|name| flow.view.handed_over.contains_key(name));

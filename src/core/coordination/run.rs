@@ -343,8 +343,11 @@ impl<'a> Flow<'a> {
         variables
     }
 
-    /// Asks to be looked at again at this time.
+    /// Asks to be looked at again at this time; [`Timestamp::MAX`] is never.
     pub(super) fn wake(&mut self, at: Timestamp) {
+        if at == Timestamp::MAX {
+            return;
+        }
         self.decision.wake_at = Some(self.decision.wake_at.map_or(at, |w| w.min(at)));
     }
 }

@@ -22,14 +22,12 @@ use crate::{
     api::vocabulary::Urgency,
     core::{
         name::{Key, chance},
-        scheduling::{Aging, Rate},
+        scheduling::{
+            Aging, Rate,
+            telling::{TOLD_AGAIN, WORTH_TELLING, moved_much},
+        },
     },
 };
-
-/// A wait is not told before it has lasted so long: most are over by then.
-const WORTH_TELLING: SignedDuration = SignedDuration::from_secs(10);
-/// Where a step stands is told again after so long, if that has changed much.
-const TOLD_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 
 /// A step of a run that calls.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,7 +101,7 @@ pub struct Standing {
 
 impl Standing {
     fn differs_much(&self, other: &Self) -> bool {
-        self.waits != other.waits || self.ahead.abs_diff(other.ahead) * 2 > self.ahead
+        self.waits != other.waits || moved_much(self.ahead, other.ahead)
     }
 }
 
@@ -186,26 +184,19 @@ impl Lane {
     /// Takes note of what a step asks for now, if anything. Turns that it has and that are not in `starts` are given back, but for
     /// those that it still asks for.
     pub fn settle(&mut self, caller: &Arc<Caller>, ask: Option<Ask>, starts: &BTreeSet<u64>, now: Timestamp) {
-        let Some(ask) = ask else {
-            self.leave_order(caller);
-            if let Some(before) = self.waiting.remove(caller) {
-                for place in before.places.iter().filter(|p| !starts.contains(&p.id)) {
-                    self.seats.leave(place.id, None, &self.limits, now);
-                }
-            }
-            return;
-        };
         self.leave_order(caller);
         let before = self.waiting.remove(caller);
         let known = before.as_ref().filter(|b| b.refused.is_none()).map(|b| b.since);
-        let since = ask.since.or(known).unwrap_or(now);
         let (mut places, told) = before.map(|b| (b.places, b.told)).unwrap_or_default();
         places.retain(|p| !starts.contains(&p.id));
-        for place in places.drain((ask.count as usize).min(places.len())..) {
+        let wanted = ask.as_ref().map_or(0, |a| a.count as usize);
+        for place in places.drain(wanted.min(places.len())..) {
             self.seats.leave(place.id, None, &self.limits, now);
         }
-        let mut waiting = Waiting { ask, since, rank: 0, places, refused: None, told, pending: false };
-        waiting.rank = waiting.aging().rank(now);
+        let Some(ask) = ask else { return };
+        let since = ask.since.or(known).unwrap_or(now);
+        // it gets its rank with its place in the order
+        let waiting = Waiting { ask, since, rank: 0, places, refused: None, told, pending: false };
         self.waiting.insert(Arc::clone(caller), waiting);
         self.join_order(caller, now);
     }
@@ -328,7 +319,6 @@ impl Lane {
 
     /// Runs whose steps wait and are to be told where they stand, those first whose turn comes first: of so many steps at most.
     pub fn tell(&mut self, now: Timestamp, most: usize) -> Vec<Key> {
-        let per_second = self.rate.per_second(now);
         let mut runs = Vec::new();
         for (ahead, (_, _, caller)) in self.order.iter().enumerate() {
             let Some(waiting) = self.waiting.get_mut(caller) else { continue };
@@ -336,11 +326,7 @@ impl Lane {
             if now.duration_since(waiting.since) < WORTH_TELLING || !waiting.told.as_ref().is_none_or(again) {
                 continue;
             }
-            let eta = per_second.and_then(|rate| {
-                #[allow(clippy::cast_precision_loss, reason = "a count of steps")]
-                let wait = (ahead as f64 + 1.0) / rate;
-                now.checked_add(SignedDuration::try_from_secs_f64(wait).ok()?).ok()
-            });
+            let eta = self.rate.eta(ahead, now);
             let waits = self.seats.why(&self.limits, &waiting.traveller(), now);
             let standing = Standing { waits, ahead, eta };
             if waiting.told.as_ref().is_some_and(|(_, before)| !before.differs_much(&standing)) {

@@ -18,15 +18,12 @@ use crate::{
             book::Book,
             demand::{Claimant, Demand, Holding, Ruling},
             report::{Standing, Usage},
+            telling::{TOLD_AGAIN, WORTH_TELLING},
             tree::PoolDefinition,
         },
     },
 };
 
-/// A wait is not told before it has lasted so long: most are over by then.
-const WORTH_TELLING: SignedDuration = SignedDuration::from_secs(10);
-/// Where a step stands is told again after so long, if that has changed much.
-const TOLD_AGAIN: SignedDuration = SignedDuration::from_secs(60);
 /// A new leader lets runs ask that it has not looked at for so long before it grants anything.
 const GATHERING: SignedDuration = SignedDuration::from_secs(10);
 

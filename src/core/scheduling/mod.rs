@@ -16,6 +16,7 @@ mod rate;
 mod report;
 mod rules;
 mod specs;
+pub mod telling;
 mod tree;
 pub mod windows;
 

@@ -8,8 +8,7 @@ use crate::{
 };
 
 /// Whether new pods can come to a node: it is ready, nobody has cordoned it, and it is not about to go.
-#[must_use]
-pub fn takes_pods(node: &Node) -> bool {
+fn takes_pods(node: &Node) -> bool {
     let conditions = node.status.iter().flat_map(|s| s.conditions.iter().flatten());
     let ready = conditions.filter(|c| c.type_ == "Ready").any(|c| c.status == "True");
     let cordoned = node.spec.as_ref().is_some_and(|s| s.unschedulable == Some(true));

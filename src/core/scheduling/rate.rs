@@ -1,6 +1,6 @@
-//! How many demands a tree admits in a second, as a count that forgets.
+//! How many have their turn in a second, as a count that forgets: demands of a tree of pools, calls to a service.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 /// After so many seconds a demand counts half.
 const HALF_LIFE: f64 = 300.0;
@@ -41,12 +41,18 @@ impl Rate {
         let weight = HALF_LIFE / std::f64::consts::LN_2 * (1.0 - (-elapsed / HALF_LIFE).exp2());
         Some(sum / weight).filter(|r| *r > 0.0)
     }
+
+    /// When somebody has its turn who has so many before it, if things go on as fast; `None` while there is too little to tell.
+    #[must_use]
+    pub fn eta(&self, ahead: usize, now: Timestamp) -> Option<Timestamp> {
+        #[allow(clippy::cast_precision_loss, reason = "a count of those who wait")]
+        let wait = (ahead as f64 + 1.0) / self.per_second(now)?;
+        now.checked_add(SignedDuration::try_from_secs_f64(wait).ok()?).ok()
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use jiff::SignedDuration;
-
     use super::*;
 
     #[test]

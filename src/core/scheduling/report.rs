@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::{
     api::vocabulary::Urgency,
@@ -10,6 +10,7 @@ use crate::{
         book::Book,
         demand::{Claimant, Waits},
         rank::RANKS,
+        telling::moved_much,
         tree::Quantities,
     },
 };
@@ -42,7 +43,7 @@ impl Standing {
     /// Whether another standing is worth another word: it waits for something else, or has another half of the queue before it.
     #[must_use]
     pub fn differs_much(&self, other: &Self) -> bool {
-        self.waits != other.waits || self.ahead.abs_diff(other.ahead) * 2 > self.ahead
+        self.waits != other.waits || moved_much(self.ahead, other.ahead)
     }
 }
 
@@ -61,12 +62,7 @@ impl Book {
             why => why,
         };
         let ahead = domain.ahead(waiting);
-        let eta = domain.rate.per_second(now).and_then(|rate| {
-            #[allow(clippy::cast_precision_loss, reason = "a count of demands")]
-            let wait = (ahead as f64 + 1.0) / rate;
-            now.checked_add(SignedDuration::try_from_secs_f64(wait).ok()?).ok()
-        });
-        Some(Standing { waits, ahead, eta })
+        Some(Standing { waits, ahead, eta: domain.rate.eta(ahead, now) })
     }
 
     /// How much of a pool, or of one of its shares, is in use.

@@ -97,11 +97,6 @@ pub(super) fn watch(mut fan: Fan<'_, '_>, container: &ContainerDefinition) {
         Some(_) => Timestamp::MAX,
         None => later(fan.status.started_at.unwrap_or(fan.flow.now), deadline(&fan) + GRACE),
     };
-    let wake = |fan: &mut Fan<'_, '_>| {
-        if until < Timestamp::MAX {
-            fan.flow.wake(until);
-        }
-    };
     let job = fan.status.job.as_ref().and_then(|name| fan.flow.view.jobs.get(name)).cloned();
     let stopping = fan.status.phase == StepPhase::Stopping;
     match job {
@@ -119,7 +114,7 @@ pub(super) fn watch(mut fan: Fan<'_, '_>, container: &ContainerDefinition) {
             fail_for_good(fan.flow, fan.step, fan.status, ErrorClass::Timeout, message);
         }
         Some(job) => {
-            wake(&mut fan);
+            fan.flow.wake(until);
             match handed {
                 Some(handed) if job.since.is_none() => held(fan, &handed.queue),
                 _ => progress(fan, &job),
@@ -131,7 +126,7 @@ pub(super) fn watch(mut fan: Fan<'_, '_>, container: &ContainerDefinition) {
         }
         None => match wish(&mut fan, container) {
             Ok(job) => {
-                wake(&mut fan);
+                fan.flow.wake(until);
                 fan.flow.decision.start_jobs.push(job);
             }
             Err(problem) => fail_for_good(fan.flow, fan.step, fan.status, ErrorClass::Configuration, problem),
