@@ -138,10 +138,12 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         let caches = Caches::default();
         let (guard, to_lanes) = (Arc::clone(&settings.guard), Arc::clone(&queues.runs));
         let lanes = Lanes::new(caches.clone(), guard, to_lanes, clock, metrics.clone());
+        let (leads, report) = (leadership.clone(), tell(&queues.runs));
+        let dispatcher = Dispatcher::new(calls, Arc::clone(&lanes), leads, clock, metrics.clone(), report);
         let (to_runs, to_pools) = (Arc::clone(&queues.runs), Arc::clone(&queues.pools));
         Self {
             admitter: Admitter::new(caches.clone(), to_runs, to_pools, clock, metrics.clone()),
-            dispatcher: Dispatcher::new(calls, Arc::clone(&lanes), clock, metrics.clone(), tell(&queues.runs)),
+            dispatcher,
             lanes,
             prober: Prober::new(probes, clock, Limits::default(), tell(&queues.services)),
             resolver: Resolver::new(lookups, tell(&queues.services)),

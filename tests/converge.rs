@@ -63,6 +63,8 @@ mod steering;
 mod steps;
 #[path = "converge/supply.rs"]
 mod supply;
+#[path = "converge/turns.rs"]
+mod turns;
 #[path = "converge/undisturbed.rs"]
 mod undisturbed;
 #[path = "converge/unseen.rs"]

@@ -109,7 +109,7 @@ impl Peer {
             let decision = decide(&view, Timestamp::now());
             for call in &decision.start_calls {
                 let what = network.call(call).await;
-                outcomes.insert(call.attempt.clone(), CallOutcome { at: Timestamp::now(), what });
+                outcomes.insert(call.attempt.clone(), CallOutcome { at: Timestamp::now(), what, moved: None });
             }
             run.status = decision.status.or(run.status);
             if run.status.as_ref().and_then(|s| s.phase).is_some_and(RunPhase::is_final) {

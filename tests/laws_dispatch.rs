@@ -1,6 +1,8 @@
 //! Laws of call queues: for all limits, askers and orders of events; and what they come to in single cases.
 #![allow(clippy::unwrap_used)] // helpers of tests: a failure is a failed test
 
+#[path = "laws_dispatch/gate.rs"]
+mod gate;
 #[path = "laws_dispatch/street.rs"]
 mod street;
 
@@ -265,7 +267,13 @@ fn play(street: &mut Street, event: &Event) {
         Event::Arrive(which) => {
             let here: Vec<u64> = street.calls.iter().filter(|(_, c)| !c.out).map(|(id, _)| *id).collect();
             if !here.is_empty() && !street.arrived.contains(which.get(&here)) {
-                street.arrive(*which.get(&here));
+                let id = *which.get(&here);
+                street.arrive(id);
+                // whatever else happens: should the process die now, nobody would know whether it has gone
+                assert!(
+                    !street.calls[&id].once || street.calls[&id].out,
+                    "what may take effect once waits at the gate"
+                );
             }
         }
         Event::End(which, well) => {
@@ -318,6 +326,25 @@ proptest! {
             street.arrive_all();
             let free = (1..3).any(|n| street.out().get(&endpoint(n)).is_none_or(|(all, _)| *all < concurrency));
             prop_assert!(!free || street.asks.is_empty(), "{:?} wait", street.asks);
+        }
+    }
+
+    #[test]
+    fn nobody_whose_intent_is_written_waits_while_a_place_is_free_anywhere(concurrency in 1_u32..20, reserve in 0_u32..3, events in events()) {
+        let limits = Limits { stat_reserve: reserve, ..limits(concurrency) };
+        let (mut street, mut ready) = (Street::new(limits, 3), 3);
+        for event in events {
+            if let Event::Endpoints(n) = event {
+                ready = n;
+            }
+            play(&mut street, &event);
+            let here = street.calls.iter().any(|(id, c)| !c.out && street.arrived.contains(id));
+            let free = |n: &u8| {
+                let kept = street.calls.values().filter(|c| c.once && !c.out && c.endpoint == endpoint(*n)).count();
+                let out = street.out().get(&endpoint(*n)).map_or(0, |(all, _)| *all);
+                out + u32::try_from(kept).unwrap() < concurrency
+            };
+            prop_assert!(!here || !(1..=ready).any(|n| free(&n)));
         }
     }
 

@@ -131,7 +131,7 @@ impl World {
                 4 => answered(400),
                 _ => CallResult::Failed { class: ErrorClass::Timeout, sent: true, message: "it failed".to_owned() },
             };
-            self.outcomes.insert(attempt, CallOutcome { at: self.now, what });
+            self.outcomes.insert(attempt, CallOutcome { at: self.now, what, moved: None });
         }
     }
 }

@@ -189,7 +189,7 @@ impl World {
                 4 => failed(ErrorClass::Connection, false),
                 _ => failed(ErrorClass::Timeout, true),
             };
-            self.outcomes.insert(attempt, CallOutcome { at: self.now, what });
+            self.outcomes.insert(attempt, CallOutcome { at: self.now, what, moved: None });
         } else {
             let end = match how % 6 {
                 0..=2 => PodView::Succeeded { message: String::new(), at: self.now },

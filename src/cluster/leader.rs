@@ -62,6 +62,15 @@ pub struct Leadership {
 }
 
 impl Leadership {
+    /// A term without end.
+    #[cfg(test)]
+    #[must_use]
+    pub fn forever() -> Self {
+        let until = Instant::now() + Duration::from_secs(1 << 30);
+        let (_, term) = watch::channel(Some(Term { epoch: 1, until }));
+        Self { term, spent: Arc::default() }
+    }
+
     /// The present term, while a write that begins now may still end in it.
     #[must_use]
     pub fn term(&self) -> Option<Term> {

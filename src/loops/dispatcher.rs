@@ -9,7 +9,7 @@ use tokio::{sync::Notify, task::AbortHandle, time::Instant};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    cluster::clock::Clock,
+    cluster::{clock::Clock, leader::Leadership},
     core::{
         coordination::{
             outcome::{CallOutcome, CallResult},
@@ -29,6 +29,7 @@ pub type Report = Box<dyn Fn(&Key) + Send + Sync>;
 pub struct Dispatcher<I> {
     io: I,
     lanes: Arc<Lanes>,
+    leadership: Leadership,
     clock: Clock,
     report: Report,
     metrics: Metrics,
@@ -46,10 +47,18 @@ struct Calls {
 impl<I: CallIo> Dispatcher<I> {
     /// A dispatcher without calls. `report` must not block.
     #[must_use]
-    pub fn new(io: I, lanes: Arc<Lanes>, clock: Clock, metrics: Metrics, report: Report) -> Arc<Self> {
+    pub fn new(
+        io: I,
+        lanes: Arc<Lanes>,
+        leadership: Leadership,
+        clock: Clock,
+        metrics: Metrics,
+        report: Report,
+    ) -> Arc<Self> {
         Arc::new(Self {
             io,
             lanes,
+            leadership,
             clock,
             report,
             metrics,
@@ -75,17 +84,24 @@ impl<I: CallIo> Dispatcher<I> {
     }
 
     /// Starts a call, unless it is under way or over. It goes out when its turn has come.
-    pub fn start(self: &Arc<Self>, key: &Key, uid: &str, call: StartCall) {
+    pub fn start(self: &Arc<Self>, key: &Key, uid: &str, mut call: StartCall) {
         let mut state = self.lock();
         let calls = state.entry(uid.to_owned()).or_default();
         let attempt = call.attempt.clone();
         if calls.in_flight.contains_key(&attempt) || calls.outcomes.contains_key(&attempt) {
             return;
         }
+        let mut boarding = self.lanes.board(&key.namespace, uid, &call);
         let (this, key, uid) = (Arc::clone(self), key.clone(), uid.to_owned());
-        let mut boarding = self.lanes.board(&key.namespace, &call);
         let task = self.tasks.spawn(async move {
-            boarding.opens().await;
+            let moved = boarding.opens().await;
+            // it may have stood at the gate for long. Whoever leads no more is about to drop it
+            if this.leadership.clone().won().await.is_none() {
+                return;
+            }
+            if let Some(chosen) = moved {
+                call.endpoint = chosen.endpoint;
+            }
             let began = Instant::now();
             let what = this.io.call(&call).await;
             boarding.ended(what.tells(began.elapsed().as_secs_f64()));
@@ -100,7 +116,7 @@ impl<I: CallIo> Dispatcher<I> {
                 state.get_mut(&uid).is_some_and(|calls| {
                     let wanted = calls.in_flight.remove(&call.attempt).is_some();
                     if wanted {
-                        calls.outcomes.insert(call.attempt.clone(), CallOutcome { at, what });
+                        calls.outcomes.insert(call.attempt.clone(), CallOutcome { at, what, moved });
                     }
                     wanted
                 })
@@ -207,7 +223,14 @@ mod tests {
         let clock = Clock::simulated(jiff::Timestamp::UNIX_EPOCH);
         let (metrics, caches, runs) = (Metrics::default(), Caches::default(), Arc::default());
         let lanes = Lanes::new(caches, Arc::default(), runs, clock, metrics.clone());
-        let dispatcher = Dispatcher::new(Counted(Arc::clone(&count)), lanes, clock, metrics, Box::new(|_| {}));
+        let dispatcher = Dispatcher::new(
+            Counted(Arc::clone(&count)),
+            lanes,
+            Leadership::forever(),
+            clock,
+            metrics,
+            Box::new(|_| {}),
+        );
         let call = StartCall {
             attempt: Attempt { step: "s".to_owned(), index: None, number: 1 },
             lane: LaneKey::default(),

@@ -16,7 +16,7 @@ use crate::{
     core::{
         coordination::view::{Decision, InterfaceView, LaneKey, ServiceView, StartCall},
         discovery::guard::AddressGuard,
-        dispatch::{Caller, Ended, Lane, Turn},
+        dispatch::{Caller, Chosen, Ended, Lane, Turn},
         name::Key,
     },
     telemetry::{Metrics, UrgencyLabel},
@@ -44,12 +44,21 @@ pub struct Lanes {
 #[derive(Default)]
 struct State {
     lanes: BTreeMap<Place, Kept>,
-    /// Where the steps of a run have asked, by its UID.
-    asked: HashMap<String, BTreeMap<String, (Arc<Caller>, Place)>>,
+    /// What the queues hold of runs, by their UIDs.
+    held: HashMap<String, Held>,
     /// Calls that wait to go out.
-    gates: HashMap<u64, oneshot::Sender<()>>,
+    gates: HashMap<u64, oneshot::Sender<Option<Chosen>>>,
     /// The last number of a turn.
     ids: u64,
+}
+
+/// What the queues hold of one run.
+#[derive(Default)]
+struct Held {
+    /// Where its steps have asked.
+    asked: BTreeMap<String, (Arc<Caller>, Place)>,
+    /// Turns of calls that its last look was to start, as far as they have not started.
+    due: BTreeMap<u64, Place>,
 }
 
 #[derive(Default)]
@@ -77,13 +86,16 @@ impl Lanes {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the queues have to say to the steps of a run.
+    /// What the queues have to say to the steps of a run, by step and queue.
     #[must_use]
-    pub fn turns(&self, uid: &str) -> BTreeMap<String, Turn> {
+    pub fn turns(&self, uid: &str) -> BTreeMap<(String, LaneKey), Turn> {
         let state = self.state();
-        let Some(asked) = state.asked.get(uid) else { return BTreeMap::new() };
-        let turn = |(caller, place): &(Arc<Caller>, Place)| state.lanes.get(place).map(|k| k.lane.turn(caller));
-        asked.iter().filter_map(|(step, at)| Some((step.clone(), turn(at)?))).collect()
+        let asked = state.held.get(uid).into_iter().flat_map(|held| &held.asked);
+        asked
+            .filter_map(|(step, (caller, place))| {
+                Some(((step.clone(), place.1.clone()), state.lanes.get(place)?.lane.turn(caller)))
+            })
+            .collect()
     }
 
     /// Adds to services what is known of how their endpoints do.
@@ -107,13 +119,27 @@ impl Lanes {
         let asks = std::mem::take(&mut decision.asks);
         let mut guard = self.state();
         let state = &mut *guard;
-        let mut before = state.asked.remove(uid).unwrap_or_default();
-        if asks.is_empty() && before.is_empty() {
+        let known = state.held.remove(uid);
+        if asks.is_empty() && known.is_none() && decision.start_calls.is_empty() {
             return;
         }
         let now = self.clock.now();
-        let starts: BTreeSet<u64> = decision.start_calls.iter().filter_map(|call| call.turn).collect();
-        let (mut asked, mut touched) = (BTreeMap::new(), BTreeSet::new());
+        let Held { asked: mut before, due: lost } = known.unwrap_or_default();
+        let (mut asked, mut due, mut touched) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        for call in &decision.start_calls {
+            let place = (run.namespace.clone(), call.lane.clone());
+            // also where nothing bounds it: what is known of its endpoints is kept with its queue
+            state.lanes.entry(place.clone()).or_default().take_over(interface(services, &call.lane));
+            due.extend(call.turn.map(|id| (id, place)));
+        }
+        let starts: BTreeSet<u64> = due.keys().copied().collect();
+        for (id, place) in lost {
+            // the look before this one has failed before the call could start
+            if let Some(kept) = state.lanes.get_mut(&place) {
+                kept.lane.leave(id, None, now);
+                touched.insert(place);
+            }
+        }
         for ask in asks {
             let place = (run.namespace.clone(), ask.lane.clone());
             let caller = match before.remove(&ask.step) {
@@ -125,12 +151,8 @@ impl Lanes {
                 }
             };
             let kept = state.lanes.entry(place.clone()).or_default();
-            let lane = &mut kept.lane;
-            if let Some(interface) = interface(services, &ask.lane) {
-                kept.gone = false;
-                lane.set(interface.limits.clone(), &interface.endpoints);
-            }
-            lane.settle(&caller, Some(ask.ask), &starts, now);
+            kept.take_over(interface(services, &ask.lane));
+            kept.lane.settle(&caller, Some(ask.ask), &starts, now);
             touched.insert(place.clone());
             asked.insert(ask.step, (caller, place));
         }
@@ -140,22 +162,37 @@ impl Lanes {
                 touched.insert(place);
             }
         }
-        if !asked.is_empty() {
-            state.asked.insert(uid.to_owned(), asked);
+        if !asked.is_empty() || !due.is_empty() {
+            state.held.insert(uid.to_owned(), Held { asked, due });
         }
         touched.iter().for_each(|place| self.pass(state, place));
     }
 
-    /// A run is gone.
+    /// What the queues hold of this run, while a look at it goes well.
+    #[must_use]
+    pub fn held_by<'l>(&'l self, uid: &'l str) -> HeldBy<'l> {
+        HeldBy { lanes: self, uid, kept: false }
+    }
+
+    /// A run is gone, or cannot be looked at: it asks anew should it come back. Its calls that are under way stay so.
     pub fn forget(&self, uid: &str) {
         let mut state = self.state();
         let now = self.clock.now();
-        for (caller, place) in state.asked.remove(uid).unwrap_or_default().into_values() {
+        let Held { asked, due } = state.held.remove(uid).unwrap_or_default();
+        let mut touched = BTreeSet::new();
+        for (caller, place) in asked.into_values() {
             if let Some(kept) = state.lanes.get_mut(&place) {
                 kept.lane.settle(&caller, None, &BTreeSet::new(), now);
+                touched.insert(place);
             }
-            self.pass(&mut state, &place);
         }
+        for (id, place) in due {
+            if let Some(kept) = state.lanes.get_mut(&place) {
+                kept.lane.leave(id, None, now);
+                touched.insert(place);
+            }
+        }
+        touched.iter().for_each(|place| self.pass(&mut state, place));
     }
 
     /// Forgets everything: this process no longer leads.
@@ -188,11 +225,17 @@ impl Lanes {
         }
     }
 
-    /// Lets a call on board whose intent is written. It goes out when the returned gate opens.
-    pub fn board(self: &Arc<Self>, namespace: &str, call: &StartCall) -> Boarding {
+    /// Lets a call of a run on board whose intent is written. It goes out when the returned gate opens.
+    pub fn board(self: &Arc<Self>, namespace: &str, uid: &str, call: &StartCall) -> Boarding {
         let place = (namespace.to_owned(), call.lane.clone());
         let mut guard = self.state();
         let state = &mut *guard;
+        if let Some(held) = state.held.get_mut(uid) {
+            call.turn.map(|id| held.due.remove(&id));
+            if held.asked.is_empty() && held.due.is_empty() {
+                state.held.remove(uid);
+            }
+        }
         let lane = &mut state.lanes.entry(place.clone()).or_default().lane;
         let (id, gate) = match call.turn.filter(|id| lane.arrive(*id)) {
             Some(id) => {
@@ -232,10 +275,10 @@ impl Lanes {
         }
         let now = self.clock.now();
         let news = kept.lane.pass(now, &mut state.ids);
-        for id in news.go {
+        for (id, moves) in news.go {
             if let Some(gate) = state.gates.remove(&id) {
                 // whoever does not listen any more gives its seat back by itself
-                let _ = gate.send(());
+                let _ = gate.send(moves);
             }
         }
         for (urgency, waited) in news.turns {
@@ -279,8 +322,40 @@ impl Lanes {
     }
 }
 
+impl Kept {
+    fn take_over(&mut self, interface: Option<&InterfaceView>) {
+        if let Some(interface) = interface {
+            self.gone = false;
+            self.lane.set(interface.limits.clone(), &interface.endpoints);
+        }
+    }
+}
+
 fn interface<'v>(services: &'v BTreeMap<String, ServiceView>, key: &LaneKey) -> Option<&'v InterfaceView> {
     services.get(&key.service)?.interfaces.iter().find(|i| i.name == key.interface)
+}
+
+/// What the queues hold of a run that is looked at. They forget it with this value, so that a run of which the looks fail, or that
+/// has gone meanwhile, keeps no place that others wait for.
+pub struct HeldBy<'l> {
+    lanes: &'l Lanes,
+    uid: &'l str,
+    kept: bool,
+}
+
+impl HeldBy<'_> {
+    /// The look has gone well, and the run is there.
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for HeldBy<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.lanes.forget(self.uid);
+        }
+    }
 }
 
 /// A call on its way. Its seat is given back with it.
@@ -288,18 +363,18 @@ pub struct Boarding {
     lanes: Arc<Lanes>,
     place: Place,
     id: u64,
-    gate: Option<oneshot::Receiver<()>>,
+    gate: Option<oneshot::Receiver<Option<Chosen>>>,
     ended: Option<Ended>,
 }
 
 impl Boarding {
-    /// Waits until the call may go out.
-    pub async fn opens(&mut self) {
-        if let Some(gate) = self.gate.take()
-            && gate.await.is_err()
-        {
+    /// Waits until the call may go out; the endpoint, where it goes to another one than it was meant for.
+    pub async fn opens(&mut self) -> Option<Chosen> {
+        let gate = self.gate.take()?;
+        match gate.await {
+            Ok(moves) => moves,
             // the queue is gone, and this process leads no more: nothing goes out
-            std::future::pending::<()>().await;
+            Err(_) => std::future::pending().await,
         }
     }
 

@@ -99,6 +99,7 @@ impl<I: CallIo> Reconcile for Runs<I> {
         };
         let term = self.writer.term_after(live_epoch(&run))?;
         let uid = run.uid().unwrap_or_default();
+        let held = self.lanes.held_by(&uid);
         let (in_flight, outcomes) = self.dispatcher.known(&uid);
         let origin = self.origin(&run).await?;
         let definition = self.definition(&run, origin.as_ref()).await?;
@@ -175,6 +176,9 @@ impl<I: CallIo> Reconcile for Runs<I> {
         let wake_at = decision.wake_at.into_iter().chain(again).min();
         let lost = view.lost.len();
         let (refused, found) = self.bring_about(key, decision, &owner, &own).await?;
+        if self.caches.runs.get(key).is_some_and(|present| present.metadata.uid.as_ref() == Some(&uid)) {
+            held.keep();
+        }
         let news = self.refusals.note(key, refused_before.as_ref(), refused.as_ref());
         // what was made and has gone already
         let news = news || found || self.caches.lost.of(&uid).len() > lost;

@@ -67,9 +67,10 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
                 caches.note_loss(change);
                 caches.forget_losses(change);
                 let Some(run) = change.after.as_ref().or(change.before.as_ref()) else { return };
-                if change.after.is_none() {
-                    dispatcher.forget(&run.uid().unwrap_or_default());
-                    lanes.forget(&run.uid().unwrap_or_default());
+                let uid = |run: &Option<Arc<WorkflowRun>>| run.as_ref().and_then(|r| r.uid());
+                if let Some(gone) = uid(&change.before).filter(|gone| uid(&change.after).as_ref() != Some(gone)) {
+                    dispatcher.forget(&gone);
+                    lanes.forget(&gone);
                 }
                 tell_others(&caches, &runs, change.before.as_deref(), change.after.as_deref());
                 let phase = |run: Option<&Arc<WorkflowRun>>| run.and_then(|r| r.status.as_ref()?.phase);

@@ -22,17 +22,17 @@ use super::{
 };
 
 /// A cluster whose service `archive` has these endpoints and says so much of its capacity.
-async fn bounded(hosts: &[&str], capacity: Value) -> Stage {
+pub(super) async fn bounded(hosts: &[&str], capacity: Value) -> Stage {
     let stage = Stage::new();
     stage.bounded_service("archive", hosts, capacity).await;
     stage
 }
 
-fn reads(seconds: u64) -> super::world::Reply {
+pub(super) fn reads(seconds: u64) -> super::world::Reply {
     answer(200, json!({})).after(Duration::from_secs(seconds))
 }
 
-async fn all_succeed(stage: &Stage, runs: &[&str]) {
+pub(super) async fn all_succeed(stage: &Stage, runs: &[&str]) {
     for run in runs {
         assert_eq!(stage.ended(run).await, RunPhase::Succeeded, "{run}");
     }
@@ -254,7 +254,7 @@ async fn a_policy_bounds_the_services_that_it_selects_and_their_status_names_it(
     sleep(Duration::from_secs(30)).await;
     assert_eq!(stage.world.asked("/read"), 1);
     let service = stage.server.object("MedicalService", NAMESPACE, "archive").unwrap();
-    assert_eq!(service["status"]["decidedBy"], json!({"concurrency": "gentle", "statReserve": "gentle"}));
+    assert_eq!(service["status"]["decidedBy"], json!({"concurrency": "gentle"}));
     let policies: Api<ServicePolicy> = Api::namespaced(stage.server.client_as("admin"), NAMESPACE);
     policies.delete("gentle", &DeleteParams::default()).await.unwrap();
     stage.until("all are at work", Duration::from_secs(5), |s| s.world.asked("/read") == 4).await;

@@ -19,6 +19,7 @@ use medley::{
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) caller: String,
+    pub(crate) once: bool,
     pub(crate) urgency: Urgency,
     pub(crate) endpoint: SocketAddr,
     pub(crate) out: bool,
@@ -44,7 +45,7 @@ pub(crate) fn endpoint(n: u8) -> SocketAddr {
 }
 
 pub(crate) fn ask(urgency: Urgency) -> Ask {
-    Ask { urgency, since: None, aging: None, count: 1, once: false, same: None }
+    Ask { urgency, since: None, aging: None, count: 1, once: false, stored: false, same: None }
 }
 
 fn caller(name: &str) -> Arc<Caller> {
@@ -87,9 +88,10 @@ impl Street {
         let mut all = Vec::new();
         loop {
             let news = self.lane.pass(self.now, &mut self.ids);
-            for id in news.go {
+            for (id, moves) in news.go {
                 let call = self.calls.get_mut(&id).unwrap();
                 call.out = true;
+                call.endpoint = moves.map_or(call.endpoint, |chosen| chosen.endpoint);
                 self.departures.push((call.caller.clone(), self.now));
             }
             if news.runs.is_empty() {
@@ -106,8 +108,13 @@ impl Street {
                 }
                 let starts: BTreeSet<u64> = turn.places.iter().map(|p| p.id).collect();
                 for place in &turn.places {
-                    let call =
-                        Call { caller: name.clone(), urgency: ask.urgency, endpoint: place.endpoint, out: false };
+                    let call = Call {
+                        caller: name.clone(),
+                        once: ask.once,
+                        urgency: ask.urgency,
+                        endpoint: place.endpoint,
+                        out: false,
+                    };
                     self.calls.insert(place.id, call);
                     all.push((name.clone(), *place));
                 }

@@ -50,7 +50,9 @@ pub(super) fn start(flow: &mut Flow<'_>, step: &StepDefinition, call: &CallDefin
     }
     let same = status.target.as_ref().and_then(|t| t.endpoint.parse().ok());
     let since = Some(capacity::waits_since(flow, step));
-    let target = match target(flow, step, call, way, &Ready { since, count: 1, same, seed: number.to_string() }) {
+    let stored = flow.get(step).is_some_and(|s| s.phase.is_at_work());
+    let ready = Ready { since, count: 1, stored, same, seed: number.to_string() };
+    let target = match target(flow, step, call, way, &ready) {
         Ok(target) => target,
         Err(Held::Queued(admission)) => return queued(flow, step, status, admission),
         Err(Held::Refused(why)) => return fail(flow, step, status, ErrorClass::Overloaded, true, why),
@@ -62,13 +64,16 @@ pub(super) fn start(flow: &mut Flow<'_>, step: &StepDefinition, call: &CallDefin
             status.phase = StepPhase::Starting;
             status.message = None;
             status.admission = None;
-            let Chosen { endpoint, probability } = target.chosen;
-            status.target = Some(CallTarget { endpoint: endpoint.to_string(), probability });
+            status.target = Some(told(target.chosen));
             flow.set(step, status);
             flow.decision.start_calls.push(request);
         }
         Err(problem) => fail(flow, step, status, ErrorClass::Configuration, true, problem),
     }
+}
+
+fn told(Chosen { endpoint, probability }: Chosen) -> CallTarget {
+    CallTarget { endpoint: endpoint.to_string(), probability }
 }
 
 /// A step waits for its turn.
@@ -211,12 +216,18 @@ pub(super) fn target<'v>(
 pub(super) fn watch(flow: &mut Flow<'_>, step: &StepDefinition, call: &CallDefinition, status: StepStatus) {
     let this = Attempt { step: step.id(), index: None, number: status.attempt.unwrap_or(1) };
     if let Some(outcome) = flow.view.outcomes.get(&this) {
+        let status = match outcome.moved {
+            Some(chosen) => StepStatus { target: Some(told(chosen)), ..status },
+            None => status,
+        };
         match settle(call, outcome.what.clone(), flow.now) {
             Ok(result) => succeed(flow, step, status, result),
             Err((failure, asked)) => fail_asked(flow, step, status, failure, asked),
         }
     } else if flow.view.in_flight.contains(&this) {
         // its end will be told
+    } else if flow.is_stopping() && (!flow.taken_over || step.safety == Safety::Idempotent) {
+        // it is given up, not sent
     } else if !flow.taken_over {
         // this leader wrote the intent and has not started it: the status write's own answer was lost
         start(flow, step, call, status);

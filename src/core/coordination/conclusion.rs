@@ -68,11 +68,7 @@ impl Flow<'_> {
                     RunPhase::Canceled => Note::normal("Canceled", message),
                     _ => Note::warning("Failed", message),
                 });
-                self.decision.claim = None;
-                self.decision.start_pods.clear();
-                self.decision.start_jobs.clear();
-                self.decision.start_runs.clear();
-                self.decision.start_calls.clear();
+                self.decision.start_nothing();
                 self.decision.wake_at = None;
             }
         }

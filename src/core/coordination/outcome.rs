@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::{api::vocabulary::ErrorClass, core::dispatch::Ended};
+use crate::{
+    api::vocabulary::ErrorClass,
+    core::dispatch::{Chosen, Ended},
+};
 
 /// The end of one call.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,6 +15,8 @@ pub struct CallOutcome {
     pub at: Timestamp,
     /// What.
     pub what: CallResult,
+    /// The endpoint, where the request went to another one than its step's status tells.
+    pub moved: Option<Chosen>,
 }
 
 /// How a call ended.

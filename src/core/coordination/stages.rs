@@ -39,9 +39,8 @@ pub(super) fn go_on(flow: &mut Flow<'_>, definition: &Definition) -> End {
         {
             // results that are there were taken first: a run is not stopped for being looked at late
             flow.status.ending = Some(Ending { phase, reason: reason.to_owned(), message });
-            flow.decision.start_pods.clear();
-            flow.decision.start_calls.clear();
-            flow.decision.start_runs.clear();
+            flow.decision.start_nothing();
+            flow.turns_used.clear();
             return go_on(flow, definition);
         }
         return open(flow, definition, done);

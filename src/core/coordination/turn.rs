@@ -27,6 +27,8 @@ pub(super) struct Ready {
     pub(super) since: Option<Timestamp>,
     /// How many calls.
     pub(super) count: u32,
+    /// The intent is stored already.
+    pub(super) stored: bool,
     /// The endpoint to keep.
     pub(super) same: Option<SocketAddr>,
     /// What tells its attempts apart.
@@ -47,7 +49,8 @@ pub(super) enum Turned {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Used {
     places: usize,
-    refusal: bool,
+    /// How many calls the refusal of the step is still for.
+    refusals: Option<u32>,
 }
 
 /// Takes the next turn that a step has to call this interface, or asks for one.
@@ -67,16 +70,22 @@ pub(super) fn take(
             return Turned::Go(chosen, None);
         }
     }
+    let lane = LaneKey { service: service.to_owned(), interface: interface.name.clone() };
     let used = flow.turns_used.entry(id.clone()).or_default();
-    let turn = flow.view.turns.get(&id);
+    // of another queue, should the step have called something else before
+    let turn = flow.view.turns.get(&(id.clone(), lane.clone()));
     if let Some(place) = turn.and_then(|t| t.places.get(used.places)) {
         used.places += 1;
         let chosen = Chosen { endpoint: place.endpoint, probability: place.probability };
         return Turned::Go(chosen, Some(place.id));
     }
-    if let Some(refused) = turn.and_then(|t| t.refused).filter(|_| !used.refusal) {
-        used.refusal = true;
-        return Turned::Refused(in_words(refused, service));
+    if let Some(refused) = turn.and_then(|t| t.refused) {
+        // all that it has ready, so that many items cost no more than one
+        let left = used.refusals.get_or_insert(ready.count.max(1));
+        if *left > 0 {
+            *left -= 1;
+            return Turned::Refused(in_words(refused, service));
+        }
     }
     let aging = capacity::aging(flow);
     let ask = Ask {
@@ -85,9 +94,9 @@ pub(super) fn take(
         aging,
         count: ready.count.max(1),
         once: step.safety == Safety::AtMostOnce,
+        stored: ready.stored,
         same: ready.same,
     };
-    let lane = LaneKey { service: service.to_owned(), interface: interface.name.clone() };
     match flow.decision.asks.iter_mut().find(|a| a.step == id) {
         // another item of the step
         Some(present) => present.ask.count = present.ask.count.max(ask.count),

@@ -86,8 +86,8 @@ pub struct View<'a> {
     pub draining: bool,
     /// Who may use which capacity, and what is granted.
     pub scheduling: SchedulingView,
-    /// What the call queues have to say to its steps, by the step's id.
-    pub turns: BTreeMap<String, Turn>,
+    /// What the call queues have to say to its steps, by the step's id and the queue.
+    pub turns: BTreeMap<(String, LaneKey), Turn>,
     /// What the API server refused to write for it the last time.
     pub refused: Option<&'a Refusal>,
 }
@@ -308,4 +308,17 @@ pub struct Decision {
     pub outlook: Option<Outlook>,
     /// What people should know.
     pub notes: Vec<Note>,
+}
+
+impl Decision {
+    /// Nothing begins, and nothing is asked for.
+    pub(super) fn start_nothing(&mut self) {
+        self.claim = None;
+        self.start_pods.clear();
+        self.start_jobs.clear();
+        self.start_runs.clear();
+        self.start_calls.clear();
+        self.demands.clear();
+        self.asks.clear();
+    }
 }

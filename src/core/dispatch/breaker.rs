@@ -10,8 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Breaker {
     failures: u32,
-    /// Left alone until then; tried with one call after it, until that has ended.
-    until: Option<Timestamp>,
+    /// Left alone since then for as long as the limits of now say, then tried with one call.
+    opened: Option<Timestamp>,
 }
 
 /// Whether calls may go.
@@ -19,38 +19,40 @@ pub(super) struct Breaker {
 pub(super) enum Passage {
     /// All.
     Free,
-    /// One, while no other is under way.
+    /// One.
     Trial,
     /// None until then.
     Closed(Timestamp),
 }
 
 impl Breaker {
-    pub(super) fn passage(&self, now: Timestamp) -> Passage {
-        match self.until {
-            None => Passage::Free,
-            Some(until) if until <= now => Passage::Trial,
-            Some(until) => Passage::Closed(until),
+    /// As `limits` say now: after how many failures in a row an endpoint is left alone, and for how long.
+    pub(super) fn passage(&self, limits: Option<(u32, Duration)>, now: Timestamp) -> Passage {
+        let (Some(opened), Some((most, pause))) = (self.opened, limits) else { return Passage::Free };
+        if self.failures < most {
+            return Passage::Free;
+        }
+        let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX);
+        match opened.saturating_add(pause).unwrap_or(Timestamp::MAX) {
+            until if until <= now => Passage::Trial,
+            until => Passage::Closed(until),
         }
     }
 
     /// A call has ended; whether the endpoint is left alone from now on and was not before.
     pub(super) fn ended(&mut self, well: bool, limits: Option<(u32, Duration)>, now: Timestamp) -> bool {
-        let Some((most, pause)) = limits.filter(|_| !well) else {
+        let Some((most, _)) = limits.filter(|_| !well) else {
             // one that began before and ends well tells that the endpoint works
             *self = Self::default();
             return false;
         };
+        let passage = self.passage(limits, now);
         self.failures = self.failures.saturating_add(1);
-        if self.failures < most {
-            return false;
+        let opens = self.failures >= most && !matches!(passage, Passage::Closed(_));
+        if opens {
+            self.opened = Some(now);
         }
-        let fresh = !matches!(self.passage(now), Passage::Closed(_));
-        if fresh {
-            let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX);
-            self.until = Some(now.saturating_add(pause).unwrap_or(Timestamp::MAX));
-        }
-        fresh
+        opens
     }
 }
 
@@ -58,22 +60,36 @@ impl Breaker {
 mod tests {
     use super::*;
 
+    fn at(s: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_secs(s)
+    }
+
     #[test]
     fn it_opens_after_failures_in_a_row_and_one_call_tries_whether_it_may_close() {
         let limits = Some((3, Duration::from_secs(10)));
-        let at = |s: i64| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(s);
         let mut breaker = Breaker::default();
         for well in [false, false, true, false, false] {
             assert!(!breaker.ended(well, limits, at(0)));
-            assert_eq!(breaker.passage(at(0)), Passage::Free);
+            assert_eq!(breaker.passage(limits, at(0)), Passage::Free);
         }
         assert!(breaker.ended(false, limits, at(1)));
-        assert_eq!(breaker.passage(at(10)), Passage::Closed(at(11)));
+        assert_eq!(breaker.passage(limits, at(10)), Passage::Closed(at(11)));
         assert!(!breaker.ended(false, limits, at(5)), "calls that were under way do not lengthen the pause");
-        assert_eq!(breaker.passage(at(11)), Passage::Trial);
+        assert_eq!(breaker.passage(limits, at(11)), Passage::Trial);
         assert!(breaker.ended(false, limits, at(12)), "the trial fails");
-        assert_eq!(breaker.passage(at(12)), Passage::Closed(at(22)));
+        assert_eq!(breaker.passage(limits, at(12)), Passage::Closed(at(22)));
         assert!(!breaker.ended(true, limits, at(23)));
-        assert_eq!(breaker.passage(at(23)), Passage::Free);
+        assert_eq!(breaker.passage(limits, at(23)), Passage::Free);
+    }
+
+    #[test]
+    fn limits_that_are_loosened_hold_at_once() {
+        let limits = |failures, s| Some((failures, Duration::from_secs(s)));
+        let mut breaker = Breaker::default();
+        assert!(breaker.ended(false, limits(1, 3600), at(0)));
+        assert_eq!(breaker.passage(limits(1, 3600), at(1)), Passage::Closed(at(3600)));
+        assert_eq!(breaker.passage(limits(1, 10), at(1)), Passage::Closed(at(10)));
+        assert_eq!(breaker.passage(limits(2, 3600), at(1)), Passage::Free);
+        assert_eq!(breaker.passage(None, at(1)), Passage::Free);
     }
 }

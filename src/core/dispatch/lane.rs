@@ -14,7 +14,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    choice::{Load, choose},
+    choice::{Chosen, Load, choose},
     limits::Limits,
     seats::{Ended, Seats, Traveller},
 };
@@ -53,6 +53,8 @@ pub struct Ask {
     pub count: u32,
     /// It must not have a turn that it may have to wait on.
     pub once: bool,
+    /// Its intent is stored already: it is not refused.
+    pub stored: bool,
     /// The endpoint to keep, where it is among those that have room.
     pub same: Option<SocketAddr>,
 }
@@ -62,7 +64,7 @@ pub struct Ask {
 pub struct Place {
     /// Which.
     pub id: u64,
-    /// Where the call goes.
+    /// Where the call is meant to go.
     pub endpoint: SocketAddr,
     /// How probable that choice was, in percent.
     pub probability: u8,
@@ -121,9 +123,9 @@ pub struct Turn {
 pub struct News {
     /// Runs that have something to do now.
     pub runs: Vec<Key>,
-    /// Calls that go out now.
-    pub go: Vec<u64>,
-    /// Urgency of each call that got its turn, and how long it has waited for it.
+    /// Calls that go out now; with an endpoint where it is not the one that the call was meant for.
+    pub go: Vec<(u64, Option<Chosen>)>,
+    /// Urgency of each call that got its turn, and how long it has stood in the queue.
     pub turns: Vec<(Urgency, SignedDuration)>,
     /// How many steps were refused.
     pub refused: u32,
@@ -133,6 +135,8 @@ pub struct News {
 struct Waiting {
     ask: Ask,
     since: Timestamp,
+    /// Since when it stands in this queue, or since its last turn.
+    queued: Timestamp,
     rank: usize,
     places: Vec<Place>,
     refused: Option<Refused>,
@@ -151,7 +155,7 @@ impl Waiting {
     }
 
     fn traveller(&self) -> Traveller {
-        Traveller { urgency: self.ask.urgency, rank: self.rank, since: self.since, once: self.ask.once }
+        Traveller { aging: self.aging(), rank: self.rank, once: self.ask.once }
     }
 }
 
@@ -164,20 +168,23 @@ pub struct Lane {
     seats: Seats,
     waiting: HashMap<Arc<Caller>, Waiting>,
     order: BTreeSet<TurnKey>,
-    /// When somebody rises, or has waited too long.
-    moments: BTreeSet<(Timestamp, Arc<Caller>)>,
+    /// When somebody rises.
+    rises: BTreeSet<(Timestamp, Arc<Caller>)>,
+    /// When somebody has waited too long.
+    timeouts: BTreeSet<(Timestamp, Arc<Caller>)>,
     rate: Rate,
 }
 
 impl Lane {
     /// Takes over what holds and which endpoints are ready.
     pub fn set(&mut self, limits: Limits, endpoints: &[SocketAddr]) {
-        if limits.queue_timeout != self.limits.queue_timeout {
-            let all: Vec<(Timestamp, Arc<Caller>)> = self.order.iter().map(|(_, at, c)| (*at, Arc::clone(c))).collect();
-            // each is looked at in the next pass, which knows its next moment then
-            self.moments = all.into_iter().collect();
-        }
+        let timeout_changes = limits.queue_timeout != self.limits.queue_timeout;
         self.limits = limits;
+        if timeout_changes {
+            let all =
+                self.order.iter().filter_map(|(_, _, c)| Some((self.times_out(&self.waiting[c])?, Arc::clone(c))));
+            self.timeouts = all.collect();
+        }
         self.seats.set_endpoints(endpoints);
     }
 
@@ -186,7 +193,7 @@ impl Lane {
     pub fn settle(&mut self, caller: &Arc<Caller>, ask: Option<Ask>, starts: &BTreeSet<u64>, now: Timestamp) {
         self.leave_order(caller);
         let before = self.waiting.remove(caller);
-        let known = before.as_ref().filter(|b| b.refused.is_none()).map(|b| b.since);
+        let known = before.as_ref().filter(|b| b.refused.is_none()).map(|b| (b.since, b.queued));
         let (mut places, told) = before.map(|b| (b.places, b.told)).unwrap_or_default();
         places.retain(|p| !starts.contains(&p.id));
         let wanted = ask.as_ref().map_or(0, |a| a.count as usize);
@@ -194,9 +201,10 @@ impl Lane {
             self.seats.leave(place.id, None, &self.limits, now);
         }
         let Some(ask) = ask else { return };
-        let since = ask.since.or(known).unwrap_or(now);
+        let since = ask.since.or(known.map(|(since, _)| since)).unwrap_or(now);
+        let queued = known.map_or(now, |(_, queued)| queued);
         // it gets its rank with its place in the order
-        let waiting = Waiting { ask, since, rank: 0, places, refused: None, told, pending: false };
+        let waiting = Waiting { ask, since, queued, rank: 0, places, refused: None, told, pending: false };
         self.waiting.insert(Arc::clone(caller), waiting);
         self.join_order(caller, now);
     }
@@ -204,9 +212,9 @@ impl Lane {
     fn leave_order(&mut self, caller: &Arc<Caller>) {
         let Some(waiting) = self.waiting.get(caller) else { return };
         self.order.remove(&(Reverse(waiting.rank), waiting.since, Arc::clone(caller)));
-        for at in [waiting.aging().rises(waiting.rank), self.times_out(waiting), Some(waiting.since)] {
-            self.moments.remove(&(at.unwrap_or(Timestamp::MAX), Arc::clone(caller)));
-        }
+        let at = |moment: Option<Timestamp>| (moment.unwrap_or(Timestamp::MAX), Arc::clone(caller));
+        self.rises.remove(&at(waiting.aging().rises(waiting.rank)));
+        self.timeouts.remove(&at(self.times_out(waiting)));
     }
 
     fn join_order(&mut self, caller: &Arc<Caller>, now: Timestamp) {
@@ -214,13 +222,13 @@ impl Lane {
         waiting.rank = waiting.aging().rank(now);
         let waiting = &self.waiting[caller];
         self.order.insert((Reverse(waiting.rank), waiting.since, Arc::clone(caller)));
-        let moments = [waiting.aging().rises(waiting.rank), self.times_out(waiting)];
-        self.moments.extend(moments.into_iter().flatten().map(|at| (at, Arc::clone(caller))));
+        self.rises.extend(waiting.aging().rises(waiting.rank).map(|at| (at, Arc::clone(caller))));
+        self.timeouts.extend(self.times_out(waiting).map(|at| (at, Arc::clone(caller))));
     }
 
     fn times_out(&self, waiting: &Waiting) -> Option<Timestamp> {
-        let most = SignedDuration::try_from(self.limits.queue_timeout?).ok()?;
-        waiting.since.saturating_add(most).ok()
+        let most = SignedDuration::try_from(self.limits.queue_timeout.filter(|_| !waiting.ask.stored)?).ok()?;
+        waiting.queued.saturating_add(most).ok()
     }
 
     /// What is to be said to a step.
@@ -241,7 +249,7 @@ impl Lane {
 
     /// A call goes out that needs no turn.
     pub fn send(&mut self, id: u64, endpoint: SocketAddr, urgency: Urgency, now: Timestamp) {
-        self.seats.send(id, endpoint, urgency, now);
+        self.seats.send(id, endpoint, urgency, &self.limits, now);
     }
 
     /// A call has ended, or its turn is given back; whether its endpoint is left alone from now on.
@@ -255,7 +263,7 @@ impl Lane {
     /// Gives turns, refuses those for whom there is none, and lets calls go out. `ids` numbers turns.
     pub fn pass(&mut self, now: Timestamp, ids: &mut u64) -> News {
         let mut news = News { go: self.seats.depart(&self.limits, now), ..News::default() };
-        self.rise(now, &mut news);
+        self.rise(now);
         while let Some((_, _, caller)) = self.order.first().cloned() {
             let waiting = &self.waiting[&caller];
             let who = waiting.traveller();
@@ -264,12 +272,13 @@ impl Lane {
             let drawn = chance(&[&caller.uid, &caller.step, &id.to_string()]);
             let Some(chosen) = choose(&candidates, waiting.ask.same, drawn) else { break };
             *ids = id;
-            self.seats.take(id, chosen.endpoint, &who);
-            news.turns.push((who.urgency, now.duration_since(who.since)));
+            self.seats.take(id, chosen.endpoint, &who, &self.limits, now);
+            news.turns.push((waiting.ask.urgency, now.duration_since(waiting.queued)));
             self.leave_order(&caller);
             if let Some(waiting) = self.waiting.get_mut(&caller) {
                 let place = Place { id, endpoint: chosen.endpoint, probability: chosen.probability };
                 waiting.places.push(place);
+                waiting.queued = now;
                 if waiting.ask.since.is_none() {
                     waiting.since = now;
                 }
@@ -277,26 +286,28 @@ impl Lane {
             self.join_order(&caller, now);
             news.runs.push(caller.run.clone());
         }
-        while self.order.len() > self.limits.queue_max() {
-            let Some((_, _, last)) = self.order.last().cloned() else { break };
-            self.refuse(&last, Refused::Full(self.limits.queue_max()), &mut news);
-        }
+        self.refuse_some(now, &mut news);
         news.runs.sort();
         news.runs.dedup();
         news
     }
 
-    fn rise(&mut self, now: Timestamp, news: &mut News) {
-        while let Some((at, caller)) = self.moments.first().cloned().filter(|(at, _)| *at <= now) {
-            self.moments.remove(&(at, Arc::clone(&caller)));
-            let Some(waiting) = self.waiting.get(&caller) else { continue };
-            if self.times_out(waiting).is_some_and(|at| at <= now) {
-                let most = self.limits.queue_timeout.unwrap_or_default();
-                self.refuse(&caller, Refused::Waited(most), news);
-            } else {
-                self.leave_order(&caller);
-                self.join_order(&caller, now);
-            }
+    fn rise(&mut self, now: Timestamp) {
+        while let Some((_, caller)) = self.rises.first().cloned().filter(|(at, _)| *at <= now) {
+            self.leave_order(&caller);
+            self.join_order(&caller, now);
+        }
+    }
+
+    /// Those for whom there was no turn in time, and those that are too many.
+    fn refuse_some(&mut self, now: Timestamp, news: &mut News) {
+        while let Some((_, caller)) = self.timeouts.first().cloned().filter(|(at, _)| *at <= now) {
+            self.refuse(&caller, Refused::Waited(self.limits.queue_timeout.unwrap_or_default()), news);
+        }
+        while self.order.len() > self.limits.queue_max() {
+            let last = self.order.iter().rev().map(|(_, _, c)| c).find(|c| !self.waiting[*c].ask.stored).cloned();
+            let Some(last) = last else { break };
+            self.refuse(&last, Refused::Full(self.limits.queue_max()), news);
         }
     }
 
@@ -312,9 +323,9 @@ impl Lane {
     /// When a pass is needed although nothing happens.
     #[must_use]
     pub fn next_pass(&self, now: Timestamp) -> Option<Timestamp> {
-        let moment = self.moments.first().map(|(at, _)| *at);
+        let moments = [&self.rises, &self.timeouts].into_iter().filter_map(|set| set.first().map(|(at, _)| *at));
         let wanted = !self.order.is_empty() || !self.seats.is_empty();
-        self.seats.next(now).filter(|_| wanted).into_iter().chain(moment).min()
+        self.seats.next(&self.limits, now).filter(|_| wanted).into_iter().chain(moments).min()
     }
 
     /// Runs whose steps wait and are to be told where they stand, those first whose turn comes first: of so many steps at most.

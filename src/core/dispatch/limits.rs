@@ -37,7 +37,13 @@ impl Limits {
     pub fn of<'a>(own: Option<&CallLimits>, policies: impl IntoIterator<Item = (&'a str, &'a CallLimits)>) -> Self {
         let mut policies: Vec<_> = policies.into_iter().map(|(name, l)| (Some(name), l)).collect();
         policies.sort_by_key(|(name, _)| *name);
-        let all: Vec<(Option<&str>, &CallLimits)> = own.map(|l| (None, l)).into_iter().chain(policies).collect();
+        let own = own.cloned().map(|mut own| {
+            // a service that bounds its calls and reserves none has none to spare: no policy may add any
+            own.stat_reserve = own.stat_reserve.or(own.concurrency.map(|_| 0));
+            own
+        });
+        let own = own.as_ref().map(|l| (None, l));
+        let all: Vec<(Option<&str>, &CallLimits)> = own.into_iter().chain(policies).collect();
         let mut limits = Self::default();
         limits.concurrency = limits.decide("concurrency", &all, |l| l.concurrency, |a, b| a < b);
         limits.stat_reserve = limits.decide("statReserve", &all, |l| l.stat_reserve, |a, b| a < b).unwrap_or(0);
@@ -121,6 +127,9 @@ mod tests {
         ];
         assert_eq!(decided, expected, "concurrency is the service's own");
         assert!(!found.is_open() && Limits::default().is_open());
+        let reserve = limits(&json!({"concurrency": 4}), &[("p", json!({"statReserve": 2}))]);
+        assert_eq!((reserve.stat_reserve, reserve.decided_by.len()), (0, 0), "a service takes no more than it says");
+        assert_eq!(limits(&json!({}), &[("p", json!({"concurrency": 4, "statReserve": 2}))]).stat_reserve, 2);
         assert!(limits(&json!({}), &[("q", json!({"queue": {"max": 1}}))]).is_open(), "a queue alone bounds nothing");
     }
 }

@@ -5,6 +5,7 @@
 
 mod breaker;
 mod choice;
+mod instance;
 mod lane;
 mod limits;
 mod seats;

@@ -1,7 +1,8 @@
-//! The instances of a service and the calls that they have been sent, or are about to be.
+//! The calls that the instances of a service have been sent, or are about to be.
 //!
 //! A call gets a seat before its intent is written, and goes out when it has arrived with the intent written and a place is free. A
-//! few more have seats than may be at work, so that a place that gets free is taken at once and not after a status write.
+//! few more have seats than there are places, so that a place that gets free is taken at once and not after a status write. Which
+//! endpoint such a call goes to is settled when it goes: a place that gets free anywhere is for the first of those that are here.
 
 use std::{
     cmp::Reverse,
@@ -13,15 +14,19 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    breaker::{Breaker, Passage},
-    choice::Load,
+    breaker::Passage,
+    choice::{Chosen, Load, choose},
+    instance::Instance,
     lane::Waits,
     limits::Limits,
 };
-use crate::api::vocabulary::Urgency;
+use crate::{
+    api::vocabulary::Urgency,
+    core::{name::chance, scheduling::Aging},
+};
 
-/// For so long in advance seats are given where calls are spaced: about as long as an intent takes to be written.
-const AHEAD: Duration = Duration::from_millis(10);
+/// For so long in advance seats are given where calls are spaced: longer than an intent takes to be written while many are.
+const AHEAD: Duration = Duration::from_millis(100);
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,9 +40,8 @@ pub struct Ended {
 /// Who wants to go.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Traveller {
-    pub(super) urgency: Urgency,
+    pub(super) aging: Aging,
     pub(super) rank: usize,
-    pub(super) since: Timestamp,
     /// It must not have a seat that it may have to wait on: should this process die, nobody would know whether it has gone.
     pub(super) once: bool,
 }
@@ -45,18 +49,17 @@ pub(super) struct Traveller {
 #[derive(Clone, Debug)]
 struct Seat {
     endpoint: SocketAddr,
-    urgency: Urgency,
-    rank: usize,
-    since: Timestamp,
+    who: Traveller,
+    arrived: bool,
     flying: bool,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Instance {
-    ready: bool,
-    load: Load,
-    breaker: Breaker,
-    flying: u32,
+type GateKey = (Reverse<usize>, Timestamp, u64);
+
+impl Seat {
+    const fn gate(&self, id: u64) -> GateKey {
+        (Reverse(self.who.rank), self.who.aging.since, id)
+    }
 }
 
 /// All of them.
@@ -65,11 +68,14 @@ pub(super) struct Seats {
     instances: BTreeMap<SocketAddr, Instance>,
     seats: BTreeMap<u64, Seat>,
     /// Those that could go out, in the order of their turn.
-    gate: BTreeSet<(Reverse<usize>, Timestamp, u64)>,
-    /// Seats of calls that have not gone out, by rank.
+    gate: BTreeSet<GateKey>,
+    /// Seats of calls that have not gone out and may have to wait, by rank.
     pending: BTreeMap<usize, u32>,
-    /// Before that no call goes out.
-    next_send: Option<Timestamp>,
+    /// Seats of calls that have not gone out and must not wait.
+    holding: u32,
+    /// When one of those that have not gone out comes to a higher rank.
+    rises: BTreeSet<(Timestamp, u64)>,
+    last_send: Option<Timestamp>,
 }
 
 fn after(now: Timestamp, by: Duration) -> Timestamp {
@@ -88,36 +94,44 @@ impl Seats {
         self.instances.retain(|_, i| i.ready || i.load.in_flight > 0);
     }
 
-    /// Endpoints that would take one more call, with what is known of them.
+    /// Endpoints that one more call may be meant for, with what is known of them: those with a place to spare, if there are any.
     pub(super) fn candidates(&self, limits: &Limits, who: &Traveller, now: Timestamp) -> Vec<(SocketAddr, Load)> {
-        if !self.may_be_pending(limits, who, now) {
+        if !self.may_be_pending(limits, who, now) || !self.has_room(limits, who, now) {
             return Vec::new();
         }
-        let fits = |(endpoint, instance): &(&SocketAddr, &Instance)| {
-            let passes = match instance.breaker.passage(now) {
-                Passage::Free => true,
-                Passage::Trial => instance.load.in_flight == 0,
-                Passage::Closed(_) => false,
-            };
-            instance.ready && passes && self.has_room(limits, who, **endpoint, instance)
-        };
-        self.instances.iter().filter(fits).map(|(endpoint, i)| (*endpoint, i.load)).collect()
+        let urgency = who.aging.urgency;
+        let unclaimed = self.which(|i| i.unclaimed(limits, urgency, now) > 0);
+        if !unclaimed.is_empty() {
+            return unclaimed;
+        }
+        self.which(|i| i.places(limits, urgency, now) > 0 || (!who.once && i.ahead(limits, now) > 0))
     }
 
-    /// What comes later does not count: it lets this one pass at the gate.
-    fn has_room(&self, limits: &Limits, who: &Traveller, endpoint: SocketAddr, instance: &Instance) -> bool {
-        let Some(concurrency) = limits.concurrency else { return true };
-        let before = self.seats.values().filter(|s| !s.flying && s.endpoint == endpoint && s.rank >= who.rank).count();
-        let ahead = if who.once { 0 } else { 1 + concurrency / 8 };
-        let taken = instance.flying.saturating_add(u32::try_from(before).unwrap_or(u32::MAX));
-        taken < places(limits, who.urgency, concurrency).saturating_add(ahead)
+    fn which(&self, fits: impl Fn(&Instance) -> bool) -> Vec<(SocketAddr, Load)> {
+        self.instances.iter().filter(|(_, i)| fits(i)).map(|(endpoint, i)| (*endpoint, i.load)).collect()
+    }
+
+    /// Seats of calls that have not gone out and come before this one; what comes later lets it pass at the gate.
+    fn before(&self, who: &Traveller) -> u32 {
+        self.pending.range(who.rank..).map(|(_, n)| n).sum()
+    }
+
+    fn has_room(&self, limits: &Limits, who: &Traveller, now: Timestamp) -> bool {
+        let sum = |of: &dyn Fn(&Instance) -> u32| self.instances.values().map(of).fold(0_u32, u32::saturating_add);
+        let free = sum(&|i| i.places(limits, who.aging.urgency, now));
+        let ahead = if who.once { 0 } else { sum(&|i| i.ahead(limits, now)) };
+        self.before(who) < free.saturating_add(ahead)
+    }
+
+    fn next_send(&self, limits: &Limits) -> Option<Timestamp> {
+        Some(after(self.last_send?, limits.interval?))
     }
 
     fn may_be_pending(&self, limits: &Limits, who: &Traveller, now: Timestamp) -> bool {
         let Some(interval) = limits.interval else { return true };
-        let before: u32 = self.pending.range(who.rank..).map(|(_, n)| n).sum();
+        let before = self.before(who).saturating_add(self.holding);
         if who.once {
-            return before == 0 && self.next_send.is_none_or(|at| at <= now);
+            return before == 0 && self.next_send(limits).is_none_or(|at| at <= now);
         }
         u128::from(before) <= AHEAD.as_nanos() / interval.as_nanos().max(1)
     }
@@ -125,7 +139,7 @@ impl Seats {
     /// Why there is no seat.
     pub(super) fn why(&self, limits: &Limits, who: &Traveller, now: Timestamp) -> Waits {
         let mut ready = self.instances.values().filter(|i| i.ready).peekable();
-        if ready.peek().is_some() && ready.all(|i| i.breaker.passage(now) != Passage::Free) {
+        if ready.peek().is_some() && ready.all(|i| i.passage(limits, now) != Passage::Free) {
             Waits::Paused
         } else if self.may_be_pending(limits, who, now) {
             Waits::Busy
@@ -135,82 +149,158 @@ impl Seats {
     }
 
     /// Gives a seat.
-    pub(super) fn take(&mut self, id: u64, endpoint: SocketAddr, who: &Traveller) {
-        let seat = Seat { endpoint, urgency: who.urgency, rank: who.rank, since: who.since, flying: false };
-        self.instances.entry(endpoint).or_default().load.in_flight += 1;
-        *self.pending.entry(who.rank).or_default() += 1;
-        self.seats.insert(id, seat);
+    pub(super) fn take(&mut self, id: u64, endpoint: SocketAddr, who: &Traveller, limits: &Limits, now: Timestamp) {
+        self.instances.entry(endpoint).or_default().expect(id, who.once, limits, now);
+        self.seats.insert(id, Seat { endpoint, who: *who, arrived: false, flying: false });
+        self.count(id);
+    }
+
+    fn count(&mut self, id: u64) {
+        let Some(seat) = self.seats.get(&id) else { return };
+        if seat.who.once {
+            self.holding += 1;
+        } else {
+            *self.pending.entry(seat.who.rank).or_default() += 1;
+            self.rises.extend(seat.who.aging.rises(seat.who.rank).map(|at| (at, id)));
+        }
+        if seat.arrived {
+            self.gate.insert(seat.gate(id));
+        }
+    }
+
+    fn count_no_more(&mut self, id: u64) {
+        let Some(seat) = self.seats.get(&id).filter(|s| !s.flying) else { return };
+        self.gate.remove(&seat.gate(id));
+        if seat.who.once {
+            self.holding = self.holding.saturating_sub(1);
+            return;
+        }
+        let rank = seat.who.rank;
+        self.rises.remove(&(seat.who.aging.rises(rank).unwrap_or(Timestamp::MAX), id));
+        if let Some(n) = self.pending.get_mut(&rank) {
+            *n = n.saturating_sub(1);
+            if *n == 0 {
+                self.pending.remove(&rank);
+            }
+        }
     }
 
     /// The intent is written: the call may go when there is a place for it. False where it has no seat.
     pub(super) fn arrive(&mut self, id: u64) -> bool {
-        let Some(seat) = self.seats.get(&id) else { return false };
-        self.gate.insert((Reverse(seat.rank), seat.since, id));
+        let Some(seat) = self.seats.get_mut(&id) else { return false };
+        seat.arrived = true;
+        self.gate.insert(seat.gate(id));
         true
     }
 
     /// A call that needs no turn goes out.
-    pub(super) fn send(&mut self, id: u64, endpoint: SocketAddr, urgency: Urgency, now: Timestamp) {
+    pub(super) fn send(&mut self, id: u64, endpoint: SocketAddr, urgency: Urgency, limits: &Limits, now: Timestamp) {
+        let who = Traveller { aging: Aging { urgency, since: now, aging: None }, rank: 0, once: false };
         let instance = self.instances.entry(endpoint).or_default();
-        instance.load.in_flight += 1;
-        instance.flying += 1;
-        self.seats.insert(id, Seat { endpoint, urgency, rank: 0, since: now, flying: true });
+        instance.expect(id, false, limits, now);
+        instance.send(id, false, limits, now);
+        self.seats.insert(id, Seat { endpoint, who, arrived: true, flying: true });
     }
 
-    /// Calls that go out now.
-    pub(super) fn depart(&mut self, limits: &Limits, now: Timestamp) -> Vec<u64> {
-        let mut gone = Vec::new();
-        for &turn in &self.gate {
-            let (Reverse(rank), _, id) = turn;
-            if limits.interval.is_some() && self.next_send.is_some_and(|at| at > now) {
+    /// Calls that go out now; with an endpoint where it is not the one that the call was meant for.
+    pub(super) fn depart(&mut self, limits: &Limits, now: Timestamp) -> Vec<(u64, Option<Chosen>)> {
+        self.rise(now);
+        let (mut gone, mut all_but_stat_wait) = (Vec::new(), false);
+        let here: Vec<u64> = self.gate.iter().map(|(_, _, id)| *id).collect();
+        for id in here {
+            if self.next_send(limits).is_some_and(|at| at > now) {
                 break;
             }
-            let Some(seat) = self.seats.get_mut(&id) else { continue };
-            let Some(instance) = self.instances.get_mut(&seat.endpoint) else { continue };
-            if limits.concurrency.is_some_and(|c| instance.flying >= places(limits, seat.urgency, c)) {
+            let Some(seat) = self.seats.get(&id) else { continue };
+            let who = seat.who;
+            if limits.interval.is_some() && self.holding > 0 && !who.once {
+                // the next moment is for the one that must not wait
                 continue;
             }
-            instance.flying += 1;
-            seat.flying = true;
-            forget_pending(&mut self.pending, rank);
-            if let Some(interval) = limits.interval {
-                self.next_send = Some(after(now, interval));
+            if all_but_stat_wait && !who.once && who.aging.urgency != Urgency::Stat {
+                continue;
             }
-            gone.push(turn);
+            let Some(moves) = self.goes_to(id, seat.endpoint, &who, limits, now) else {
+                all_but_stat_wait = true;
+                continue;
+            };
+            self.count_no_more(id);
+            if let (Some(chosen), Some(seat)) = (moves, self.seats.get_mut(&id)) {
+                let before = std::mem::replace(&mut seat.endpoint, chosen.endpoint);
+                if let Some(before) = self.instances.get_mut(&before) {
+                    before.expects_no_more();
+                }
+                self.instances.entry(chosen.endpoint).or_default().expect(id, false, limits, now);
+                self.drop_unused(before);
+            }
+            if let Some(seat) = self.seats.get_mut(&id) {
+                seat.flying = true;
+                self.instances.entry(seat.endpoint).or_default().send(id, who.once, limits, now);
+            }
+            self.last_send = Some(now);
+            gone.push((id, moves));
         }
-        for turn in &gone {
-            self.gate.remove(turn);
+        gone
+    }
+
+    /// Whether a call may go out now, and to which other endpoint than it was meant for.
+    fn goes_to(
+        &self,
+        id: u64,
+        meant: SocketAddr,
+        who: &Traveller,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> Option<Option<Chosen>> {
+        let urgency = who.aging.urgency;
+        let own = self.instances.get(&meant);
+        // a place is kept for what must not wait
+        if who.once || own.is_some_and(|i| i.places(limits, urgency, now) > 0) {
+            return Some(None);
         }
-        gone.into_iter().map(|(_, _, id)| id).collect()
+        if self.instances.values().any(|i| i.ready) {
+            let free = self.which(|i| i.places(limits, urgency, now) > 0);
+            return choose(&free, None, chance(&[&id.to_string()])).map(Some);
+        }
+        // nobody is there: it fails where it was meant to go, and is tried again as its step says
+        own.is_none_or(|i| i.unfilled(limits, urgency) > 0).then_some(None)
+    }
+
+    fn rise(&mut self, now: Timestamp) {
+        while let Some(&(at, id)) = self.rises.first().filter(|(at, _)| *at <= now) {
+            self.rises.remove(&(at, id));
+            self.count_no_more(id);
+            if let Some(seat) = self.seats.get_mut(&id) {
+                seat.who.rank = seat.who.aging.rank(now);
+            }
+            self.count(id);
+        }
     }
 
     /// A seat is given back; whether its endpoint is left alone from now on. `ended` where the call went out and has ended.
     pub(super) fn leave(&mut self, id: u64, ended: Option<Ended>, limits: &Limits, now: Timestamp) -> bool {
+        self.count_no_more(id);
         let Some(seat) = self.seats.remove(&id) else { return false };
-        self.gate.remove(&(Reverse(seat.rank), seat.since, id));
-        if !seat.flying {
-            forget_pending(&mut self.pending, seat.rank);
-        }
         let Some(instance) = self.instances.get_mut(&seat.endpoint) else { return false };
-        instance.load.in_flight = instance.load.in_flight.saturating_sub(1);
-        instance.flying = instance.flying.saturating_sub(u32::from(seat.flying));
-        let opened = ended.is_some_and(|ended| {
-            instance.load.ended(ended.well, ended.seconds);
-            instance.breaker.ended(ended.well, limits.breaker, now)
-        });
-        if !instance.ready && instance.load.in_flight == 0 {
-            self.instances.remove(&seat.endpoint);
-        }
+        let opened = instance.leave(id, (seat.flying, seat.who.once), ended, limits, now);
+        self.drop_unused(seat.endpoint);
         opened
     }
 
+    fn drop_unused(&mut self, endpoint: SocketAddr) {
+        if self.instances.get(&endpoint).is_some_and(|i| !i.ready && i.load.in_flight == 0) {
+            self.instances.remove(&endpoint);
+        }
+    }
+
     /// When something may go on although nothing happens.
-    pub(super) fn next(&self, now: Timestamp) -> Option<Timestamp> {
-        let pauses = self.instances.values().filter_map(|i| match i.breaker.passage(now) {
+    pub(super) fn next(&self, limits: &Limits, now: Timestamp) -> Option<Timestamp> {
+        let pauses = self.instances.values().filter_map(|i| match i.passage(limits, now) {
             Passage::Closed(until) if i.ready => Some(until),
             _ => None,
         });
-        pauses.chain(self.next_send.filter(|at| *at > now)).min()
+        let rises = self.rises.first().map(|(at, _)| *at);
+        pauses.chain(self.next_send(limits).filter(|at| *at > now)).chain(rises).min()
     }
 
     /// What is known of the endpoints.
@@ -220,19 +310,5 @@ impl Seats {
 
     pub(super) fn is_empty(&self) -> bool {
         self.seats.is_empty()
-    }
-}
-
-/// How many calls of this urgency an endpoint may be sent at a time.
-fn places(limits: &Limits, urgency: Urgency, concurrency: u32) -> u32 {
-    concurrency.saturating_add(if urgency == Urgency::Stat { limits.stat_reserve } else { 0 })
-}
-
-fn forget_pending(pending: &mut BTreeMap<usize, u32>, rank: usize) {
-    if let Some(n) = pending.get_mut(&rank) {
-        *n = n.saturating_sub(1);
-        if *n == 0 {
-            pending.remove(&rank);
-        }
     }
 }

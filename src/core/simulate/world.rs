@@ -97,7 +97,7 @@ impl<'a> World<'a> {
         let over = |task: &Task| task.ends.filter(|at| *at <= now);
         let outcomes = self.calls.values().filter_map(|task| {
             let what = self.answer(self.step(&task.attempt.step)?, task);
-            over(task).map(|at| (task.attempt.clone(), CallOutcome { at, what }))
+            over(task).map(|at| (task.attempt.clone(), CallOutcome { at, what, moved: None }))
         });
         View {
             run,

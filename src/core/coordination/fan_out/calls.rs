@@ -58,6 +58,8 @@ pub(super) fn collect(fan: &mut Fan<'_, '_>, call: &CallDefinition) {
             }
         } else if in_flight.contains(&this) || fan.flow.view.draining {
             // its end will be told; or the next leader sees to it
+        } else if fan.flow.is_stopping() && (!fan.flow.taken_over || fan.step.safety == Safety::Idempotent) {
+            // it is given up, not sent
         } else if !fan.flow.taken_over || fan.step.safety == Safety::Idempotent {
             // its intent was written and it has not started, or it was lost with a former leader
             if fan.flow.taken_over {
@@ -103,7 +105,7 @@ fn target<'v>(
 ) -> Result<call::Target<'v>, Held> {
     let seed = format!("{index}.{}", fan.work.attempt(index).attempt);
     let count = fan.work.room(fan.fan_out.parallel, fan.flow.now);
-    call::target(fan.flow, fan.step, call, way, &Ready { since: None, count, same: None, seed })
+    call::target(fan.flow, fan.step, call, way, &Ready { since: None, count, stored: false, same: None, seed })
 }
 
 /// Sends the request of an item whose intent is in the status.

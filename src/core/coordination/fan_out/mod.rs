@@ -71,7 +71,9 @@ pub(super) fn begin(flow: &mut Flow<'_>, step: &StepDefinition, fan_out: &FanOut
         Values::Listed(values) => u32::try_from(values.len()).unwrap_or(u32::MAX),
     };
     let work = Work::new(total);
-    status.phase = StepPhase::Running;
+    if status.admission.is_none() {
+        status.phase = StepPhase::Running;
+    }
     status.items = Some(work.status());
     let mut fan = Fan { flow, step, fan_out, status, work, values: Some(values), wake: None, overdue: 0 };
     match &step.action {
@@ -96,6 +98,10 @@ pub(super) fn go_on(flow: &mut Flow<'_>, step: &StepDefinition, fan_out: &FanOut
         return begin(flow, step, fan_out, status);
     };
     let work = Work::read(items);
+    if status.admission.is_some() && work.is_untouched() {
+        // nothing of it has begun: the definition may be another one since it was told where it stands
+        return begin(flow, step, fan_out, status);
+    }
     let waited = status.phase == StepPhase::Waiting && status.wake_at.is_some_and(|at| at <= flow.now);
     let overdue = if waited { fan_out.parallel } else { 0 };
     let mut fan = Fan { flow, step, fan_out, status, work, values: None, wake: None, overdue };
@@ -378,7 +384,7 @@ impl Fan<'_, '_> {
 
 /// No item is at work, and those that could start wait for their turn. That costs no status write until there is something to tell.
 fn queued(flow: &mut Flow<'_>, step: &StepDefinition, mut status: StepStatus, work: &Work, told: Option<Admission>) {
-    if told.is_none() && flow.get(step).is_none() {
+    if told.is_none() && flow.get(step).is_none() && work.is_untouched() {
         return;
     }
     if let Some(&at) = work.retrying.values().filter(|&&at| at > flow.now).min() {

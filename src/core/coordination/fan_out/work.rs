@@ -134,6 +134,11 @@ impl Work {
         self.next < self.total || !self.retrying.is_empty()
     }
 
+    /// Whether no item has begun.
+    pub(super) fn is_untouched(&self) -> bool {
+        self.next == 0
+    }
+
     /// The attempt of an item.
     pub(super) fn attempt(&self, index: u32) -> Try {
         self.tries.get(&index).copied().unwrap_or(FIRST)
