@@ -14,7 +14,7 @@ pub struct CallLimits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000))]
     pub concurrency: Option<u32>,
-    /// Further calls that each endpoint may be sent at a time, for steps of urgency `stat` alone.
+    /// Further calls that each endpoint may be sent at a time, for steps of urgency `stat` alone; none when not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 10_000))]
     pub stat_reserve: Option<u32>,
@@ -48,7 +48,8 @@ pub struct CallQueue {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000))]
     pub max: Option<u32>,
-    /// A step that has waited so long is refused; it waits as long as its run may when not set.
+    /// A step that has stood in the queue so long is refused; it waits as long as its run may when not set. A step with `forEach`
+    /// stands there anew with each turn.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = rules::queue_timeout()))]
     pub timeout: Option<Span>,

@@ -56,7 +56,8 @@ pub struct StepStatus {
     /// The items of a step with `forEach`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<ItemsStatus>,
-    /// Where the attempt's call goes.
+    /// Where the attempt's call goes. While it waits for a place another endpoint may come to have one first: the end of the attempt
+    /// tells where it went.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<CallTarget>,
     /// Counts the attempts that are known to have failed: part of the idempotency key, which stays the same while it is

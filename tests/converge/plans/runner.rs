@@ -226,7 +226,8 @@ impl<'a> Game<'a> {
         if self.plan.troubles.iter().any(Trouble::refuses) {
             sleep(TRYING_AGAIN).await;
         } else if self.plan.troubles.iter().any(|t| t.holds_back() || t.ends_terms()) {
-            sleep(SETTLING).await;
+            // what arrives late may bring runs to their ends, of which the counts are written after that
+            sleep(SETTLING + LAST_WRITES).await;
         }
         self.rests()
     }
