@@ -222,7 +222,8 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
             some => some.iter().map(|n| Some(n.as_str())).collect(),
         };
         let mut leadership = self.leadership.clone();
-        for namespace in namespaces.into_iter().filter(|_| !self.caches.pools.is_empty()) {
+        let grants = !self.caches.pools.is_empty() || self.caches.limits_work();
+        for namespace in namespaces.into_iter().filter(|_| grants) {
             while let Err(error) = writer.relist(namespace, NOT_ENDED, &self.caches.runs).await {
                 tracing::warn!(error = %error, "cannot read the runs that are under way; trying again");
                 tokio::select! {

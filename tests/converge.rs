@@ -41,6 +41,8 @@ mod kubelet;
 mod kueue;
 #[path = "converge/large.rs"]
 mod large;
+#[path = "converge/limits.rs"]
+mod limits;
 #[path = "converge/plans/mod.rs"]
 mod plans;
 #[path = "converge/queues.rs"]

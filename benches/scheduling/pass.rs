@@ -58,6 +58,7 @@ fn demand(i: usize, start: Timestamp) -> Demand {
         since: start + SignedDuration::from_millis(i64::try_from(i).unwrap()),
         aging: Some(SignedDuration::from_hours(1)),
         unit: units([1, 2, 5][usize::try_from(hash % 3).unwrap()]),
+        bounds: Vec::new(),
         count: 1,
         least: 1,
         preempts: true,

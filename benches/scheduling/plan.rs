@@ -51,6 +51,7 @@ fn demand(snapshot: u64, i: u64, now: Timestamp) -> Demand {
         since: now - SignedDuration::from_secs(i64::try_from(random(4) % 300).unwrap()),
         aging: None,
         unit: units(1),
+        bounds: Vec::new(),
         count: 1,
         least: 1,
         preempts: random(5).is_multiple_of(4),

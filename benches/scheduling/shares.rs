@@ -50,6 +50,7 @@ impl Town {
             since: self.now,
             aging: None,
             unit: units(1),
+            bounds: Vec::new(),
             count: 1,
             least: 1,
             preempts: false,

@@ -8,19 +8,23 @@ use serde::{Deserialize, Serialize};
 
 use super::schema;
 
-/// Capacity that a step's attempt has while it is at work. All that is granted of a pool is the sum of these.
+/// Capacity that a step's attempt has while it is at work. All that is granted of a pool is the sum of these. Where only limits of
+/// policies hold for the step, it names no pool.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Capacity {
     /// The `CapacityPool`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 63))]
     pub pool: String,
     /// Whose share of it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 63))]
     pub share: String,
     /// How much each part has.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::amounts")]
     pub resources: BTreeMap<String, String>,
-    /// How many parts: pods at a time of a step with `forEach`; not set for 1.
+    /// How many parts: pods or calls at a time of a step with `forEach`; not set for 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 2, max = 1000))]
     pub parts: Option<u32>,
@@ -74,6 +78,8 @@ pub enum AdmissionReason {
     Behind,
     /// Others are being displaced for it.
     Preempting,
+    /// As much is at work as a `ServicePolicy` allows (`scheduling.limits`).
+    PolicyLimit,
     /// The service that it calls has as many calls as it is sent at a time.
     ServiceBusy,
     /// Calls to the service are spaced in time.
@@ -98,6 +104,7 @@ impl AdmissionReason {
             Self::InUse => "all is in use",
             Self::Behind => "what is free is kept for a step that comes before it",
             Self::Preempting => "less urgent steps are giving way to it",
+            Self::PolicyLimit => "as much is at work as a ServicePolicy allows (scheduling.limits)",
             Self::ServiceBusy => "its service has as many calls as it is sent at a time",
             Self::ServiceRate => "calls to its service are spaced in time",
             Self::ServicePaused => "all endpoints of its service are left alone after failures",

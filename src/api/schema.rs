@@ -106,7 +106,7 @@ pub fn amounts(_: &mut SchemaGenerator) -> Schema {
 pub fn deciders(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "object",
-        "maxProperties": 8,
+        "maxProperties": 16,
         "additionalProperties": { "type": "string", "maxLength": 253 }
     })
 }

@@ -69,6 +69,30 @@ pub struct Scheduling {
     /// What becomes of those behind a step for which there is not enough; `BestEffort` when not set. `Strict` of one policy holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queueing: Option<Queueing>,
+    /// How much of the runs that this policy holds for may be at work at a time, all of them together. Of several policies each counts
+    /// its own runs, and what starts must fit into all that hold for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-kubernetes-validations" = rules::work_limits()))]
+    pub limits: Option<WorkLimits>,
+}
+
+/// How much may be at work at a time. What is too much waits in the order of urgency; what undoes a step does not wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkLimits {
+    /// Runs that are under way. A run that is part of another one counts with that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub runs: Option<u32>,
+    /// Pods of steps. A step with `forEach` begins with as many as there is room for, and keeps to that number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub pods: Option<u32>,
+    /// Calls of steps, whichever services they go to. A step with `forEach` begins with as many as there is room for, and keeps to that
+    /// number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub calls: Option<u32>,
 }
 
 /// What becomes of a run that asks for more urgency than it may have.

@@ -11,7 +11,7 @@ use crate::{
     cli::{
         format::Format,
         picture,
-        plan::{admitted, table, value},
+        plan::{admitted, step, table, value},
     },
     core::{
         condition,
@@ -86,7 +86,8 @@ fn text(run: &WorkflowRun, waits: &[&Wait], now: Timestamp) -> String {
     let mut rows = vec![["STEP", "HAS", "OF", "SINCE"].map(str::to_owned)];
     rows.extend(held.map(|(name, c)| {
         let times = c.parts.map(|n| format!(" x {n}")).unwrap_or_default();
-        [name.clone(), words(&c.resources) + &times, format!("{}/{}", c.pool, c.share), c.since.to_string()]
+        let of = if c.pool.is_empty() { "-".to_owned() } else { format!("{}/{}", c.pool, c.share) };
+        [name.clone(), words(&c.resources) + &times, of, c.since.to_string()]
     }));
     if rows.len() > 1 {
         out.push_str(&format!("\n{}", table(&rows)));
@@ -95,15 +96,17 @@ fn text(run: &WorkflowRun, waits: &[&Wait], now: Timestamp) -> String {
     rows.extend(waits.iter().map(|w| {
         let because = w.standing.as_ref().map_or("it has its turn now", |s| reason(s.waits).message());
         let position = w.standing.as_ref().map_or("-".to_owned(), |s| (s.ahead + 1).to_string());
-        let of = format!("{}/{}", w.asks.0, if w.asks.1.is_empty() { "-" } else { &w.asks.1 });
-        [w.step.clone(), words(&in_words(&w.needs)), of, position, because.to_owned(), admitted(w, now)]
+        let or_dash = |name: &str| if name.is_empty() { "-".to_owned() } else { name.to_owned() };
+        let of = if w.asks.0.is_empty() { or_dash("") } else { format!("{}/{}", w.asks.0, or_dash(&w.asks.1)) };
+        [step(&w.step), words(&in_words(&w.needs)), of, position, because.to_owned(), admitted(w, now)]
     }));
     if rows.len() > 1 {
         out.push_str(&format!("\n{}", table(&rows)));
     }
     for wait in waits.iter().filter(|w| !w.displaces.is_empty()) {
-        let victims: Vec<String> = wait.displaces.iter().map(|(run, step)| format!("step `{step}` of {run}")).collect();
-        out.push_str(&format!("step `{}` displaces {}\n", wait.step, victims.join(", ")));
+        let victims: Vec<String> =
+            wait.displaces.iter().map(|(run, name)| format!("{} of {run}", step(name))).collect();
+        out.push_str(&format!("{} displaces {}\n", step(&wait.step), victims.join(", ")));
     }
     out
 }

@@ -71,12 +71,12 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 fn text(waits: &[&Wait], free: &[&Key], now: Timestamp) -> String {
     let mut rows = vec![["RUN", "STEP", "URGENCY", "ADMITTED", "WAITS FOR", "DISPLACES"].map(str::to_owned)];
     rows.extend(waits.iter().map(|w| {
-        let displaces: Vec<String> = w.displaces.iter().map(|(run, step)| format!("{run} {step}")).collect();
+        let displaces: Vec<String> = w.displaces.iter().map(|(run, name)| format!("{run} {}", step(name))).collect();
         let or_dash = |text: String| if text.is_empty() { "-".to_owned() } else { text };
         let why = w.standing.as_ref().map(|s| reason(s.waits).message().to_owned()).unwrap_or_default();
         [
             w.run.to_string(),
-            w.step.clone(),
+            step(&w.step),
             w.urgency.as_str().to_owned(),
             admitted(w, now),
             or_dash(why),
@@ -90,6 +90,11 @@ fn text(waits: &[&Wait], free: &[&Key], now: Timestamp) -> String {
     out
 }
 
+/// A step that waits; the run as a whole has none.
+pub(super) fn step(name: &str) -> String {
+    if name.is_empty() { "(the run)".to_owned() } else { name.to_owned() }
+}
+
 /// When a step is admitted, as time from now.
 pub(super) fn admitted(wait: &Wait, now: Timestamp) -> String {
     match wait.admitted {
@@ -101,15 +106,16 @@ pub(super) fn admitted(wait: &Wait, now: Timestamp) -> String {
 
 /// A step that waits, for programs.
 pub(super) fn value(wait: &Wait) -> Value {
+    let some = |name: &String| Some(name.clone()).filter(|n| !n.is_empty());
     let displaces: Vec<Value> =
         wait.displaces.iter().map(|(run, step)| json!({ "run": run.to_string(), "step": step })).collect();
     json!({
         "run": wait.run.to_string(),
-        "step": wait.step,
+        "step": some(&wait.step),
         "urgency": wait.urgency,
         "needs": in_words(&wait.needs),
-        "pool": wait.asks.0,
-        "share": wait.asks.1,
+        "pool": some(&wait.asks.0),
+        "share": some(&wait.asks.1),
         "since": wait.since,
         "position": wait.standing.as_ref().map(|s| s.ahead + 1),
         "reason": wait.standing.as_ref().map(|s| reason(s.waits)),

@@ -22,6 +22,12 @@ impl Caches {
         self.pools.all().iter().map(|(key, pool)| definition(&key.name, &pool.spec, nodes(), now)).collect()
     }
 
+    /// Whether any policy limits what is at work.
+    #[must_use]
+    pub fn limits_work(&self) -> bool {
+        self.policies.all().values().any(|p| p.spec.scheduling.as_ref().is_some_and(|s| s.limits.is_some()))
+    }
+
     /// What the policies of a run's namespace come to for it, and the share of the pool that is for the namespace; empty when there
     /// is none. Of a workflow that is gone the labels are not known: then those policies hold that have decided before.
     #[must_use]

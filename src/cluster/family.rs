@@ -6,8 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
 
 use crate::{
     api::{
@@ -23,7 +22,7 @@ use crate::{
     core::{
         condition,
         coordination::{
-            MAX_DEPTH, fan_out,
+            MAX_DEPTH, fan_out, parent_reference,
             view::{ChildView, Rival},
         },
         name::Key,
@@ -159,12 +158,6 @@ pub(super) fn group(workflow: &str, ended: bool) -> String {
 /// The statuses of all steps and of what undoes them.
 pub(crate) fn every_step(run: &WorkflowRun) -> impl Iterator<Item = &StepStatus> {
     run.status.iter().flat_map(|s| s.steps.values().chain(s.compensations.values()))
-}
-
-/// The reference to the run that a run is a child of.
-pub(super) fn parent_reference(run: &WorkflowRun) -> Option<&OwnerReference> {
-    let kind = WorkflowRun::kind(&());
-    run.metadata.owner_references.iter().flatten().find(|r| r.controller == Some(true) && r.kind == kind)
 }
 
 /// Names of the child runs that a run waits for.

@@ -14,13 +14,10 @@ use crate::{
         status::SUCCEEDED,
         workflow_run::{RunPhase, StepPhase, StepStatus},
     },
-    cluster::{
-        cache::{Kept, version},
-        family::parent_reference,
-    },
+    cluster::cache::{Kept, version},
     core::{
         condition::{self, Conditions, State},
-        coordination::workflow::RunView,
+        coordination::{parent_reference, workflow::RunView},
         name::Key,
     },
     render::Owner,

@@ -17,7 +17,7 @@ use crate::{
         pods::pod_view,
     },
     core::coordination::{
-        decide,
+        decide, parent_reference,
         view::{Decision, DefinitionView, View},
     },
     render::RUN_LABEL,

@@ -23,8 +23,9 @@ use crate::{
     core::{
         coordination::{
             Definition, asks,
-            capacity::{SchedulingView, holdings, key_of},
-            definition::Action,
+            capacity::{SchedulingView, key_of},
+            definition::{Action, StepDefinition},
+            holdings,
         },
         name::Key,
         scheduling::{Book, Claimant, Course, Rules, Ruling, Standing, definition, share_of},
@@ -102,7 +103,7 @@ impl Picture {
             if status.is_some_and(|s| s.phase.is_some_and(RunPhase::is_final)) {
                 continue;
             }
-            for holding in status.map(|s| holdings(run, s)).unwrap_or_default() {
+            for holding in status.map(|s| holdings(run, s, &self.scheduling(run).rules)).unwrap_or_default() {
                 book.hold(&holding);
             }
             let (revision, found) = self.definition_of(run)?;
@@ -244,10 +245,17 @@ impl Picture {
     }
 
     /// How long a step has its capacity: a wait as long as it says, another step as long as half of the runs before; one that never
-    /// ran as long as its timeout.
+    /// ran as long as its timeout. A run that counts against a limit takes as long as its steps one after the other.
     fn takes(&self, claimant: &Claimant, definitions: &HashMap<Key, Arc<Definition>>) -> SignedDuration {
-        let found = definitions.get(&claimant.run).and_then(|d| d.every_step().find(|s| s.id() == claimant.step));
-        let Some(step) = found else { return GRACE };
+        let Some(definition) = definitions.get(&claimant.run) else { return GRACE };
+        let of = |step: &StepDefinition| self.step_takes(claimant, step);
+        if claimant.step.is_empty() {
+            return definition.steps.iter().map(of).fold(SignedDuration::ZERO, SignedDuration::saturating_add);
+        }
+        definition.every_step().find(|s| s.id() == claimant.step).map_or(GRACE, of)
+    }
+
+    fn step_takes(&self, claimant: &Claimant, step: &StepDefinition) -> SignedDuration {
         let run = self.runs.iter().find(|r| key_of(r) == claimant.run);
         let median = run.and_then(|run| {
             let workflow = self.workflow(run.metadata.namespace.as_ref(), &run.spec.workflow)?;

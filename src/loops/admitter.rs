@@ -17,10 +17,7 @@ use crate::{
     api::{CapacityPool, CapacityPoolStatus, WorkflowRun, WorkflowRunStatus},
     cluster::{cache::key, clock::Clock, kept_run::KeptRun, observe::Caches, queue::Queue},
     core::{
-        coordination::{
-            capacity::{SchedulingView, holdings},
-            view::Decision,
-        },
+        coordination::{capacity::SchedulingView, holdings, view::Decision},
         name::Key,
         scheduling::{self, Ledger},
     },
@@ -70,7 +67,9 @@ impl Admitter {
         let live = runs.into_values().filter_map(KeptRun::live);
         let (mut held, mut awaited) = (Vec::new(), std::collections::HashSet::new());
         for run in live {
-            held.extend(run.status.as_ref().map(|status| holdings(&run, status)).unwrap_or_default());
+            held.extend(
+                run.status.as_ref().map(|s| holdings(&run, s, &self.caches.rules_of(&run).0)).unwrap_or_default(),
+            );
             awaited.insert(key(run.as_ref()));
         }
         let now = self.clock.now();
@@ -97,7 +96,7 @@ impl Admitter {
     pub fn settle(&self, run: &WorkflowRun, decision: &mut Decision) {
         let present = run.status.as_ref();
         let status: Option<&WorkflowRunStatus> = decision.status.as_ref().or(present);
-        let held = status.map(|status| holdings(run, status)).unwrap_or_default();
+        let held = status.map(|s| holdings(run, s, &self.caches.rules_of(run).0)).unwrap_or_default();
         let demands = std::mem::take(&mut decision.demands);
         let now = self.clock.now();
         let news = self.ledger().settle(&key(run), &run.uid().unwrap_or_default(), demands, held, now);

@@ -174,15 +174,34 @@ impl Lanes {
         HeldBy { lanes: self, uid, kept: false }
     }
 
-    /// A run is gone, or cannot be looked at: it asks anew should it come back. Its calls that are under way stay so.
+    /// A run is gone. Its calls that are under way stay so.
     pub fn forget(&self, uid: &str) {
+        let held = self.state().held.remove(uid).unwrap_or_default();
+        self.let_go(held.asked.into_values(), held.due, |lane, caller, now| {
+            lane.settle(caller, None, &BTreeSet::new(), now);
+        });
+    }
+
+    /// A look at a run has failed: what it holds is for others until it is used.
+    fn suspend(&self, uid: &str) {
+        let (asked, due) = match self.state().held.get_mut(uid) {
+            Some(held) => (held.asked.values().cloned().collect::<Vec<_>>(), std::mem::take(&mut held.due)),
+            None => return,
+        };
+        self.let_go(asked, due, Lane::suspend);
+    }
+
+    fn let_go(
+        &self,
+        asked: impl IntoIterator<Item = (Arc<Caller>, Place)>,
+        due: BTreeMap<u64, Place>,
+        how: impl Fn(&mut Lane, &Arc<Caller>, Timestamp),
+    ) {
         let mut state = self.state();
-        let now = self.clock.now();
-        let Held { asked, due } = state.held.remove(uid).unwrap_or_default();
-        let mut touched = BTreeSet::new();
-        for (caller, place) in asked.into_values() {
+        let (now, mut touched) = (self.clock.now(), BTreeSet::new());
+        for (caller, place) in asked {
             if let Some(kept) = state.lanes.get_mut(&place) {
-                kept.lane.settle(&caller, None, &BTreeSet::new(), now);
+                how(&mut kept.lane, &caller, now);
                 touched.insert(place);
             }
         }
@@ -236,8 +255,9 @@ impl Lanes {
                 state.held.remove(uid);
             }
         }
+        let now = self.clock.now();
         let lane = &mut state.lanes.entry(place.clone()).or_default().lane;
-        let (id, gate) = match call.turn.filter(|id| lane.arrive(*id)) {
+        let (id, gate) = match call.turn.filter(|id| lane.arrive(*id, now)) {
             Some(id) => {
                 let (open, gate) = oneshot::channel();
                 state.gates.insert(id, open);
@@ -245,7 +265,7 @@ impl Lanes {
             }
             None => {
                 state.ids += 1;
-                lane.send(state.ids, call.endpoint, call.urgency, self.clock.now());
+                lane.send(state.ids, call.endpoint, call.urgency, now);
                 (state.ids, None)
             }
         };
@@ -335,8 +355,7 @@ fn interface<'v>(services: &'v BTreeMap<String, ServiceView>, key: &LaneKey) -> 
     services.get(&key.service)?.interfaces.iter().find(|i| i.name == key.interface)
 }
 
-/// What the queues hold of a run that is looked at. They forget it with this value, so that a run of which the looks fail, or that
-/// has gone meanwhile, keeps no place that others wait for.
+/// What the queues hold of a run that is looked at: unless the look goes well, it keeps no place that others wait for.
 pub struct HeldBy<'l> {
     lanes: &'l Lanes,
     uid: &'l str,
@@ -344,7 +363,7 @@ pub struct HeldBy<'l> {
 }
 
 impl HeldBy<'_> {
-    /// The look has gone well, and the run is there.
+    /// The look has gone well.
     pub fn keep(mut self) {
         self.kept = true;
     }
@@ -353,7 +372,7 @@ impl HeldBy<'_> {
 impl Drop for HeldBy<'_> {
     fn drop(&mut self) {
         if !self.kept {
-            self.lanes.forget(self.uid);
+            self.lanes.suspend(self.uid);
         }
     }
 }

@@ -176,8 +176,10 @@ impl<I: CallIo> Reconcile for Runs<I> {
         let wake_at = decision.wake_at.into_iter().chain(again).min();
         let lost = view.lost.len();
         let (refused, found) = self.bring_about(key, decision, &owner, &own).await?;
-        if self.caches.runs.get(key).is_some_and(|present| present.metadata.uid.as_ref() == Some(&uid)) {
-            held.keep();
+        held.keep();
+        if self.caches.runs.get(key).is_none_or(|present| present.metadata.uid.as_ref() != Some(&uid)) {
+            // it has gone meanwhile, and the watch that tells of that has passed
+            self.lanes.forget(&uid);
         }
         let news = self.refusals.note(key, refused_before.as_ref(), refused.as_ref());
         // what was made and has gone already

@@ -102,7 +102,8 @@ async fn a_run_whose_pod_is_refused_says_so_and_goes_on_when_it_is_granted() {
     sleep(Duration::from_secs(1800)).await;
     let creates = attempts(&stage, "create", "pods") - creates;
     assert!((30..180).contains(&creates), "{creates} attempts in an hour");
-    assert_eq!(stage.status_writes(), writes, "nothing new is to be said");
+    // the next leader writes its epoch before it makes what the former one may have made
+    assert_eq!(stage.status_writes(), writes + 1, "nothing new is to be said");
     assert_eq!(condition(&stage, "WorkflowRun", "r1", "Stalled").unwrap()["lastTransitionTime"], since);
     assert_eq!(events(&stage), told, "nor told again");
 

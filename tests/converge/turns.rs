@@ -95,7 +95,9 @@ async fn a_call_that_is_given_up_after_a_change_of_leader_is_not_sent() {
         let stage = Stage::new();
         stage.service("archive", &["10.0.0.1"]).await;
         let step = items.map_or_else(|| call("read").step(), |items| call("read").each(items).step());
-        stage.workflow("ct", [step]).await;
+        // the run is not over with its steps
+        let spec = json!({"steps": [step], "finally": [{"name": "rest", "wait": {"for": "5s"}}]});
+        stage.workflow_with("ct", spec).await;
         // the intent is written, and the process dies with it
         stage.world.dies_at("op-1", 1, true, |call| writes_status(call, "r1"));
         stage.start("op-1");

@@ -149,3 +149,25 @@ fn only_the_time_in_the_queue_counts_against_its_timeout_and_a_turn_comes_first(
     assert_eq!(street.refused, [("r4".to_owned(), Refused::Waited(Duration::from_secs(5)))]);
     assert!(street.asks.contains_key("r3"));
 }
+
+#[test]
+fn a_turn_that_cannot_be_used_keeps_nothing_from_others_and_counts_again_when_it_is() {
+    for once in [false, true] {
+        let mut street = Street::new(limits(1), 1);
+        let failing = street.turn_of("fails", Ask { once, ..ask(Urgency::Urgent) });
+        street.suspend("fails");
+        all_arrive(&mut street, &["r0", "r1", "r2"], Urgency::Routine);
+        assert_eq!((street.order(), street.calls.len()), (vec!["r0"], 2), "one is out, one ahead");
+        assert_eq!(street.lane.loads()[&endpoint(1)].in_flight, 2);
+        // now its intent is written
+        street.begins("fails", failing);
+        assert_eq!(street.order(), ["r0"]);
+        street.end(street.of("r0"), true);
+        assert_eq!(street.order(), ["r0", "fails"], "it comes first by its urgency");
+        street.end(street.of("fails"), true);
+        street.end(street.of("r1"), true);
+        street.arrive_all();
+        street.end(street.of("r2"), true);
+        assert!(street.lane.is_idle());
+    }
+}

@@ -83,6 +83,28 @@ impl Street {
         self.lane.settle(&caller(name), None, &BTreeSet::new(), self.now);
     }
 
+    /// A step asks and has a turn, which it does not use yet.
+    pub(crate) fn turn_of(&mut self, name: &str, ask: Ask) -> Place {
+        self.ask(name, ask);
+        self.lane.pass(self.now, &mut self.ids);
+        self.lane.turn(&caller(name)).places[0]
+    }
+
+    /// A look at its run fails.
+    pub(crate) fn suspend(&mut self, name: &str) {
+        self.lane.suspend(&caller(name), self.now);
+        self.pass();
+    }
+
+    /// It uses its turn.
+    pub(crate) fn begins(&mut self, name: &str, place: Place) {
+        let ask = self.asks.remove(name).unwrap();
+        self.lane.settle(&caller(name), None, &[place.id].into(), self.now);
+        let (caller, once, urgency) = (name.to_owned(), ask.once, ask.urgency);
+        self.calls.insert(place.id, Call { caller, once, urgency, endpoint: place.endpoint, out: false });
+        self.arrive(place.id);
+    }
+
     /// One pass; who has something new looks, and takes what it has got. The intents are on their way then.
     pub(crate) fn pass(&mut self) -> Vec<(String, Place)> {
         let mut all = Vec::new();
@@ -128,7 +150,7 @@ impl Street {
 
     /// An intent is written.
     pub(crate) fn arrive(&mut self, id: u64) {
-        assert!(self.lane.arrive(id), "its turn is there");
+        assert!(self.lane.arrive(id, self.now), "its turn is there");
         self.arrived.insert(id);
         self.pass();
     }

@@ -10,7 +10,10 @@ use medley::{
     api::Urgency,
     core::{
         name::Key,
-        scheduling::{Book, Claimant, Demand, Foreseen, PoolDefinition, Quantities, Ruling, ShareDefinition},
+        scheduling::{
+            Book, Bound, BoundKey, Claimant, Demand, Foreseen, PoolDefinition, Quantities, Ruling, ShareDefinition,
+            Work,
+        },
     },
 };
 use proptest::prelude::*;
@@ -23,6 +26,8 @@ pub(crate) struct Ask {
     pub(crate) share: String,
     pub(crate) urgency: Urgency,
     pub(crate) unit: i64,
+    /// Which of the limits hold for it, as bits.
+    pub(crate) limited: u8,
     pub(crate) count: u32,
     pub(crate) least: u32,
     pub(crate) preempts: bool,
@@ -42,6 +47,7 @@ impl Ask {
             share,
             urgency,
             unit,
+            limited: 0,
             count: 1,
             least: 1,
             preempts: false,
@@ -70,6 +76,15 @@ pub(crate) enum Event {
 /// So many units of the only resource.
 pub(crate) fn units(count: i64) -> Quantities {
     [("slots".to_owned(), 1000 * count)].into()
+}
+
+/// How much may be at work of what each limit holds for.
+const LIMITS: [u32; 2] = [3, 5];
+
+fn bounds(limited: u8) -> Vec<Bound> {
+    let key = |n: usize| BoundKey { namespace: "n".to_owned(), policy: format!("l{n}"), work: Work::Pods };
+    let holds = |n: &usize| limited & (1 << n) != 0;
+    (0..LIMITS.len()).filter(holds).map(|n| Bound { key: key(n), limit: LIMITS[n] }).collect()
 }
 
 pub(crate) fn share(name: &str, nominal: i64, weight: u32) -> ShareDefinition {
@@ -141,6 +156,7 @@ impl Town {
             since: self.now,
             aging: ask.aging,
             unit: units(ask.unit),
+            bounds: bounds(ask.limited),
             count: ask.count,
             least: ask.least,
             preempts: ask.preempts,
@@ -266,6 +282,14 @@ impl Town {
             std::iter::once(pool.clone()).chain(children).collect()
         };
         let mut wrong = Vec::new();
+        for (n, limit) in LIMITS.into_iter().enumerate() {
+            let of =
+                self.held.iter().filter(|(name, _)| self.asks.get(*name).is_some_and(|a| a.limited & (1 << n) != 0));
+            let held: u32 = of.map(|(_, (_, count))| count).sum();
+            if held > limit {
+                wrong.push(format!("limit {n}: {held} of {limit}"));
+            }
+        }
         for pool in &self.pools {
             let tree = below(pool);
             let supply: i64 = tree.iter().map(|p| slots(&p.supply)).sum();
@@ -322,14 +346,16 @@ pub(crate) fn pools() -> impl Strategy<Value = Vec<PoolDefinition>> {
 }
 
 fn ask(preempting: bool) -> impl Strategy<Value = Ask> {
-    let size = (1_i64..5, 1_u32..4, 1_u32..4);
+    let limited = prop_oneof![2 => Just(0_u8), 1 => 1_u8..4];
+    let size = (1_i64..5, 1_u32..4, 1_u32..4, limited);
     let manner = (any::<bool>(), any::<bool>(), prop::bool::weighted(0.1), prop::option::of(1_i64..20));
     (0_u32..40, 0_u32..3, 0_u32..3, 0_usize..5, size, manner).prop_map(
-        move |(n, pool, share, urgency, (unit, count, least), (preempts, interruptible, strict, aging))| Ask {
+        move |(n, pool, share, urgency, (unit, count, least, limited), (preempts, interruptible, strict, aging))| Ask {
             pool: if pool == 0 { "p".to_owned() } else { format!("p{pool}") },
             share: format!("s{share}"),
             count,
             least: least.min(count),
+            limited,
             preempts: preempting && preempts,
             interruptible: preempting && interruptible,
             strict,

@@ -89,8 +89,8 @@ pub fn scheduling() -> Value {
     extension(&[
         rule(
             "",
-            "has(self.pool) || has(self.kueueQueue) || has(self.maxUrgency) || has(self.aging) || has(self.preemption) || has(self.queueing)",
-            "says nothing: set at least one of pool, kueueQueue, maxUrgency, aging, preemption and queueing",
+            "has(self.pool) || has(self.kueueQueue) || has(self.maxUrgency) || has(self.aging) || has(self.preemption) || has(self.queueing) || has(self.limits)",
+            "says nothing: set at least one of pool, kueueQueue, maxUrgency, aging, preemption, queueing and limits",
         ),
         rule(
             ".kueueQueue",
@@ -103,6 +103,15 @@ pub fn scheduling() -> Value {
             "is about runs above maxUrgency: set that, or remove aboveMaxUrgency",
         ),
     ])
+}
+
+/// How much may be at work.
+pub fn work_limits() -> Value {
+    extension(&[rule(
+        "",
+        "has(self.runs) || has(self.pods) || has(self.calls)",
+        "says nothing: set at least one of runs, pods and calls",
+    )])
 }
 
 /// After how long a step rises.

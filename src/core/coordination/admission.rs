@@ -1,7 +1,7 @@
 //! Whether and how a run may begin for all that policies and capacity are concerned.
 
 use crate::{
-    api::workflow_run::RunPhase,
+    api::{admission::AdmissionReason, workflow_run::RunPhase},
     core::{
         coordination::{
             capacity,
@@ -41,6 +41,19 @@ pub(super) fn govern(flow: &mut Flow<'_>, definition: &Definition, begins: bool)
         return Err(End::Open(RunPhase::Pending, "PolicyConflict", message, true));
     }
     Ok(())
+}
+
+/// Whether a run may begin where policies limit how many are under way. Waiting costs no status write until there is something to tell.
+pub(super) fn admit(flow: &mut Flow<'_>) -> Result<(), End> {
+    let Err(told) = capacity::admit_run(flow) else { return Ok(()) };
+    if told.is_some() {
+        flow.status.admission = told;
+    } else if flow.present.phase.is_none() {
+        flow.untold = true;
+        flow.decision.notes.clear();
+    }
+    let message = format!("it waits for its turn: {}", AdmissionReason::PolicyLimit.message());
+    Err(End::Open(RunPhase::Pending, "WaitingForCapacity", message, false))
 }
 
 /// Why nothing starts: policies contradict each other.

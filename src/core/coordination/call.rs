@@ -232,7 +232,7 @@ pub(super) fn watch(flow: &mut Flow<'_>, step: &StepDefinition, call: &CallDefin
         // this leader wrote the intent and has not started it: the status write's own answer was lost
         start(flow, step, call, status);
     } else if step.safety == Safety::Idempotent {
-        flow.fence = true;
+        flow.fence_off();
         start(flow, step, call, StepStatus { resent: Some(true), ..status });
     } else {
         let message = "medley was interrupted during the call".to_owned();

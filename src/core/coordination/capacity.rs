@@ -11,18 +11,18 @@ use crate::{
     api::{
         WorkflowRun, WorkflowRunStatus,
         admission::{Admission, AdmissionReason, Capacity},
-        vocabulary::Urgency,
-        workflow_run::{StepPhase, StepStatus},
+        workflow_run::{RunPhase, StepPhase, StepStatus},
     },
     core::{
         coordination::{
-            definition::{Role, StepDefinition, with_ids},
+            definition::{Action, Role, StepDefinition},
+            holdings::parent_reference,
             run::Flow,
             view::View,
         },
         name::Key,
         scheduling::{
-            Claimant, Demand, Entry, Holding, Quantities, Rules, Shortage, Standing, Waits,
+            Bound, Claimant, Demand, Entry, Quantities, Rules, Shortage, Standing, Waits, Work,
             amounts::{in_words, thousandths},
         },
     },
@@ -46,53 +46,45 @@ pub fn key_of(run: &WorkflowRun) -> Key {
     Key::new(meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }
 
-/// All that a run's steps have, as its status tells.
-#[must_use]
-pub fn holdings(run: &WorkflowRun, status: &WorkflowRunStatus) -> Vec<Holding> {
-    let urgency = status.urgency.unwrap_or(Urgency::Routine);
-    let mut holdings = Vec::new();
-    for (step, status) in with_ids(status) {
-        let Some(capacity) = &status.capacity else { continue };
-        let count = capacity.parts.unwrap_or(1);
-        let unit = capacity.resources.iter().filter_map(|(name, q)| Some((name.clone(), thousandths(q)?))).collect();
-        let demand = Demand {
-            claimant: claimant(run, step, status.attempt.unwrap_or(1)),
-            pool: capacity.pool.clone(),
-            share: capacity.share.clone(),
-            urgency,
-            since: capacity.since,
-            aging: None,
-            unit,
-            count,
-            least: count,
-            preempts: false,
-            interruptible: capacity.interruptible == Some(true),
-            strict: false,
-        };
-        holdings.push(Holding { demand, count, since: capacity.since });
-    }
-    holdings
-}
-
-fn claimant(run: &WorkflowRun, step: String, attempt: u32) -> Arc<Claimant> {
+pub(super) fn claimant(run: &WorkflowRun, step: String, attempt: u32) -> Arc<Claimant> {
     Arc::new(Claimant { run: key_of(run), uid: run.metadata.uid.clone().unwrap_or_default(), step, attempt })
 }
 
 /// Whether the attempt that `status` names may start for all that capacity is concerned: then the status tells what it has. Otherwise
 /// it asks for `count` parts, of which it needs one to begin.
 pub(super) fn is_admitted(flow: &mut Flow<'_>, step: &StepDefinition, status: &mut StepStatus, count: u32) -> bool {
-    let view = &flow.view.scheduling;
-    let Some(pool) = &view.rules.pool else { return true };
+    let told = match admit(flow, step, status, count) {
+        Ok(()) => return true,
+        Err(told) => told,
+    };
+    if let Some(admission) = told {
+        flow.set(step, waiting(status.clone(), "capacity", admission));
+    }
+    false
+}
+
+/// As [`is_admitted`]; where it stands, if that is to be told now.
+pub(super) fn admit(
+    flow: &mut Flow<'_>,
+    step: &StepDefinition,
+    status: &mut StepStatus,
+    count: u32,
+) -> Result<(), Option<Admission>> {
     // what undoes a step must not wait for others to end
-    if step.holds.is_empty() || step.role == Role::Compensation || status.capacity.is_some() {
-        return true;
+    if step.role == Role::Compensation || status.capacity.is_some() {
+        return Ok(());
+    }
+    let view = &flow.view.scheduling;
+    let pool = view.rules.pool.as_ref().filter(|_| !step.holds.is_empty());
+    if pool.is_none() && bounds(flow, step).is_empty() {
+        return Ok(());
     }
     let attempt = (step.id(), status.attempt.unwrap_or(1));
     if let Some(&parts) = view.entry.grants.get(&attempt) {
         status.capacity = Some(Capacity {
-            pool: pool.clone(),
-            share: view.share.clone(),
-            resources: in_words(&step.holds),
+            pool: pool.cloned().unwrap_or_default(),
+            share: pool.map(|_| view.share.clone()).unwrap_or_default(),
+            resources: pool.map(|_| in_words(&step.holds)).unwrap_or_default(),
             parts: (parts > 1).then_some(parts),
             since: flow.now,
             interruptible: is_displaceable(step).then_some(true),
@@ -100,14 +92,53 @@ pub(super) fn is_admitted(flow: &mut Flow<'_>, step: &StepDefinition, status: &m
         status.admission = None;
         status.message = status.message.take().filter(|_| status.reason.is_some());
         status.started_at = Some(flow.now);
-        return true;
+        return Ok(());
     }
     let since = waits_since(flow, step);
-    ask(flow, step, pool, (attempt.1, count), since);
-    if let Some(standing) = view.entry.told.get(&attempt) {
-        flow.set(step, waiting(status.clone(), "capacity", told(standing, since)));
+    ask(flow, step, (attempt.1, count), since);
+    Err(view.entry.told.get(&attempt).map(|standing| told(standing, since)))
+}
+
+/// The limits that hold for a step.
+fn bounds(flow: &Flow<'_>, step: &StepDefinition) -> Vec<Bound> {
+    let work = match &step.action {
+        Action::Container(_) => Work::Pods,
+        Action::Call(_) => Work::Calls,
+        Action::Transform(_) | Action::Wait(_) | Action::Child(_) => return Vec::new(),
+    };
+    flow.view.scheduling.rules.bounds(flow.view.run.metadata.namespace.as_deref().unwrap_or_default(), work)
+}
+
+/// Whether the run may begin for all that limits of runs are concerned; otherwise where it stands, if that is to be told now. It asks
+/// until its status tells that it has begun, and may be made to wait again until then by what is more urgent.
+pub(super) fn admit_run(flow: &mut Flow<'_>) -> Result<(), Option<Admission>> {
+    let SchedulingView { rules, entry, .. } = &flow.view.scheduling;
+    let namespace = flow.view.run.metadata.namespace.as_deref().unwrap_or_default();
+    let bounds = rules.bounds(namespace, Work::Runs);
+    if bounds.is_empty() || parent_reference(flow.view.run).is_some() {
+        return Ok(());
     }
-    false
+    let since = flow.created_at();
+    flow.decision.demands.push(Demand {
+        claimant: claimant(flow.view.run, String::new(), 1),
+        pool: String::new(),
+        share: String::new(),
+        urgency: flow.urgency,
+        since,
+        aging: aging(flow),
+        unit: Quantities::new(),
+        bounds,
+        count: 1,
+        least: 1,
+        preempts: !rules.never_preempts,
+        interruptible: true,
+        strict: false,
+    });
+    let own = (String::new(), 1);
+    if entry.grants.contains_key(&own) {
+        return Ok(());
+    }
+    Err(entry.told.get(&own).map(|standing| told(standing, since)))
 }
 
 /// The status of a step that waits for something, and stands there in the order.
@@ -122,16 +153,18 @@ pub(super) fn waiting(status: StepStatus, what: &str, admission: Admission) -> S
     }
 }
 
-fn ask(flow: &mut Flow<'_>, step: &StepDefinition, pool: &str, (attempt, count): (u32, u32), since: Timestamp) {
+fn ask(flow: &mut Flow<'_>, step: &StepDefinition, (attempt, count): (u32, u32), since: Timestamp) {
     let SchedulingView { rules, share, .. } = &flow.view.scheduling;
+    let pool = rules.pool.as_ref().filter(|_| !step.holds.is_empty());
     let demand = Demand {
         claimant: claimant(flow.view.run, step.id(), attempt),
-        pool: pool.to_owned(),
-        share: share.clone(),
+        pool: pool.cloned().unwrap_or_default(),
+        share: pool.map(|_| share.clone()).unwrap_or_default(),
         urgency: flow.urgency,
         since,
         aging: aging(flow),
-        unit: step.holds.clone(),
+        unit: pool.map(|_| step.holds.clone()).unwrap_or_default(),
+        bounds: bounds(flow, step),
         count,
         least: 1,
         preempts: !rules.never_preempts,
@@ -146,7 +179,7 @@ pub(super) fn keep(flow: &mut Flow<'_>, step: &StepDefinition, status: &StepStat
     let stored = flow.get(step).is_some_and(|s| s.capacity.is_some());
     if let Some(capacity) = status.capacity.as_ref().filter(|_| !stored) {
         let since = waits_since(flow, step);
-        ask(flow, step, &capacity.pool, (status.attempt.unwrap_or(1), 1), since);
+        ask(flow, step, (status.attempt.unwrap_or(1), capacity.parts.unwrap_or(1)), since);
     }
 }
 
@@ -185,6 +218,7 @@ pub const fn reason(waits: Waits) -> AdmissionReason {
             Shortage::NotLent => AdmissionReason::NotLent,
             Shortage::Reserved => AdmissionReason::Reserved,
             Shortage::InUse => AdmissionReason::InUse,
+            Shortage::PolicyLimit => AdmissionReason::PolicyLimit,
         },
     }
 }
@@ -224,7 +258,9 @@ pub(super) fn give_back(status: &mut WorkflowRunStatus) {
         }
     }
     let waiting = status.steps.values().filter_map(|s| s.admission.as_ref());
-    status.admission = waiting.min_by_key(|a| (a.position, a.since)).cloned();
+    let own =
+        status.admission.take().filter(|_| status.started_at.is_none() && status.phase == Some(RunPhase::Pending));
+    status.admission = waiting.min_by_key(|a| (a.position, a.since)).cloned().or(own);
 }
 
 /// Whether any step of a run has done more than wait for capacity.

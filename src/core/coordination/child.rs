@@ -108,6 +108,7 @@ pub(super) fn watch(flow: &mut Flow<'_>, step: &StepDefinition, child: &ChildDef
         }
         None => match wish(flow, step, child, name) {
             Ok(run) => {
+                flow.fence_off();
                 flow.wake(until);
                 flow.decision.start_runs.push(run);
             }

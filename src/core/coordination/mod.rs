@@ -13,6 +13,7 @@ pub mod ended;
 pub mod fan_out;
 pub mod fhir;
 pub mod forecast;
+mod holdings;
 mod origin;
 pub mod outcome;
 pub mod parameters;
@@ -35,4 +36,5 @@ mod workspace;
 
 pub use child::MAX_DEPTH;
 pub use definition::Definition;
+pub use holdings::{holdings, parent_reference};
 pub use run::decide;

@@ -140,6 +140,7 @@ pub(super) fn watch(
         }
         None => match start(flow, step, container, &status) {
             Ok(pod) => {
+                flow.fence_off();
                 flow.wake(until);
                 flow.decision.start_pods.push(pod);
             }

@@ -115,7 +115,7 @@ pub(super) struct Flow<'a> {
     pub(super) suspended: bool,
     /// The status was written by another leader: calls that it started are lost.
     pub(super) taken_over: bool,
-    /// The status must be written even where nothing else in it changes: to fence off the former leader.
+    /// The status must be written even where nothing else in it changes: see [`Self::fence_off`].
     pub(super) fence: bool,
     /// The run's deadline, and when it passes.
     pub(super) deadline: Option<(Span, Timestamp)>,
@@ -211,6 +211,9 @@ impl<'a> Flow<'a> {
                 return End::Open(RunPhase::Pending, "Suspended", message, false);
             }
             if let Err(end) = concurrency::admit(self, definition) {
+                return end;
+            }
+            if let Err(end) = admission::admit(self) {
                 return end;
             }
             if let Err(problem) = origin::take_over(self, definition) {
@@ -341,6 +344,12 @@ impl<'a> Flow<'a> {
             }
         }
         variables
+    }
+
+    /// What begins now has its intent stored. Should another leader have stored it, the status is written anew even where nothing in
+    /// it changes: a former leader that still writes is shut out by that, and one that lags finds that the run has gone on.
+    pub(super) const fn fence_off(&mut self) {
+        self.fence |= self.taken_over;
     }
 
     /// Asks to be looked at again at this time; [`Timestamp::MAX`] is never.

@@ -243,8 +243,15 @@ impl Lane {
 
     /// The intent of a call with this turn is written: it is among those that a pass lets go. False where there is no such turn any
     /// more.
-    pub fn arrive(&mut self, id: u64) -> bool {
-        self.seats.arrive(id)
+    pub fn arrive(&mut self, id: u64, now: Timestamp) -> bool {
+        self.seats.arrive(id, &self.limits, now)
+    }
+
+    /// A look at a step's run has failed: turns that it has are its own still, and keep nothing from others until one is used.
+    pub fn suspend(&mut self, caller: &Arc<Caller>, now: Timestamp) {
+        for place in self.waiting.get(caller).iter().flat_map(|w| &w.places) {
+            self.seats.suspend(place.id, &self.limits, now);
+        }
     }
 
     /// A call goes out that needs no turn.

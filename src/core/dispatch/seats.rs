@@ -50,6 +50,10 @@ pub(super) struct Traveller {
 struct Seat {
     endpoint: SocketAddr,
     who: Traveller,
+    /// A place is kept for it.
+    kept: bool,
+    /// Its intent could not be written yet: until then it keeps nothing from others.
+    suspended: bool,
     arrived: bool,
     flying: bool,
 }
@@ -151,13 +155,14 @@ impl Seats {
     /// Gives a seat.
     pub(super) fn take(&mut self, id: u64, endpoint: SocketAddr, who: &Traveller, limits: &Limits, now: Timestamp) {
         self.instances.entry(endpoint).or_default().expect(id, who.once, limits, now);
-        self.seats.insert(id, Seat { endpoint, who: *who, arrived: false, flying: false });
+        let seat = Seat { endpoint, who: *who, kept: who.once, suspended: false, arrived: false, flying: false };
+        self.seats.insert(id, seat);
         self.count(id);
     }
 
     fn count(&mut self, id: u64) {
         let Some(seat) = self.seats.get(&id) else { return };
-        if seat.who.once {
+        if seat.kept {
             self.holding += 1;
         } else {
             *self.pending.entry(seat.who.rank).or_default() += 1;
@@ -169,9 +174,9 @@ impl Seats {
     }
 
     fn count_no_more(&mut self, id: u64) {
-        let Some(seat) = self.seats.get(&id).filter(|s| !s.flying) else { return };
+        let Some(seat) = self.seats.get(&id).filter(|s| !s.flying && !s.suspended) else { return };
         self.gate.remove(&seat.gate(id));
-        if seat.who.once {
+        if seat.kept {
             self.holding = self.holding.saturating_sub(1);
             return;
         }
@@ -186,11 +191,31 @@ impl Seats {
     }
 
     /// The intent is written: the call may go when there is a place for it. False where it has no seat.
-    pub(super) fn arrive(&mut self, id: u64) -> bool {
+    pub(super) fn arrive(&mut self, id: u64, limits: &Limits, now: Timestamp) -> bool {
         let Some(seat) = self.seats.get_mut(&id) else { return false };
         seat.arrived = true;
-        self.gate.insert(seat.gate(id));
+        if std::mem::take(&mut seat.suspended) {
+            self.instances.entry(seat.endpoint).or_default().expect(id, false, limits, now);
+            self.count(id);
+        } else {
+            self.gate.insert(seat.gate(id));
+        }
         true
+    }
+
+    /// The intent could not be written: the seat is for others until it is.
+    pub(super) fn suspend(&mut self, id: u64, limits: &Limits, now: Timestamp) {
+        if self.seats.get(&id).is_none_or(|s| s.suspended || s.arrived) {
+            return;
+        }
+        self.count_no_more(id);
+        let Some(seat) = self.seats.get_mut(&id) else { return };
+        seat.suspended = true;
+        let (endpoint, kept) = (seat.endpoint, std::mem::take(&mut seat.kept));
+        if let Some(instance) = self.instances.get_mut(&endpoint) {
+            instance.leave(id, (false, kept), None, limits, now);
+        }
+        self.drop_unused(endpoint);
     }
 
     /// A call that needs no turn goes out.
@@ -199,7 +224,8 @@ impl Seats {
         let instance = self.instances.entry(endpoint).or_default();
         instance.expect(id, false, limits, now);
         instance.send(id, false, limits, now);
-        self.seats.insert(id, Seat { endpoint, who, arrived: true, flying: true });
+        let (kept, suspended) = (false, false);
+        self.seats.insert(id, Seat { endpoint, who, kept, suspended, arrived: true, flying: true });
     }
 
     /// Calls that go out now; with an endpoint where it is not the one that the call was meant for.
@@ -212,15 +238,15 @@ impl Seats {
                 break;
             }
             let Some(seat) = self.seats.get(&id) else { continue };
-            let who = seat.who;
-            if limits.interval.is_some() && self.holding > 0 && !who.once {
+            let (who, kept) = (seat.who, seat.kept);
+            if limits.interval.is_some() && self.holding > 0 && !kept {
                 // the next moment is for the one that must not wait
                 continue;
             }
-            if all_but_stat_wait && !who.once && who.aging.urgency != Urgency::Stat {
+            if all_but_stat_wait && !kept && who.aging.urgency != Urgency::Stat {
                 continue;
             }
-            let Some(moves) = self.goes_to(id, seat.endpoint, &who, limits, now) else {
+            let Some(moves) = self.goes_to(id, seat, limits, now) else {
                 all_but_stat_wait = true;
                 continue;
             };
@@ -235,7 +261,7 @@ impl Seats {
             }
             if let Some(seat) = self.seats.get_mut(&id) {
                 seat.flying = true;
-                self.instances.entry(seat.endpoint).or_default().send(id, who.once, limits, now);
+                self.instances.entry(seat.endpoint).or_default().send(id, kept, limits, now);
             }
             self.last_send = Some(now);
             gone.push((id, moves));
@@ -244,21 +270,17 @@ impl Seats {
     }
 
     /// Whether a call may go out now, and to which other endpoint than it was meant for.
-    fn goes_to(
-        &self,
-        id: u64,
-        meant: SocketAddr,
-        who: &Traveller,
-        limits: &Limits,
-        now: Timestamp,
-    ) -> Option<Option<Chosen>> {
-        let urgency = who.aging.urgency;
-        let own = self.instances.get(&meant);
-        // a place is kept for what must not wait
-        if who.once || own.is_some_and(|i| i.places(limits, urgency, now) > 0) {
+    fn goes_to(&self, id: u64, seat: &Seat, limits: &Limits, now: Timestamp) -> Option<Option<Chosen>> {
+        let urgency = seat.who.aging.urgency;
+        let own = self.instances.get(&seat.endpoint);
+        if seat.kept || own.is_some_and(|i| i.places(limits, urgency, now) > 0) {
             return Some(None);
         }
         if self.instances.values().any(|i| i.ready) {
+            if seat.who.once {
+                // should this process die, its status must name the endpoint that may have been asked
+                return None;
+            }
             let free = self.which(|i| i.places(limits, urgency, now) > 0);
             return choose(&free, None, chance(&[&id.to_string()])).map(Some);
         }
@@ -281,8 +303,11 @@ impl Seats {
     pub(super) fn leave(&mut self, id: u64, ended: Option<Ended>, limits: &Limits, now: Timestamp) -> bool {
         self.count_no_more(id);
         let Some(seat) = self.seats.remove(&id) else { return false };
+        if seat.suspended {
+            return false;
+        }
         let Some(instance) = self.instances.get_mut(&seat.endpoint) else { return false };
-        let opened = instance.leave(id, (seat.flying, seat.who.once), ended, limits, now);
+        let opened = instance.leave(id, (seat.flying, seat.kept), ended, limits, now);
         self.drop_unused(seat.endpoint);
         opened
     }

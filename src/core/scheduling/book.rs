@@ -9,9 +9,10 @@ use jiff::Timestamp;
 
 use crate::core::scheduling::{
     amounts::MAX_RESOURCES,
+    bounds::Counters,
     demand::{Claimant, Demand, Holding, Ruling},
     domain::Domain,
-    tree::{MAX_DEPTH, PoolDefinition},
+    tree::{MAX_DEPTH, PoolDefinition, ShareDefinition},
 };
 
 /// Why a pool cannot be used.
@@ -48,6 +49,7 @@ impl PoolProblem {
 #[derive(Clone, Debug, Default)]
 pub struct Book {
     pub(super) domains: Vec<Domain>,
+    pub(super) counters: Counters,
     /// The domain of each pool.
     pub(super) pools: BTreeMap<String, usize>,
     problems: BTreeMap<String, PoolProblem>,
@@ -96,6 +98,10 @@ impl Book {
             places.extend(members.iter().map(|m| (m.name.clone(), domains.len())));
             domains.push(Domain::new(&members));
         }
+        // who needs nothing but room within limits asks the pool without a name
+        let open = PoolDefinition { shares: vec![ShareDefinition::default()], ..PoolDefinition::default() };
+        places.insert(String::new(), domains.len());
+        domains.push(Domain::new(&[open]));
         Self { domains, pools: places, problems, definitions, ..Self::default() }
     }
 
@@ -150,7 +156,7 @@ impl Book {
             self.domains[former].withdraw(&claimant);
         }
         let refused = match home {
-            Some(domain) => self.domains[domain].ask(demand, now),
+            Some(domain) => self.domains[domain].ask(demand, &mut self.counters, now),
             None => Some(demand),
         };
         match refused {
@@ -175,10 +181,10 @@ impl Book {
         let home = self.pools.get(&holding.demand.pool).copied();
         if let Some(former) = self.homes.get(claimant).copied().filter(|f| Some(*f) != home) {
             self.domains[former].withdraw(claimant);
-            self.domains[former].release(claimant);
+            self.domains[former].release(claimant, &mut self.counters);
             self.homes.remove(claimant);
         }
-        if home.is_some_and(|d| self.domains[d].hold(holding)) {
+        if home.is_some_and(|d| self.domains[d].hold(holding, &mut self.counters)) {
             self.homes.extend(home.map(|d| (Arc::clone(claimant), d)));
             self.lost.remove(claimant);
         } else {
@@ -208,8 +214,8 @@ impl Book {
     /// What a step had is free again.
     pub fn release(&mut self, claimant: &Arc<Claimant>) {
         self.lost.remove(claimant);
-        if let Some(domain) = self.home(claimant) {
-            domain.release(claimant);
+        if let Some(&domain) = self.homes.get(claimant) {
+            self.domains[domain].release(claimant, &mut self.counters);
             self.forget(claimant);
         }
     }
@@ -235,7 +241,14 @@ impl Book {
 
     /// Rules on all that has changed since the last pass.
     pub fn pass(&mut self, now: Timestamp) -> Vec<Ruling> {
-        self.domains.iter_mut().flat_map(|d| d.pass(now)).collect()
+        if std::mem::take(&mut self.counters.changed) {
+            // what was given back in one tree may be awaited in another one
+            self.domains.iter_mut().for_each(|d| d.changed = true);
+        }
+        let rulings = self.domains.iter_mut().flat_map(|d| d.pass(&mut self.counters, now)).collect();
+        // what the pass has taken is no news
+        self.counters.changed = false;
+        rulings
     }
 
     /// When a pass is needed although nothing changes: a demand has waited long enough to come before others.

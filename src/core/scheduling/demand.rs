@@ -9,6 +9,7 @@ use crate::{
     core::{
         name::Key,
         scheduling::{
+            bounds::Bound,
             rank::Aging,
             tree::{Quantities, Shortage},
         },
@@ -33,7 +34,7 @@ pub struct Claimant {
 pub struct Demand {
     /// Who asks.
     pub claimant: Arc<Claimant>,
-    /// The pool that it asks.
+    /// The pool that it asks; empty when it needs nothing but room within limits.
     pub pool: String,
     /// The share of the pool that it counts to.
     pub share: String,
@@ -46,6 +47,8 @@ pub struct Demand {
     pub aging: Option<SignedDuration>,
     /// What each of its parts needs.
     pub unit: Quantities,
+    /// Limits of policies, of which each of its parts takes one.
+    pub bounds: Vec<Bound>,
     /// How many parts it has use for.
     pub count: u32,
     /// With fewer than this it cannot begin: all of them for what must run together.

@@ -11,6 +11,7 @@ use crate::{
     api::vocabulary::Urgency,
     core::scheduling::{
         amounts::Amounts,
+        bounds::{BoundSet, Counters},
         demand::{Claimant, Demand, Holding, Waits},
         rank::RANKS,
         rate::Rate,
@@ -27,6 +28,7 @@ pub(super) struct Shape {
     pub(super) urgency: Urgency,
     pub(super) preempts: bool,
     pub(super) strict: bool,
+    pub(super) bounds: BoundSet,
 }
 
 /// In which order demands of a shape come.
@@ -53,6 +55,7 @@ pub(super) struct Held {
     pub(super) count: u32,
     /// All of them together.
     pub(super) amounts: Amounts,
+    pub(super) bounds: BoundSet,
     pub(super) since: Timestamp,
     /// For whom it was told to go.
     pub(super) leaving_for: Option<Arc<Claimant>>,
@@ -92,7 +95,7 @@ impl Domain {
     }
 
     /// Takes in a demand; gives it back when there is no such share.
-    pub(super) fn ask(&mut self, demand: Demand, now: Timestamp) -> Option<Demand> {
+    pub(super) fn ask(&mut self, demand: Demand, counters: &mut Counters, now: Timestamp) -> Option<Demand> {
         let Some(leaf) = self.tree.place(&demand.pool, &demand.share) else { return Some(demand) };
         if self.waiting.get(&demand.claimant).is_some_and(|w| w.demand == demand) {
             return None;
@@ -105,6 +108,7 @@ impl Domain {
             urgency: demand.urgency,
             preempts: demand.preempts,
             strict: demand.strict,
+            bounds: counters.set(&demand.bounds),
         };
         let rank = demand.ages().rank(now);
         let claimant = Arc::clone(&demand.claimant);
@@ -152,24 +156,28 @@ impl Domain {
     }
 
     /// Takes note of what a claimant has; it does not wait any more.
-    pub(super) fn hold(&mut self, holding: &Holding) -> bool {
+    pub(super) fn hold(&mut self, holding: &Holding, counters: &mut Counters) -> bool {
         let Some(leaf) = self.tree.place(&holding.demand.pool, &holding.demand.share) else { return false };
         let claimant = &holding.demand.claimant;
         self.withdraw(claimant);
         let amounts = self.tree.amounts(&holding.demand.unit).times(holding.count);
+        let bounds = counters.set(&holding.demand.bounds);
         if let Some(present) = self.held.get(claimant) {
             // a grant that its status shows now
-            if (present.amounts, present.leaf, present.demand.urgency) == (amounts, leaf, holding.demand.urgency) {
+            let known = (present.amounts, present.leaf, present.bounds, present.count);
+            let words = |d: &Demand| (d.urgency, d.interruptible);
+            if known == (amounts, leaf, bounds, holding.count) && words(&present.demand) == words(&holding.demand) {
                 return true;
             }
-            self.release(claimant);
+            self.release(claimant, counters);
         }
         let (demand, count, since) = (holding.demand.clone(), holding.count, holding.since);
-        self.take(Held { demand, leaf, count, amounts, since, leaving_for: None });
+        self.take(Held { demand, leaf, count, amounts, bounds, since, leaving_for: None }, counters);
         true
     }
 
-    pub(super) fn take(&mut self, held: Held) {
+    pub(super) fn take(&mut self, held: Held, counters: &mut Counters) {
+        counters.take(held.bounds, held.count);
         self.tree.take(held.leaf, held.amounts, held.demand.urgency);
         if held.demand.interruptible && held.leaving_for.is_none() {
             self.displaceable.insert(held.place());
@@ -179,8 +187,9 @@ impl Domain {
     }
 
     /// What a claimant had is free again.
-    pub(super) fn release(&mut self, claimant: &Arc<Claimant>) {
+    pub(super) fn release(&mut self, claimant: &Arc<Claimant>, counters: &mut Counters) {
         let Some(held) = self.held.remove(claimant) else { return };
+        counters.give_back(held.bounds, held.count);
         self.tree.give_back(held.leaf, held.amounts, held.demand.urgency);
         self.displaceable.remove(&held.place());
         if let Some(waiting) = held.leaving_for.and_then(|p| self.waiting.get_mut(&p)) {
@@ -222,10 +231,11 @@ impl Domain {
         own.copied().unwrap_or(Waits::Short(Shortage::InUse))
     }
 
-    /// How many demands of the tree come before one.
-    pub(super) fn ahead(&self, waiting: &Waiting) -> usize {
+    /// How many demands of the tree come before one, of those whose shape concerns it.
+    pub(super) fn ahead(&self, waiting: &Waiting, concerns: impl Fn(&Shape) -> bool) -> usize {
         let turn = (waiting.demand.since, Arc::clone(&waiting.demand.claimant));
-        let lines = |rank: usize| self.lines[rank].values().flat_map(BTreeMap::values);
+        let concerned = |(shape, line)| concerns(shape).then_some(line);
+        let lines = |rank: usize| self.lines[rank].values().flatten().filter_map(concerned);
         let above = (waiting.rank + 1..RANKS).flat_map(lines).map(BTreeSet::len).sum::<usize>();
         above + lines(waiting.rank).map(|line| line.range(..turn.clone()).count()).sum::<usize>()
     }

@@ -5,6 +5,7 @@
 
 pub mod amounts;
 mod book;
+mod bounds;
 mod demand;
 mod domain;
 mod foresee;
@@ -21,6 +22,7 @@ mod tree;
 pub mod windows;
 
 pub use book::{Book, PoolProblem};
+pub use bounds::{Bound, BoundKey, Work};
 pub use demand::{Claimant, Demand, Holding, Ruling, Waits};
 pub use foresee::{Course, Foreseen};
 pub use ledger::{Entry, Ledger, News};

@@ -16,15 +16,13 @@ use std::{
 
 use jiff::Timestamp;
 
-use crate::{
-    api::vocabulary::Urgency,
-    core::scheduling::{
-        amounts::Amounts,
-        demand::{Claimant, Ruling, Waits},
-        domain::{Domain, Held, Shape, Turn, Waiting},
-        rank::RANKS,
-        tree::{Parts, SetAside, Shortage},
-    },
+use crate::core::scheduling::{
+    amounts::Amounts,
+    bounds::{BoundSet, Counters},
+    demand::{Claimant, Ruling, Waits},
+    domain::{Domain, Held, Shape, Turn, Waiting},
+    rank::RANKS,
+    tree::{Parts, SetAside, Shortage},
 };
 
 /// So many holdings are tried alone, before several are displaced together.
@@ -35,18 +33,19 @@ type Candidate = Reverse<(Parts, Turn, usize)>;
 
 impl Domain {
     /// Admits what fits, and displaces what must give way.
-    pub(super) fn pass(&mut self, now: Timestamp) -> Vec<Ruling> {
+    pub(super) fn pass(&mut self, counters: &mut Counters, now: Timestamp) -> Vec<Ruling> {
         self.raise(now);
         if !std::mem::take(&mut self.changed) {
             return Vec::new();
         }
         self.blocked.clear();
-        let mut pass = Pass { rulings: Vec::new(), asides: Vec::new(), shut: HashSet::new(), now };
+        let mut pass = Pass { counters, rulings: Vec::new(), asides: Vec::new(), shut: HashSet::new(), now };
         for rank in (0..RANKS).rev() {
             pass.preempting(self, rank);
             pass.rank(self, rank);
         }
         self.tree.put_back(&pass.asides);
+        pass.counters.put_back();
         let granted = pass.rulings.iter().filter(|r| matches!(r, Ruling::Granted { .. })).count();
         if granted > 0 {
             self.rate.add(u32::try_from(granted).unwrap_or(u32::MAX), now);
@@ -66,13 +65,28 @@ impl Domain {
         heads.min()
     }
 
+    /// Whether so many parts may be taken; otherwise why not, and the highest node that stands in the way: none where it is a limit.
+    pub(super) fn check(
+        &self,
+        counters: &Counters,
+        leaf: usize,
+        shape: &Shape,
+        parts: u32,
+    ) -> Result<(), (Shortage, Option<usize>)> {
+        match self.tree.check(leaf, &shape.unit.times(parts), shape.urgency) {
+            Err((Shortage::TooLarge, node)) => Err((Shortage::TooLarge, Some(node))),
+            _ if !counters.fit(shape.bounds, parts) => Err((Shortage::PolicyLimit, None)),
+            found => found.map_err(|(shortage, node)| (shortage, Some(node))),
+        }
+    }
+
     /// How many parts fit now, at least `least`.
-    fn fitting(&self, leaf: usize, shape: &Shape) -> Result<u32, (Shortage, usize)> {
+    fn fitting(&self, counters: &Counters, leaf: usize, shape: &Shape) -> Result<u32, (Shortage, Option<usize>)> {
         let (mut fits, mut most) = (shape.least, shape.count);
-        self.tree.check(leaf, &shape.unit.times(fits), shape.urgency)?;
+        self.check(counters, leaf, shape, fits)?;
         while fits < most {
             let middle = fits + (most - fits).div_ceil(2);
-            if self.tree.check(leaf, &shape.unit.times(middle), shape.urgency).is_ok() {
+            if self.check(counters, leaf, shape, middle).is_ok() {
                 fits = middle;
             } else {
                 most = middle - 1;
@@ -82,7 +96,8 @@ impl Domain {
     }
 }
 
-struct Pass {
+struct Pass<'c> {
+    counters: &'c mut Counters,
     rulings: Vec<Ruling>,
     /// What is set aside for the rest of the pass.
     asides: Vec<SetAside>,
@@ -91,14 +106,14 @@ struct Pass {
     now: Timestamp,
 }
 
-impl Pass {
+impl Pass<'_> {
     /// Demands for which others leave come before their equals.
     fn preempting(&mut self, domain: &mut Domain, rank: usize) {
         let of_rank: Vec<Turn> =
             domain.preempting.iter().filter(|(r, _)| *r == rank).map(|(_, turn)| turn.clone()).collect();
         for turn in of_rank {
             let Some((leaf, shape)) = domain.waiting.get(&turn.1).map(|w| (w.leaf, w.shape)) else { continue };
-            if let Ok(count) = domain.fitting(leaf, &shape) {
+            if let Ok(count) = domain.fitting(self.counters, leaf, &shape) {
                 self.grant(domain, &turn.1, count);
                 continue;
             }
@@ -114,6 +129,7 @@ impl Pass {
     fn rank(&mut self, domain: &mut Domain, rank: usize) {
         let mut blocked: BTreeSet<(usize, Shape)> = BTreeSet::new();
         let mut first: BTreeMap<usize, (Shape, usize)> = BTreeMap::new();
+        let mut limited: BTreeMap<BoundSet, u32> = BTreeMap::new();
         // what has waited for so long is not even overtaken by its equals
         let overdue = rank % 2 == 1;
         let candidate = |domain: &Domain, leaf: usize, blocked: &BTreeSet<(usize, Shape)>| -> Option<Candidate> {
@@ -130,7 +146,7 @@ impl Pass {
                 heap.push(Reverse((present, turn, leaf)));
                 continue;
             }
-            match domain.fitting(leaf, &shape) {
+            match domain.fitting(self.counters, leaf, &shape) {
                 Ok(count) => self.grant(domain, &turn.1, count),
                 Err((shortage, node)) => {
                     if shape.preempts && shortage != Shortage::TooLarge && self.displace(domain, &turn, node) {
@@ -139,6 +155,16 @@ impl Pass {
                     }
                     domain.blocked.insert((rank, leaf, shape), Waits::Short(shortage));
                     blocked.insert((leaf, shape));
+                    let Some(node) = node else {
+                        // nothing is kept of a pool for what a policy of its own holds back
+                        if overdue {
+                            self.counters.set_aside(shape.bounds, shape.least);
+                        } else {
+                            limited.entry(shape.bounds).or_insert(shape.least);
+                        }
+                        heap.extend(candidate(domain, leaf, &blocked));
+                        continue;
+                    };
                     if shortage != Shortage::TooLarge {
                         if overdue {
                             self.set_aside(domain, leaf, &shape, node);
@@ -157,13 +183,18 @@ impl Pass {
         for (leaf, (shape, node)) in first {
             self.set_aside(domain, leaf, &shape, node);
         }
+        for (bounds, parts) in limited {
+            self.counters.set_aside(bounds, parts);
+        }
     }
 
     fn grant(&mut self, domain: &mut Domain, claimant: &Arc<Claimant>, count: u32) {
         let Some(waiting) = domain.withdraw(claimant) else { return };
         let Waiting { demand, leaf, shape, .. } = waiting;
         let (amounts, since) = (shape.unit.times(count), self.now);
-        domain.take(Held { demand, leaf, count, amounts, since, leaving_for: None });
+        let bounds = shape.bounds;
+        domain.take(Held { demand, leaf, count, amounts, bounds, since, leaving_for: None }, self.counters);
+        self.counters.admitted(bounds, count, self.now);
         self.rulings.push(Ruling::Granted { claimant: Arc::clone(claimant), count });
     }
 
@@ -171,21 +202,25 @@ impl Pass {
     fn set_aside(&mut self, domain: &mut Domain, leaf: usize, shape: &Shape, top: usize) {
         let needed = shape.unit.times(shape.least);
         self.asides.extend(domain.tree.set_aside(leaf, needed, shape.urgency, Some(top), &[]));
+        self.counters.set_aside(shape.bounds, shape.least);
     }
 
     /// Sets aside what a demand needs beside what is being given up for it.
     fn keep_for(&mut self, domain: &mut Domain, claimant: &Arc<Claimant>) {
         let Domain { tree, waiting, held, .. } = domain;
         let Some(waiting) = waiting.get(claimant) else { return };
-        let Shape { unit, least, urgency, .. } = waiting.shape;
-        let leave = waiting.victims.iter().filter_map(|v| held.get(v));
-        let leave: Vec<_> = leave.map(|h| (h.leaf, h.amounts, h.demand.urgency)).collect();
+        let Shape { unit, least, urgency, bounds, .. } = waiting.shape;
+        let leave: Vec<&Held> = waiting.victims.iter().filter_map(|v| held.get(v)).collect();
+        // what goes makes room in all that it counts against
+        let freed = leave.iter().filter(|h| self.counters.meet(h.bounds, bounds)).map(|h| h.count).sum();
+        self.counters.set_aside(bounds, least.saturating_sub(freed));
+        let leave: Vec<_> = leave.into_iter().map(|h| (h.leaf, h.amounts, h.demand.urgency)).collect();
         self.asides.extend(tree.set_aside(waiting.leaf, unit.times(least), urgency, None, &leave));
     }
 
     /// Chooses who gives way to a demand: as few as suffice, of these the least urgent, and of these the newest. What leaves already
     /// for somebody less urgent counts first. False when nobody can.
-    fn displace(&mut self, domain: &mut Domain, turn: &Turn, node: usize) -> bool {
+    fn displace(&mut self, domain: &mut Domain, turn: &Turn, node: Option<usize>) -> bool {
         let Some(waiting) = domain.waiting.get(&turn.1).cloned() else { return false };
         let (leaf, shape) = (waiting.leaf, waiting.shape);
         let needed = shape.unit.times(shape.least);
@@ -197,19 +232,28 @@ impl Pass {
             .into_iter()
             .chain(lower.map(|(_, _, claimant)| Arc::clone(claimant)))
             .filter(|c| {
-                domain
-                    .held
-                    .get(c)
-                    .is_some_and(|h| h.demand.urgency < shape.urgency && domain.tree.is_below(h.leaf, node))
+                let Some(held) = domain.held.get(c).filter(|h| h.demand.urgency < shape.urgency) else { return false };
+                let makes_room = self.counters.meet(held.bounds, shape.bounds);
+                match node {
+                    Some(node) => {
+                        domain.tree.is_below(held.leaf, node) && (makes_room || helps(&held.amounts, &needed))
+                    }
+                    None => makes_room,
+                }
             })
-            .filter(|c| domain.held.get(c).is_some_and(|h| helps(&h.amounts, &needed)))
             .collect();
         let mut fits_without = |gone: &[Arc<Claimant>]| {
-            let parts: Vec<(usize, Amounts, Urgency)> =
-                gone.iter().filter_map(|c| domain.held.get(c)).map(|h| (h.leaf, h.amounts, h.demand.urgency)).collect();
-            parts.iter().for_each(|&(leaf, amounts, urgency)| domain.tree.give_back(leaf, amounts, urgency));
-            let fits = domain.tree.check(leaf, &needed, shape.urgency).is_ok();
-            parts.iter().for_each(|&(leaf, amounts, urgency)| domain.tree.take(leaf, amounts, urgency));
+            let Domain { tree, held, .. } = domain;
+            let gone: Vec<&Held> = gone.iter().filter_map(|c| held.get(c)).collect();
+            for h in &gone {
+                tree.give_back(h.leaf, h.amounts, h.demand.urgency);
+                self.counters.give_back(h.bounds, h.count);
+            }
+            let fits = tree.check(leaf, &needed, shape.urgency).is_ok() && self.counters.fit(shape.bounds, shape.least);
+            for h in &gone {
+                tree.take(h.leaf, h.amounts, h.demand.urgency);
+                self.counters.take(h.bounds, h.count);
+            }
             fits
         };
         let alone = candidates.iter().take(ALONE).find(|c| fits_without(std::slice::from_ref(*c))).cloned();

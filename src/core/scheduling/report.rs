@@ -11,7 +11,7 @@ use crate::{
         demand::{Claimant, Waits},
         rank::RANKS,
         telling::moved_much,
-        tree::Quantities,
+        tree::{Quantities, Shortage},
     },
 };
 
@@ -56,12 +56,16 @@ impl Book {
         }
         let domain = &self.domains[*self.homes.get(claimant)?];
         let waiting = domain.waiting.get(claimant)?;
-        let least = waiting.shape.unit.times(waiting.shape.least);
+        let shape = &waiting.shape;
         let waits = match domain.why(waiting) {
-            Waits::Short(_) if domain.tree.check(waiting.leaf, &least, waiting.shape.urgency).is_ok() => Waits::Behind,
+            Waits::Short(_) if domain.check(&self.counters, waiting.leaf, shape, shape.least).is_ok() => Waits::Behind,
             why => why,
         };
-        let ahead = domain.ahead(waiting);
+        if waits == Waits::Short(Shortage::PolicyLimit) {
+            let ahead = domain.ahead(waiting, |other| self.counters.meet(other.bounds, shape.bounds));
+            return Some(Standing { waits, ahead, eta: self.counters.eta(shape.bounds, ahead, now) });
+        }
+        let ahead = domain.ahead(waiting, |_| true);
         Some(Standing { waits, ahead, eta: domain.rate.eta(ahead, now) })
     }
 

@@ -6,9 +6,10 @@ use jiff::SignedDuration;
 
 use crate::api::{
     CapacityPoolSpec, ServicePolicySpec,
-    service_policy::{AboveMaxUrgency, Preemption, Queueing, Scheduling},
+    service_policy::{AboveMaxUrgency, Preemption, Queueing, Scheduling, WorkLimits},
     vocabulary::Urgency,
 };
+use crate::core::scheduling::bounds::{Bound, BoundKey, Work};
 
 /// What holds for a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct Rules {
     pub never_preempts: bool,
     /// While one of its steps waits, nothing of its share that comes after it is admitted.
     pub strict: bool,
+    /// How much may be at work, by each policy that limits it.
+    pub limits: BTreeMap<String, WorkLimits>,
     /// The policy that decided each of these, by field.
     pub decided_by: BTreeMap<String, String>,
 }
@@ -82,8 +85,24 @@ impl Rules {
             if scheduling.queueing == Some(Queueing::Strict) && !rules.strict {
                 rules.decide("queueing", name, |r| r.strict = true);
             }
+            rules.limits.extend(scheduling.limits.map(|limits| (name.to_owned(), limits)));
+        }
+        for work in [Work::Runs, Work::Pods, Work::Calls] {
+            let of = |limits: &WorkLimits| limit(limits, work);
+            let least = rules.limits.iter().filter_map(|(name, limits)| Some((of(limits)?, name.clone()))).min();
+            if let Some((_, name)) = least {
+                rules.decide(field(work), &name, |_| {});
+            }
         }
         rules
+    }
+
+    /// The limits that hold for what is at work of a run of this namespace.
+    #[must_use]
+    pub fn bounds(&self, namespace: &str, work: Work) -> Vec<Bound> {
+        let key = |policy: &String| BoundKey { namespace: namespace.to_owned(), policy: policy.clone(), work };
+        let all = self.limits.iter();
+        all.filter_map(|(policy, limits)| Some(Bound { key: key(policy), limit: limit(limits, work)? })).collect()
     }
 
     /// What holds for a run of a workflow with these labels. Of a workflow that is gone they are not known: then those policies
@@ -113,6 +132,22 @@ impl Rules {
     #[must_use]
     pub fn urgency(&self, asked: Urgency) -> Urgency {
         self.max_urgency.map_or(asked, |max| asked.min(max))
+    }
+}
+
+const fn limit(limits: &WorkLimits, work: Work) -> Option<u32> {
+    match work {
+        Work::Runs => limits.runs,
+        Work::Pods => limits.pods,
+        Work::Calls => limits.calls,
+    }
+}
+
+const fn field(work: Work) -> &'static str {
+    match work {
+        Work::Runs => "limits.runs",
+        Work::Pods => "limits.pods",
+        Work::Calls => "limits.calls",
     }
 }
 
@@ -157,6 +192,20 @@ mod tests {
         ];
         assert_eq!(decided, expected);
         assert_eq!((found.urgency(Urgency::Stat), found.urgency(Urgency::Batch)), (Urgency::Urgent, Urgency::Batch));
+    }
+
+    #[test]
+    fn every_limit_holds_and_the_lowest_is_named() {
+        let found = rules(&[
+            ("all", json!({"limits": {"runs": 100, "pods": 5}})),
+            ("old", json!({"limits": {"runs": 2}, "maxUrgency": "urgent"})),
+        ]);
+        let runs: Vec<(String, u32)> =
+            found.bounds("n", Work::Runs).into_iter().map(|b| (b.key.policy, b.limit)).collect();
+        assert_eq!(runs, [("all".to_owned(), 100), ("old".to_owned(), 2)]);
+        assert_eq!((found.bounds("n", Work::Pods).len(), found.bounds("n", Work::Calls)), (1, vec![]));
+        let decided: Vec<(&str, &str)> = found.decided_by.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        assert_eq!(decided, [("limits.pods", "all"), ("limits.runs", "old"), ("maxUrgency", "old")]);
     }
 
     #[test]

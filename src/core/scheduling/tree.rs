@@ -75,6 +75,8 @@ pub enum Shortage {
     Reserved,
     /// It is in use.
     InUse,
+    /// As many are at work as a policy allows.
+    PolicyLimit,
 }
 
 #[derive(Clone, Debug, Default)]

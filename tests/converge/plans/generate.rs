@@ -63,6 +63,11 @@ pub(crate) fn scenario(seed: u64) -> Scenario {
     if dice.one_in(4) && scenario.deadline == 0 && scenario.orders.is_empty() {
         scenario.places = dice.pick(&[1, 1, 2, 4]);
     }
+    // and for its place among those at work; a run of which nobody tells what became of it would keep its own for ever
+    let ends = scenario.person || !scenario.steps.iter().chain(&scenario.part).any(|s| s.once);
+    if dice.one_in(6) && scenario.deadline == 0 && scenario.orders.is_empty() && ends {
+        scenario.limit = dice.pick(&[1, 1, 2, 3]);
+    }
     scenario
 }
 

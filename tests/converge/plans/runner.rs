@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use harness::simulated::{Record, Tape, Version};
 use jiff::SignedDuration;
-use medley::telemetry::Kind;
+use medley::{api::ServicePolicy, telemetry::Kind};
 use serde_json::{Value, json};
 use tokio::{
     runtime,
@@ -142,6 +142,11 @@ impl<'a> Game<'a> {
             let pool = json!({ "resources": { "slots": self.plan.scenario.slots.to_string() }, "shares": [{ "name": "all" }] });
             give_capacity(&self.stage, pool, json!({ "pool": "main" })).await;
         }
+        if self.plan.scenario.limit > 0 {
+            let n = self.plan.scenario.limit;
+            let limits = json!({ "scheduling": { "limits": { "runs": n, "pods": n, "calls": n } } });
+            self.stage.create::<ServicePolicy>("few", limits).await;
+        }
         for (name, spec) in self.plan.scenario.workflows() {
             self.stage.workflow_with(name, spec).await;
         }
@@ -183,7 +188,8 @@ impl<'a> Game<'a> {
             sleep(LOOK).await;
             let now = self.began.elapsed();
             // steps that wait for a slot, or for their turn, come one after the other
-            let waits = self.plan.scenario.slots > 0 || self.plan.scenario.places > 0;
+            let Scenario { slots, places, limit, .. } = self.plan.scenario;
+            let waits = slots > 0 || places > 0 || limit > 0;
             let patience = if waits { 6 * PATIENCE } else { PATIENCE };
             if self.mischief.lock().unwrap().out_of_hand || now > patience {
                 return false;

@@ -28,6 +28,9 @@ pub(crate) struct Scenario {
     /// So many calls the service is sent at a time; 0 for no bound.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) places: u8,
+    /// So many runs, pods and calls a policy lets be at work; 0 for no policy.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) limit: u8,
     /// In seconds; 0 for none.
     #[serde(default, skip_serializing_if = "is_default")]
     pub(crate) deadline: u32,

@@ -64,6 +64,7 @@ fn smaller_scenarios(scenario: &Scenario) -> Vec<Scenario> {
     with(&|s| s.workspace = false);
     with(&|s| s.slots = 0);
     with(&|s| s.places = 0);
+    with(&|s| s.limit = 0);
     with(&|s| s.deadline = 0);
     with(&|s| s.person = false);
     let names: Vec<String> = scenario.every_step().map(|s| s.name.clone()).collect();

@@ -1,5 +1,5 @@
 //! The slots that steps hold in a scenario with a pool: never more than there are, and none when all has ended. So, too, calls at
-//! work at a service that says how many it takes.
+//! work at a service that says how many it takes, and runs and pods where a policy says how many may be.
 
 use std::collections::BTreeMap;
 
@@ -14,14 +14,17 @@ pub(crate) fn misgranted(plan: &Plan, outcome: &Outcome) -> Vec<String> {
     if places > 0 && outcome.most_at_work > places {
         wrong.push(format!("{} calls of one leader are at work, and there may be {places}", outcome.most_at_work));
     }
-    let slots = i64::from(plan.scenario.slots);
-    if slots == 0 {
-        return wrong;
-    }
     // a write that takes effect after its writer has given it up, or that of a leader whose clock lets it lead too long, is not
     // known to whoever leads next
     let unknown = |t: &Trouble| matches!(t, Trouble::Late { .. } | Trouble::Overlap { .. } | Trouble::Skew { .. });
     let is_exact = !plan.troubles.iter().any(unknown);
+    if is_exact && plan.scenario.limit > 0 {
+        wrong.extend(too_many(outcome, i64::from(plan.scenario.limit)));
+    }
+    let slots = i64::from(plan.scenario.slots);
+    if slots == 0 {
+        return wrong;
+    }
     let mut held: BTreeMap<&str, i64> = BTreeMap::new();
     for version in &outcome.runs {
         let object = version.object();
@@ -38,6 +41,27 @@ pub(crate) fn misgranted(plan: &Plan, outcome: &Outcome) -> Vec<String> {
         }
     }
     wrong
+}
+
+/// Runs that are part of no other, and steps with pods, of which more are at work than a policy allows.
+fn too_many(outcome: &Outcome, limit: i64) -> Option<String> {
+    let mut at_work: BTreeMap<&str, (i64, i64)> = BTreeMap::new();
+    for version in &outcome.runs {
+        let object = version.object();
+        let (uid, status) = (object["metadata"]["uid"].as_str().unwrap_or_default(), &object["status"]);
+        let is_part = object["metadata"]["ownerReferences"].as_array().is_some_and(|o| !o.is_empty());
+        let under_way = !is_part && !status["startedAt"].is_null() && status["finishedAt"].is_null();
+        let steps = status["steps"].as_object().into_iter().flat_map(|m| m.values());
+        let works = |step: &&Value| matches!(step["phase"].as_str(), Some("Starting" | "Running" | "Stopping"));
+        let pods = steps.filter(works).filter(|s| !s["pod"].is_null() || !s["job"].is_null());
+        let pods: i64 = pods.map(|s| s["capacity"]["parts"].as_i64().unwrap_or(1)).sum();
+        at_work.insert(uid, if version.deleted { (0, 0) } else { (i64::from(under_way), pods) });
+        let (runs, pods) = at_work.values().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        if runs > limit || pods > limit {
+            return Some(format!("{runs} runs and {pods} pods are at work, and there may be {limit} of each"));
+        }
+    }
+    None
 }
 
 fn slots_of(status: &Value) -> i64 {

@@ -63,7 +63,7 @@ pub(super) fn collect(fan: &mut Fan<'_, '_>, call: &CallDefinition) {
         } else if !fan.flow.taken_over || fan.step.safety == Safety::Idempotent {
             // its intent was written and it has not started, or it was lost with a former leader
             if fan.flow.taken_over {
-                fan.flow.fence = true;
+                fan.flow.fence_off();
                 fan.work.resend(index);
             }
             send(fan, call, index);
@@ -104,7 +104,7 @@ fn target<'v>(
     index: u32,
 ) -> Result<call::Target<'v>, Held> {
     let seed = format!("{index}.{}", fan.work.attempt(index).attempt);
-    let count = fan.work.room(fan.fan_out.parallel, fan.flow.now);
+    let count = fan.work.room(fan.parallel(), fan.flow.now);
     call::target(fan.flow, fan.step, call, way, &Ready { since: None, count, stored: false, same: None, seed })
 }
 

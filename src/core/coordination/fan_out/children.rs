@@ -47,6 +47,7 @@ pub(super) fn collect(fan: &mut Fan<'_, '_>, child: &ChildDefinition) {
             None if fan.flow.view.draining => {} // the next leader sees to it
             // it was not made, or was deleted: its name says which attempt it is
             None => {
+                fan.flow.fence_off();
                 let shown = fan.show(index);
                 make(fan, child, index, shown);
                 fan.flow.item = None;

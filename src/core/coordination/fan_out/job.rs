@@ -66,7 +66,7 @@ fn wish(fan: &mut Fan<'_, '_>, container: &ContainerDefinition) -> Result<StartJ
     Ok(StartJob {
         pod,
         total: fan.work.total,
-        parallel: parallel(fan).min(fan.work.total),
+        parallel: fan.parallel().min(fan.work.total),
         retries: fan.step.retry.limit,
         tolerated: fan.limit().min(fan.work.total),
         interruptible: fan.step.interruptible,
@@ -76,15 +76,9 @@ fn wish(fan: &mut Fan<'_, '_>, container: &ContainerDefinition) -> Result<StartJ
     })
 }
 
-/// How many pods may run together: no more than there is capacity for.
-fn parallel(fan: &Fan<'_, '_>) -> u32 {
-    let granted = fan.status.capacity.as_ref().map_or(u32::MAX, |c| c.parts.unwrap_or(1));
-    fan.fan_out.parallel.min(granted)
-}
-
 /// What all items take at most, as many at a time as may run together.
 fn deadline(fan: &Fan<'_, '_>) -> Duration {
-    let rounds = fan.work.total.div_ceil(parallel(fan).max(1));
+    let rounds = fan.work.total.div_ceil(fan.parallel().max(1));
     let retries = fan.step.retry.limit;
     let one = fan.flow.timeout(fan.step).saturating_mul(retries + 1).saturating_add(BACKOFF.saturating_mul(retries));
     one.saturating_mul(rounds).min(Duration::from_secs(u64::from(u32::MAX)))
@@ -126,6 +120,7 @@ pub(super) fn watch(mut fan: Fan<'_, '_>, container: &ContainerDefinition) {
         }
         None => match wish(&mut fan, container) {
             Ok(job) => {
+                fan.flow.fence_off();
                 fan.flow.wake(until);
                 fan.flow.decision.start_jobs.push(job);
             }

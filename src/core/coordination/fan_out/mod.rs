@@ -9,14 +9,19 @@ pub mod indexes;
 mod job;
 mod status;
 mod transforms;
+mod values;
 mod work;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use self::{indexes::MAX_ITEMS, work::Work};
+use self::{
+    values::{Values, values},
+    work::Work,
+};
 use super::{
-    definition::{Action, FanOut, Items, StepDefinition},
+    capacity,
+    definition::{Action, FanOut, StepDefinition},
     outcome::Failure,
     resolution,
     run::Flow,
@@ -157,33 +162,6 @@ pub(super) fn stop(flow: &mut Flow<'_>, step: &StepDefinition) {
     }
 }
 
-/// What the items are.
-enum Values {
-    /// These.
-    Listed(Vec<Value>),
-    /// So many, each its own index.
-    Count(u32),
-}
-
-fn values(flow: &Flow<'_>, fan_out: &FanOut) -> Result<Values, String> {
-    let expression = match &fan_out.items {
-        Items::Of(expression) => expression,
-        Items::Count(count) => return Ok(Values::Count(*count)),
-    };
-    let too_many =
-        |n: String| format!("forEach.items: {n} items, and at most {MAX_ITEMS} are allowed: divide the work");
-    match expression.evaluate(&flow.variables(expression.references())).map_err(|e| format!("forEach.items: {e}"))? {
-        Value::Array(items) if items.len() <= MAX_ITEMS as usize => Ok(Values::Listed(items)),
-        Value::Array(items) => Err(too_many(items.len().to_string())),
-        Value::Number(n) => match n.as_u64().and_then(|n| u32::try_from(n).ok()) {
-            Some(n) if n <= MAX_ITEMS => Ok(Values::Count(n)),
-            Some(n) => Err(too_many(n.to_string())),
-            None => Err(format!("forEach.items: `{}` must give a whole number from 0", expression.source())),
-        },
-        _ => Err(format!("forEach.items: `{}` must give a list, or how many items there are", expression.source())),
-    }
-}
-
 impl Fan<'_, '_> {
     /// How many items may fail.
     fn limit(&self) -> u32 {
@@ -253,10 +231,26 @@ impl Fan<'_, '_> {
         }
     }
 
+    /// How many items may be at work together: no more than there is room for.
+    fn parallel(&self) -> u32 {
+        let granted = self.status.capacity.as_ref().map_or(u32::MAX, |c| c.parts.unwrap_or(1));
+        self.fan_out.parallel.min(granted)
+    }
+
     /// Starts the items whose turn it is; why none can start, when they have to wait.
     fn start_more(&mut self) -> Option<Hold> {
+        let calls = matches!(self.step.action, Action::Call(_));
+        if calls && self.may_start() && self.work.due(self.fan_out.parallel, self.flow.now).is_some() {
+            let (began, most) = (self.status.started_at, self.work.room(self.fan_out.parallel, self.flow.now));
+            if let Err(told) = capacity::admit(self.flow, self.step, &mut self.status, most) {
+                return Some(Hold::Queued(told));
+            }
+            if !self.work.is_untouched() {
+                self.status.started_at = began;
+            }
+        }
         while self.may_start()
-            && let Some(index) = self.work.due(self.fan_out.parallel, self.flow.now)
+            && let Some(index) = self.work.due(self.parallel(), self.flow.now)
         {
             if let Err(problem) = self.show(index) {
                 self.work.start(index);
@@ -384,6 +378,7 @@ impl Fan<'_, '_> {
 
 /// No item is at work, and those that could start wait for their turn. That costs no status write until there is something to tell.
 fn queued(flow: &mut Flow<'_>, step: &StepDefinition, mut status: StepStatus, work: &Work, told: Option<Admission>) {
+    capacity::keep(flow, step, &status);
     if told.is_none() && flow.get(step).is_none() && work.is_untouched() {
         return;
     }
