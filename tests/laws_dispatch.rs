@@ -198,7 +198,7 @@ fn who_waits_long_is_told_where_it_stands_and_when_its_turn_comes() {
         uid: "u-r05".to_owned(),
         step: "s".to_owned(),
     };
-    let told = street.lane.turn(&caller.into()).told.unwrap();
+    let told = street.lane.turn(&caller.into(), street.now).told.unwrap();
     assert_eq!((told.waits, told.ahead), (Waits::Busy, 1));
     assert!(told.eta.is_some_and(|at| at > street.now));
     assert!(

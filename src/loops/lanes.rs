@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     cluster::{clock::Clock, observe::Caches, queue::Queue},
     core::{
-        coordination::view::{Decision, InterfaceView, LaneKey, ServiceView, StartCall},
+        coordination::view::{Decision, LaneKey, ServiceView, StartCall},
         discovery::guard::AddressGuard,
         dispatch::{Caller, Chosen, Ended, Lane, Turn},
         name::Key,
@@ -89,13 +89,35 @@ impl Lanes {
     /// What the queues have to say to the steps of a run, by step and queue.
     #[must_use]
     pub fn turns(&self, uid: &str) -> BTreeMap<(String, LaneKey), Turn> {
-        let state = self.state();
-        let asked = state.held.get(uid).into_iter().flat_map(|held| &held.asked);
+        let (mut state, now) = (self.state(), self.clock.now());
+        let State { lanes, held, .. } = &mut *state;
+        let asked = held.get(uid).into_iter().flat_map(|held| &held.asked);
         asked
             .filter_map(|(step, (caller, place))| {
-                Some(((step.clone(), place.1.clone()), state.lanes.get(place)?.lane.turn(caller)))
+                Some(((step.clone(), place.1.clone()), lanes.get_mut(place)?.lane.turn(caller, now)))
             })
             .collect()
+    }
+
+    /// A queue. Those that are there are kept as things are by [`Self::refresh`]: what a look began with may be older.
+    fn lane<'s>(&self, lanes: &'s mut BTreeMap<Place, Kept>, place: &Place) -> &'s mut Kept {
+        lanes.entry(place.clone()).or_insert_with(|| {
+            let mut kept = Kept::default();
+            self.take_over(place, &mut kept);
+            kept
+        })
+    }
+
+    fn take_over(&self, place: &Place, kept: &mut Kept) {
+        let view = self.caches.service(&place.0, &place.1.service, &self.guard);
+        let interface = view.as_ref().and_then(|v| v.interfaces.iter().find(|i| i.name == place.1.interface));
+        kept.gone = interface.is_none();
+        let (limits, endpoints) = interface.map(|i| (i.limits.clone(), i.endpoints.clone())).unwrap_or_default();
+        kept.lane.set(limits, &endpoints);
+        if endpoints.is_empty() {
+            // each says by itself what is missing, and for how long it waits for that
+            kept.lane.runs().for_each(|run| self.runs.add(run.clone(), false));
+        }
     }
 
     /// Adds to services what is known of how their endpoints do.
@@ -115,7 +137,7 @@ impl Lanes {
     }
 
     /// Takes note of what the steps of a run ask for now. Turns of calls that are about to start stay theirs.
-    pub fn settle(&self, run: &Key, uid: &str, services: &BTreeMap<String, ServiceView>, decision: &mut Decision) {
+    pub fn settle(&self, run: &Key, uid: &str, decision: &mut Decision) {
         let asks = std::mem::take(&mut decision.asks);
         let mut guard = self.state();
         let state = &mut *guard;
@@ -129,7 +151,7 @@ impl Lanes {
         for call in &decision.start_calls {
             let place = (run.namespace.clone(), call.lane.clone());
             // also where nothing bounds it: what is known of its endpoints is kept with its queue
-            state.lanes.entry(place.clone()).or_default().take_over(interface(services, &call.lane));
+            self.lane(&mut state.lanes, &place);
             due.extend(call.turn.map(|id| (id, place)));
         }
         let starts: BTreeSet<u64> = due.keys().copied().collect();
@@ -150,8 +172,7 @@ impl Lanes {
                     Arc::new(Caller { run: run.clone(), uid: uid.to_owned(), step: ask.step.clone() })
                 }
             };
-            let kept = state.lanes.entry(place.clone()).or_default();
-            kept.take_over(interface(services, &ask.lane));
+            let kept = self.lane(&mut state.lanes, &place);
             kept.lane.settle(&caller, Some(ask.ask), &starts, now);
             touched.insert(place.clone());
             asked.insert(ask.step, (caller, place));
@@ -170,8 +191,8 @@ impl Lanes {
 
     /// What the queues hold of this run, while a look at it goes well.
     #[must_use]
-    pub fn held_by<'l>(&'l self, uid: &'l str) -> HeldBy<'l> {
-        HeldBy { lanes: self, uid, kept: false }
+    pub fn held_by<'l>(&'l self, run: &'l Key, uid: &'l str) -> HeldBy<'l> {
+        HeldBy { lanes: self, run, uid, kept: false }
     }
 
     /// A run is gone. Its calls that are under way stay so.
@@ -230,15 +251,8 @@ impl Lanes {
         let places = state.lanes.range((namespace.to_owned(), first)..).take_while(concerned);
         let places: Vec<Place> = places.map(|(place, _)| place.clone()).collect();
         for place in places {
-            let view = self.caches.service(namespace, &place.1.service, &self.guard);
-            let interface = view.as_ref().and_then(|v| v.interfaces.iter().find(|i| i.name == place.1.interface));
-            let Some(kept) = state.lanes.get_mut(&place) else { continue };
-            kept.gone = interface.is_none();
-            let (limits, endpoints) = interface.map(|i| (i.limits.clone(), i.endpoints.clone())).unwrap_or_default();
-            kept.lane.set(limits, &endpoints);
-            if endpoints.is_empty() {
-                // each says by itself what is missing, and for how long it waits for that
-                kept.lane.runs().for_each(|run| self.runs.add(run.clone(), false));
+            if let Some(kept) = state.lanes.get_mut(&place) {
+                self.take_over(&place, kept);
             }
             self.pass(&mut state, &place);
         }
@@ -256,11 +270,14 @@ impl Lanes {
             }
         }
         let now = self.clock.now();
-        let lane = &mut state.lanes.entry(place.clone()).or_default().lane;
-        let (id, gate) = match call.turn.filter(|id| lane.arrive(*id, now)) {
+        let lane = &mut self.lane(&mut state.lanes, &place).lane;
+        let (id, gate) = match call.turn {
             Some(id) => {
                 let (open, gate) = oneshot::channel();
-                state.gates.insert(id, open);
+                // one whose seat is gone with its run never opens
+                if lane.arrive(id, now) {
+                    state.gates.insert(id, open);
+                }
                 (id, Some(gate))
             }
             None => {
@@ -342,22 +359,11 @@ impl Lanes {
     }
 }
 
-impl Kept {
-    fn take_over(&mut self, interface: Option<&InterfaceView>) {
-        if let Some(interface) = interface {
-            self.gone = false;
-            self.lane.set(interface.limits.clone(), &interface.endpoints);
-        }
-    }
-}
-
-fn interface<'v>(services: &'v BTreeMap<String, ServiceView>, key: &LaneKey) -> Option<&'v InterfaceView> {
-    services.get(&key.service)?.interfaces.iter().find(|i| i.name == key.interface)
-}
-
-/// What the queues hold of a run that is looked at: unless the look goes well, it keeps no place that others wait for.
+/// What the queues hold of a run that is looked at: unless the look goes well, it keeps no place that others wait for, and nothing where
+/// the run has gone meanwhile.
 pub struct HeldBy<'l> {
     lanes: &'l Lanes,
+    run: &'l Key,
     uid: &'l str,
     kept: bool,
 }
@@ -371,7 +377,11 @@ impl HeldBy<'_> {
 
 impl Drop for HeldBy<'_> {
     fn drop(&mut self) {
-        if !self.kept {
+        let present = self.lanes.caches.runs.get(self.run);
+        if present.is_none_or(|run| run.metadata.uid.as_deref() != Some(self.uid)) {
+            // the watch that tells of that may have passed
+            self.lanes.forget(self.uid);
+        } else if !self.kept {
             self.lanes.suspend(self.uid);
         }
     }

@@ -99,7 +99,7 @@ impl<I: CallIo> Reconcile for Runs<I> {
         };
         let term = self.writer.term_after(live_epoch(&run))?;
         let uid = run.uid().unwrap_or_default();
-        let held = self.lanes.held_by(&uid);
+        let held = self.lanes.held_by(key, &uid);
         let (in_flight, outcomes) = self.dispatcher.known(&uid);
         let origin = self.origin(&run).await?;
         let definition = self.definition(&run, origin.as_ref()).await?;
@@ -168,18 +168,21 @@ impl<I: CallIo> Reconcile for Runs<I> {
             }
         }
         self.admitter.settle(&run, &mut decision);
-        self.lanes.settle(key, &uid, &view.services, &mut decision);
+        self.lanes.settle(key, &uid, &mut decision);
         self.dispatcher.settled(&uid, view.outcomes.keys().filter(|a| !decision.held.contains(a)));
         // told as soon as the status holds what they tell
         self.notes.tell(&about, &decision.notes);
         let again = own.unseen.then(|| self.clock.now().saturating_add(UNSEEN_AGAIN).unwrap_or(Timestamp::MAX));
         let wake_at = decision.wake_at.into_iter().chain(again).min();
         let lost = view.lost.len();
-        let (refused, found) = self.bring_about(key, decision, &owner, &own).await?;
-        held.keep();
+        let done = self.bring_about(key, decision, &owner, &own).await;
         if self.caches.runs.get(key).is_none_or(|present| present.metadata.uid.as_ref() != Some(&uid)) {
-            // it has gone meanwhile, and the watch that tells of that has passed
-            self.lanes.forget(&uid);
+            // it has gone meanwhile, and the watch that tells of that may have passed
+            self.dispatcher.forget(&uid);
+        }
+        let (refused, found) = done?;
+        if refused.is_none() {
+            held.keep();
         }
         let news = self.refusals.note(key, refused_before.as_ref(), refused.as_ref());
         // what was made and has gone already

@@ -152,22 +152,64 @@ fn only_the_time_in_the_queue_counts_against_its_timeout_and_a_turn_comes_first(
 
 #[test]
 fn a_turn_that_cannot_be_used_keeps_nothing_from_others_and_counts_again_when_it_is() {
-    for once in [false, true] {
-        let mut street = Street::new(limits(1), 1);
-        let failing = street.turn_of("fails", Ask { once, ..ask(Urgency::Urgent) });
-        street.suspend("fails");
-        all_arrive(&mut street, &["r0", "r1", "r2"], Urgency::Routine);
-        assert_eq!((street.order(), street.calls.len()), (vec!["r0"], 2), "one is out, one ahead");
-        assert_eq!(street.lane.loads()[&endpoint(1)].in_flight, 2);
-        // now its intent is written
-        street.begins("fails", failing);
-        assert_eq!(street.order(), ["r0"]);
-        street.end(street.of("r0"), true);
-        assert_eq!(street.order(), ["r0", "fails"], "it comes first by its urgency");
-        street.end(street.of("fails"), true);
-        street.end(street.of("r1"), true);
-        street.arrive_all();
-        street.end(street.of("r2"), true);
-        assert!(street.lane.is_idle());
-    }
+    let mut street = Street::new(limits(1), 1);
+    let failing = street.turn_of("fails", ask(Urgency::Urgent));
+    street.suspend("fails");
+    all_arrive(&mut street, &["r0", "r1", "r2"], Urgency::Routine);
+    assert_eq!((street.order(), street.calls.len()), (vec!["r0"], 2), "one is out, one ahead");
+    assert_eq!(street.lane.loads()[&endpoint(1)].in_flight, 2);
+    // now its intent is written
+    assert_eq!(street.turn("fails").places, [failing]);
+    street.begins("fails", failing);
+    assert_eq!(street.order(), ["r0"]);
+    street.end(street.of("r0"), true);
+    assert_eq!(street.order(), ["r0", "fails"], "it comes first by its urgency");
+    street.end(street.of("fails"), true);
+    street.end(street.of("r1"), true);
+    street.arrive_all();
+    street.end(street.of("r2"), true);
+    assert!(street.lane.is_idle());
+}
+
+#[test]
+fn one_that_may_take_effect_once_is_a_turn_again_only_where_it_need_not_wait() {
+    let mut street = Street::new(limits(1), 1);
+    let once = Ask { once: true, ..ask(Urgency::Urgent) };
+    let failing = street.turn_of("fails", once.clone());
+    street.suspend("fails");
+    assert_eq!(street.turn("fails").places, [failing], "its place is free");
+    street.suspend("fails");
+    all_arrive(&mut street, &["r0"], Urgency::Routine);
+    assert_eq!(street.order(), ["r0"], "others had it meanwhile");
+    assert_eq!(street.turn("fails").places, []);
+    street.ask("fails", once);
+    street.pass();
+    street.end(street.of("r0"), true);
+    street.arrive_all();
+    assert_eq!(street.order(), ["r0", "fails"]);
+    street.end(street.of("fails"), true);
+    assert!(street.lane.is_idle());
+}
+
+#[test]
+fn a_step_whose_looks_fail_gets_no_further_turns() {
+    let mut street = Street::new(limits(1), 1);
+    street.turn_of("fails", Ask { count: 9, ..ask(Urgency::Urgent) });
+    street.suspend("fails");
+    all_arrive(&mut street, &["r0", "r1"], Urgency::Routine);
+    assert_eq!((street.order(), street.calls.len()), (vec!["r0"], 2));
+}
+
+#[test]
+fn a_refusal_that_a_look_does_not_know_of_is_told_to_the_next_one() {
+    let mut street = Street::new(Limits { queue_timeout: Some(Duration::from_secs(5)), ..limits(1) }, 1);
+    all_arrive(&mut street, &["r0", "r1"], Urgency::Routine);
+    let late = Ask { since: Some(street.now), ..ask(Urgency::Routine) };
+    street.ask("late", late.clone());
+    assert_eq!(street.turn("late").refused, None);
+    street.now += SignedDuration::from_secs(5);
+    street.only_pass();
+    // the look that began before asks once more
+    street.ask("late", late);
+    assert_eq!(street.turn("late").refused, Some(Refused::Waited(Duration::from_secs(5))));
 }

@@ -87,7 +87,17 @@ impl Street {
     pub(crate) fn turn_of(&mut self, name: &str, ask: Ask) -> Place {
         self.ask(name, ask);
         self.lane.pass(self.now, &mut self.ids);
-        self.lane.turn(&caller(name)).places[0]
+        self.lane.turn(&caller(name), self.now).places[0]
+    }
+
+    /// What a look at its run is told.
+    pub(crate) fn turn(&mut self, name: &str) -> medley::core::dispatch::Turn {
+        self.lane.turn(&caller(name), self.now)
+    }
+
+    /// One pass that nobody takes note of.
+    pub(crate) fn only_pass(&mut self) {
+        self.lane.pass(self.now, &mut self.ids);
     }
 
     /// A look at its run fails.
@@ -121,7 +131,7 @@ impl Street {
             }
             for run in news.runs {
                 let name = run.name.clone();
-                let turn = self.lane.turn(&caller(&name));
+                let turn = self.lane.turn(&caller(&name), self.now);
                 let Some(ask) = self.asks.remove(&name) else { continue };
                 if let Some(why) = turn.refused {
                     self.refused.push((name.clone(), why));

@@ -143,6 +143,8 @@ struct Waiting {
     told: Option<(Timestamp, Standing)>,
     /// What it was told last is new to it.
     pending: bool,
+    /// A look at its run knows of the refusal, or of what it was told last.
+    seen: bool,
 }
 
 impl Waiting {
@@ -194,6 +196,9 @@ impl Lane {
         self.leave_order(caller);
         let before = self.waiting.remove(caller);
         let known = before.as_ref().filter(|b| b.refused.is_none()).map(|b| (b.since, b.queued));
+        // a look that began before a refusal, or a word, does not know of it: the next one will
+        let unseen = before.as_ref().filter(|b| !b.seen && ask.is_some());
+        let (refused, pending) = (unseen.and_then(|b| b.refused), unseen.is_some_and(|b| b.pending));
         let (mut places, told) = before.map(|b| (b.places, b.told)).unwrap_or_default();
         places.retain(|p| !starts.contains(&p.id));
         let wanted = ask.as_ref().map_or(0, |a| a.count as usize);
@@ -204,7 +209,7 @@ impl Lane {
         let since = ask.since.or(known.map(|(since, _)| since)).unwrap_or(now);
         let queued = known.map_or(now, |(_, queued)| queued);
         // it gets its rank with its place in the order
-        let waiting = Waiting { ask, since, queued, rank: 0, places, refused: None, told, pending: false };
+        let waiting = Waiting { ask, since, queued, rank: 0, places, refused, told, pending, seen: false };
         self.waiting.insert(Arc::clone(caller), waiting);
         self.join_order(caller, now);
     }
@@ -231,14 +236,19 @@ impl Lane {
         waiting.queued.saturating_add(most).ok()
     }
 
-    /// What is to be said to a step.
-    #[must_use]
-    pub fn turn(&self, caller: &Arc<Caller>) -> Turn {
-        self.waiting.get(caller).map_or_else(Turn::default, |w| Turn {
-            places: w.places.clone(),
-            told: w.told.as_ref().filter(|_| w.pending).map(|(_, standing)| standing.clone()),
-            refused: w.refused,
-        })
+    /// What is to be said to a step. A turn that could not be used must not have to wait now where the step is to take effect once at
+    /// most: it is one only if it need not.
+    pub fn turn(&mut self, caller: &Arc<Caller>, now: Timestamp) -> Turn {
+        let Some(waiting) = self.waiting.get_mut(caller) else { return Turn::default() };
+        waiting.seen = true;
+        if waiting.ask.once {
+            waiting.places.retain(|p| self.seats.resume(p.id, &self.limits, now));
+        }
+        Turn {
+            places: waiting.places.clone(),
+            told: waiting.told.as_ref().filter(|_| waiting.pending).map(|(_, standing)| standing.clone()),
+            refused: waiting.refused,
+        }
     }
 
     /// The intent of a call with this turn is written: it is among those that a pass lets go. False where there is no such turn any
@@ -247,8 +257,10 @@ impl Lane {
         self.seats.arrive(id, &self.limits, now)
     }
 
-    /// A look at a step's run has failed: turns that it has are its own still, and keep nothing from others until one is used.
+    /// A look at a step's run has failed: turns that it has are its own still, and keep nothing from others until one is used. It gets
+    /// no other before a look goes well.
     pub fn suspend(&mut self, caller: &Arc<Caller>, now: Timestamp) {
+        self.leave_order(caller);
         for place in self.waiting.get(caller).iter().flat_map(|w| &w.places) {
             self.seats.suspend(place.id, &self.limits, now);
         }
@@ -322,6 +334,7 @@ impl Lane {
         self.leave_order(caller);
         if let Some(waiting) = self.waiting.get_mut(caller) {
             waiting.refused = Some(why);
+            waiting.seen = false;
             news.refused += 1;
             news.runs.push(caller.run.clone());
         }
@@ -350,7 +363,7 @@ impl Lane {
             if waiting.told.as_ref().is_some_and(|(_, before)| !before.differs_much(&standing)) {
                 continue;
             }
-            (waiting.told, waiting.pending) = (Some((now, standing)), true);
+            (waiting.told, waiting.pending, waiting.seen) = (Some((now, standing)), true, false);
             runs.push(caller.run.clone());
             if runs.len() == most {
                 break;

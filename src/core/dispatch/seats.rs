@@ -203,6 +203,22 @@ impl Seats {
         true
     }
 
+    /// Takes a suspended seat up again where that is possible without having to wait; otherwise it is given back. Whether it is there.
+    pub(super) fn resume(&mut self, id: u64, limits: &Limits, now: Timestamp) -> bool {
+        let Some(seat) = self.seats.get(&id) else { return false };
+        if !seat.suspended {
+            return true;
+        }
+        let (who, endpoint) = (seat.who, seat.endpoint);
+        let free = self.instances.get(&endpoint).is_some_and(|i| i.places(limits, who.aging.urgency, now) > 0);
+        self.seats.remove(&id);
+        let fits = free && self.may_be_pending(limits, &who, now) && self.has_room(limits, &who, now);
+        if fits {
+            self.take(id, endpoint, &who, limits, now);
+        }
+        fits
+    }
+
     /// The intent could not be written: the seat is for others until it is.
     pub(super) fn suspend(&mut self, id: u64, limits: &Limits, now: Timestamp) {
         if self.seats.get(&id).is_none_or(|s| s.suspended || s.arrived) {
@@ -246,8 +262,9 @@ impl Seats {
             if all_but_stat_wait && !kept && who.aging.urgency != Urgency::Stat {
                 continue;
             }
+            let once = who.once;
             let Some(moves) = self.goes_to(id, seat, limits, now) else {
-                all_but_stat_wait = true;
+                all_but_stat_wait |= !once;
                 continue;
             };
             self.count_no_more(id);
@@ -279,7 +296,7 @@ impl Seats {
         if self.instances.values().any(|i| i.ready) {
             if seat.who.once {
                 // should this process die, its status must name the endpoint that may have been asked
-                return None;
+                return own.is_none_or(|i| !i.ready).then_some(None);
             }
             let free = self.which(|i| i.places(limits, urgency, now) > 0);
             return choose(&free, None, chance(&[&id.to_string()])).map(Some);

@@ -113,12 +113,13 @@ fn send(fan: &mut Fan<'_, '_>, call: &CallDefinition, index: u32) {
     if let Err(problem) = fan.show(index) {
         return fan.failed(index, ErrorClass::Configuration, true, &problem);
     }
-    let target = call::way(fan.flow, call).ok().and_then(|way| target(fan, call, way, index).ok());
+    let target = call::way(fan.flow, call).ok().map(|way| target(fan, call, way, index));
     match target {
-        Some(target) => request(fan, call, index, &target),
+        Some(Ok(target)) => request(fan, call, index, &target),
+        Some(Err(Held::Refused(why))) => fan.failed(index, ErrorClass::Overloaded, true, &why),
         // a new leader may not know of the endpoint yet, or others have their turn first; what the former one has sent is not
         // known to have failed
-        None => fan.work.postpone(index, fan.flow.now),
+        Some(Err(Held::Queued(_))) | None => fan.work.postpone(index, fan.flow.now),
     }
     fan.flow.item = None;
 }
