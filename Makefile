@@ -16,6 +16,15 @@ CURRENT_TESTS := schema conformance_real
 NODE_TESTS := charts_node cluster_node node
 # A FHIR server of PyPI, kept as long as its list of versions stays the same.
 FHIR_PEER := $(MEDLEY_CACHE)/peers/fhir-$(shell sha256sum tests/peers/fhir/requirements.txt | cut -c1-16)
+# An HL7 server, likewise.
+HL7_PEER := $(MEDLEY_CACHE)/peers/hl7-$(shell sha256sum tests/peers/hl7/requirements.txt | cut -c1-16)
+# A Python environment with what a list names.
+define VENV
+rm -rf $(1)
+python3 -m venv $(1)
+$(1)/bin/python -m pip install --quiet --disable-pip-version-check -r $(2)
+touch $(1)/done
+endef
 PICK = $(foreach t,$(1),--test $(t))
 
 .PHONY: help
@@ -53,14 +62,15 @@ test-mutants: ## Deliberate bugs, one at a time: do the tests notice each? (take
 	cargo run --locked --quiet -p medley-harness --bin mutants -- --scratch $(CARGO_TARGET_DIR)/mutants $(if $(MUTANT),--only '$(MUTANT)')
 
 .PHONY: test-peers
-test-peers: $(FHIR_PEER)/done ## Tests against real servers of medical protocols (python3 with venv; from PyPI, once)
-	MEDLEY_FHIR_PYTHON=$(FHIR_PEER)/bin/python cargo test --locked --test fhir_peer -- --ignored
+test-peers: $(FHIR_PEER)/done $(HL7_PEER)/done ## Tests against real servers of medical protocols (python3 with venv; from PyPI, once)
+	MEDLEY_FHIR_PYTHON=$(FHIR_PEER)/bin/python MEDLEY_HL7_PYTHON=$(HL7_PEER)/bin/python \
+		cargo test --locked --test fhir_peer --test hl7_peer -- --ignored
 
 $(FHIR_PEER)/done: tests/peers/fhir/requirements.txt
-	rm -rf $(FHIR_PEER)
-	python3 -m venv $(FHIR_PEER)
-	$(FHIR_PEER)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/peers/fhir/requirements.txt
-	touch $@
+	$(call VENV,$(FHIR_PEER),$<)
+
+$(HL7_PEER)/done: tests/peers/hl7/requirements.txt
+	$(call VENV,$(HL7_PEER),$<)
 
 .PHONY: test-example
 test-example: ## Tests of the example's own program

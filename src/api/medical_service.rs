@@ -212,6 +212,9 @@ pub struct Interface {
     /// gRPC's settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grpc: Option<GrpcInterface>,
+    /// HL7 version 2's settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hl7v2: Option<Hl7v2Interface>,
     /// How its health is found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<Probe>,
@@ -250,12 +253,27 @@ pub struct GrpcInterface {
     pub service: Option<String>,
 }
 
+/// Settings of an HL7 version 2 interface: whom the message of a probe of level Protocol is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Hl7v2Interface {
+    /// MSH-5 of the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9._ -]+$"))]
+    pub receiving_application: Option<String>,
+    /// MSH-6 of the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9._ -]+$"))]
+    pub receiving_facility: Option<String>,
+}
+
 /// How health is found. For a workload it becomes the kubelet's readiness probe; external hosts are probed by medley.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Probe {
-    /// Transport: a TCP connection. Protocol: an answer in the interface's protocol. Protocol for HTTP and FHIR (and
-    /// GRPC of a workload) when not set, Transport otherwise.
+    /// Transport: a TCP connection. Protocol: an answer in the interface's protocol; for HL7v2 an acknowledgement of an `NMD^N02`
+    /// message (network management) with the processing id `D`. Protocol for HTTP and FHIR (and GRPC of a workload) when not set,
+    /// Transport otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<ProbeLevel>,
     /// Time between two probes, in whole seconds or minutes; `10s` when not set.
@@ -384,6 +402,10 @@ pub enum EndpointReason {
     HttpInvalid,
     /// An HTTP status outside 200 to 399.
     HttpStatus,
+    /// Connected, but no acknowledgement of the message came in time.
+    AckTimeout,
+    /// Connected, but what came is no acknowledgement of the message, or nothing came before the connection was closed.
+    AckInvalid,
     /// The pod's own readiness probe fails, or has not passed yet.
     PodNotReady,
     /// The pod is being stopped.

@@ -8,6 +8,7 @@ pub mod discovery;
 pub mod dispatch;
 pub mod expression;
 pub mod graph;
+pub mod hl7;
 pub mod lint;
 pub mod monitoring;
 pub mod name;

@@ -1,12 +1,17 @@
 //! One probe of one endpoint: connect, ask, classify what went wrong by the layer that failed.
 
-use tokio::time::{Instant, timeout_at};
+use jiff::Timestamp;
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
 
-use super::{http_probe, tcp};
+use super::{hl7_probe, http_probe, tcp};
 use crate::{
     api::medical_service::EndpointReason,
     core::{
         discovery::target::{ProbeKind, ProbeTarget},
+        hl7::probe_message,
         monitoring::health::ProbeOutcome,
     },
 };
@@ -20,7 +25,24 @@ pub async fn probe(target: &ProbeTarget) -> ProbeOutcome {
         Ok(Err(reason)) => return ProbeOutcome::Failed(reason),
         Err(_) => return ProbeOutcome::Failed(EndpointReason::TcpTimeout),
     };
-    let ProbeKind::Http { path, host } = &target.kind else { return ProbeOutcome::Answered };
+    match &target.kind {
+        ProbeKind::Tcp => ProbeOutcome::Answered,
+        ProbeKind::Http { path, host } => http(stream, path, host, deadline).await,
+        ProbeKind::Hl7(receiver) => {
+            let now = Timestamp::now();
+            // 20 characters at most (HL7 v2.5.1 §2.15.9.10), another one each time
+            let control_id = format!("M{:x}", now.as_nanosecond());
+            let message = probe_message::message(receiver, &control_id, now);
+            match timeout_at(deadline, hl7_probe::ask(stream, &message, &control_id)).await {
+                Ok(Ok(())) => ProbeOutcome::Answered,
+                Ok(Err(reason)) => ProbeOutcome::Failed(reason),
+                Err(_) => ProbeOutcome::Failed(EndpointReason::AckTimeout),
+            }
+        }
+    }
+}
+
+async fn http(stream: TcpStream, path: &str, host: &str, deadline: Instant) -> ProbeOutcome {
     match timeout_at(deadline, http_probe::get(stream, path, host)).await {
         Ok(Ok(answer)) => {
             // what comes after the status does not change the outcome; taking in a little spares the service a broken pipe

@@ -165,6 +165,7 @@ pub(super) mod tests {
             http: None,
             fhir: None,
             grpc: None,
+            hl7v2: None,
             probe: None,
         }
     }

@@ -32,6 +32,7 @@ fn interface(i: usize) -> Interface {
         http: None,
         fhir: None,
         grpc: None,
+        hl7v2: None,
         probe: None,
     }
 }

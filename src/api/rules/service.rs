@@ -45,8 +45,13 @@ pub fn medical_service_spec() -> Value {
         ),
         rule(
             ".interfaces",
-            "!has(self.external) || !self.interfaces.exists(i, has(i.probe) && has(i.probe.level) && i.probe.level == 'Protocol' && !(i.protocol in ['HTTP', 'FHIR']))",
-            "probe.level Protocol of an external service works for the protocols HTTP and FHIR: set level Transport",
+            "!has(self.external) || !self.interfaces.exists(i, has(i.probe) && has(i.probe.level) && i.probe.level == 'Protocol' && !(i.protocol in ['HTTP', 'FHIR', 'HL7v2']))",
+            "probe.level Protocol of an external service works for the protocols HTTP, FHIR and HL7v2: set level Transport",
+        ),
+        rule(
+            ".interfaces",
+            "!has(self.workload) || !self.interfaces.exists(i, i.protocol == 'HL7v2' && has(i.probe) && has(i.probe.level) && i.probe.level == 'Protocol')",
+            "the kubelet, which probes a workload's pods, does not speak HL7v2: set probe.level Transport",
         ),
         rule(
             ".interfaces",
@@ -91,14 +96,19 @@ pub fn interface() -> Value {
             "grpc is for the protocol GRPC: remove it or change protocol",
         ),
         rule(
+            ".hl7v2",
+            "!has(self.hl7v2) || (self.protocol == 'HL7v2' && has(self.probe) && has(self.probe.level) && self.probe.level == 'Protocol')",
+            "hl7v2 says whom the message of a probe is for: set protocol HL7v2 and probe.level Protocol, or remove it",
+        ),
+        rule(
             ".http",
             "!has(self.http) || !has(self.http.healthPath) || self.protocol != 'DICOMweb'",
             "healthPath is for the protocol HTTP, DICOMweb is probed on the transport level: remove healthPath",
         ),
         rule(
             ".probe",
-            "!has(self.probe) || !has(self.probe.level) || self.probe.level == 'Transport' || self.protocol in ['HTTP', 'FHIR', 'GRPC']",
-            "level Protocol works for the protocols HTTP, FHIR and GRPC: set level Transport",
+            "!has(self.probe) || !has(self.probe.level) || self.probe.level == 'Transport' || self.protocol in ['HTTP', 'FHIR', 'GRPC', 'HL7v2']",
+            "level Protocol works for the protocols HTTP, FHIR, GRPC and HL7v2: set level Transport",
         ),
     ])
 }

@@ -116,6 +116,7 @@ mod tests {
             http: None,
             fhir: None,
             grpc: None,
+            hl7v2: None,
             probe: None,
         }
     }

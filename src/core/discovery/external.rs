@@ -19,10 +19,10 @@ use super::{
 };
 use crate::{
     api::{
-        MedicalServiceSpec,
+        MedicalServiceSpec, Protocol,
         medical_service::{EndpointReason, EndpointStatus, External, Interface, ProbeLevel},
     },
-    core::monitoring::health::Health,
+    core::{hl7::probe_message::Receiver, monitoring::health::Health},
     render::{
         Owner,
         endpoint_slice::{Family, MAX_ADDRESSES, SliceWish, ready_addresses},
@@ -199,6 +199,13 @@ fn target(endpoint: Endpoint, interface: &Interface, host: Option<&str>) -> Prob
     let how = defaults::probe(interface, defaults::Prober::Medley);
     let kind = match (how.level, defaults::probe_path(interface)) {
         (ProbeLevel::Protocol, Some(path)) => ProbeKind::Http { path, host: host_header(&endpoint, host) },
+        (ProbeLevel::Protocol, None) if interface.protocol == Protocol::Hl7v2 => {
+            let names = interface.hl7v2.clone().unwrap_or_default();
+            ProbeKind::Hl7(Receiver {
+                application: names.receiving_application.unwrap_or_default(),
+                facility: names.receiving_facility.unwrap_or_default(),
+            })
+        }
         _ => ProbeKind::Tcp,
     };
     ProbeTarget {

@@ -236,6 +236,8 @@ const fn word(reason: EndpointReason) -> &'static str {
         EndpointReason::HttpTimeout => "HttpTimeout",
         EndpointReason::HttpInvalid => "HttpInvalid",
         EndpointReason::HttpStatus => "HttpStatus",
+        EndpointReason::AckTimeout => "AckTimeout",
+        EndpointReason::AckInvalid => "AckInvalid",
         EndpointReason::PodNotReady => "PodNotReady",
         EndpointReason::Terminating => "Terminating",
     }
@@ -260,6 +262,12 @@ const fn advice(reason: EndpointReason) -> &'static str {
         EndpointReason::HttpInvalid => "what answers does not speak HTTP; check port and protocol",
         EndpointReason::HttpStatus => {
             "the answer's status is not from 200 to 399; check the probe's path and the service"
+        }
+        EndpointReason::AckTimeout => {
+            "connected, but no acknowledgement within the timeout; check the interface's load, or set probe.timeout"
+        }
+        EndpointReason::AckInvalid => {
+            "what answers is no HL7 acknowledgement of the probe's message; check that the port speaks MLLP"
         }
         EndpointReason::PodNotReady => "the pods' readiness probes fail or have not passed yet; look at the pods",
         EndpointReason::Terminating => "the pods are being stopped",

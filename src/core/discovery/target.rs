@@ -2,7 +2,10 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use crate::core::monitoring::health::{Health, Thresholds};
+use crate::core::{
+    hl7::probe_message::Receiver,
+    monitoring::health::{Health, Thresholds},
+};
 
 /// One probed endpoint of a service. Another port is another endpoint: what was known of the old one says nothing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,6 +30,8 @@ pub enum ProbeKind {
         /// The Host header: the host as it was registered, with its port unless that is 80.
         host: String,
     },
+    /// An acknowledgement of a message of network management, over MLLP.
+    Hl7(Receiver),
 }
 
 /// One endpoint and how it is probed.

@@ -1,6 +1,7 @@
 //! Hosts outside the cluster: which of their addresses are probed and published, and what is said of them?
 
 use super::*;
+use crate::core::hl7::probe_message::Receiver;
 
 #[test]
 fn an_external_host_is_published_when_its_probe_answers_and_taken_out_when_it_fails() {
@@ -106,7 +107,7 @@ fn each_interface_and_family_has_a_slice_and_http_probes_name_the_host() {
         .iter()
         .map(|p| match &p.target.kind {
             ProbeKind::Http { path, host } => format!("{host} {path}"),
-            ProbeKind::Tcp => "TCP".to_owned(),
+            other => format!("{other:?}"),
         })
         .collect();
     assert_eq!(
@@ -120,6 +121,24 @@ fn each_interface_and_family_has_a_slice_and_http_probes_name_the_host() {
             "[2001:db8::1] /ok"
         ]
     );
+}
+
+#[test]
+fn an_interface_of_hl7_is_sent_a_message_where_the_probe_is_to_look_so_deep() {
+    let mut story = story(json!({
+        "external": { "endpoints": [{ "host": "192.0.2.1" }] },
+        "interfaces": [
+            { "name": "adt", "port": 2575, "protocol": "HL7v2", "probe": { "level": "Protocol" },
+              "hl7v2": { "receivingApplication": "LAB", "receivingFacility": "NORTH" } },
+            { "name": "oru", "port": 2576, "protocol": "HL7v2" }
+        ]
+    }));
+    let kinds: Vec<ProbeKind> = story.pass().probes.into_iter().map(|p| p.target.kind).collect();
+    let receiver = Receiver { application: "LAB".to_owned(), facility: "NORTH".to_owned() };
+    assert_eq!(kinds, [ProbeKind::Hl7(receiver), ProbeKind::Tcp]);
+    story.probed("192.0.2.1", ProbeOutcome::Failed(EndpointReason::AckInvalid), 3);
+    story.pass();
+    assert_eq!(story.says("Reachable"), "False AckInvalid");
 }
 
 #[test]
