@@ -15,7 +15,7 @@ use super::{
     queues::{all_succeed, reads},
     stage::{NAMESPACE, Stage},
     steps::{call, child, container},
-    world::works,
+    world::{answer, works},
 };
 
 /// A cluster of which a policy allows so much to be at work.
@@ -204,4 +204,74 @@ async fn killed_at_any_write_no_limit_is_exceeded() {
         assert_eq!((most_runs(&stage, |_| true), most_steps(&stage) <= 2), (2, true), "{what}");
         stage.assert_monotone();
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn items_that_are_tried_again_exceed_no_limit_and_all_are_done() {
+    let stage = limited(json!({"calls": 3})).await;
+    let fails: Vec<_> = (0..4).map(|_| answer(503, json!({}))).collect();
+    stage.world.replies("/part", fails.into_iter().chain([reads(4)]));
+    stage.world.replies("/read", [reads(30)]);
+    stage.workflow("many", [call("part").each(json!({"count": 12, "maxParallel": 4})).retries(5).step()]).await;
+    stage.workflow("ct", [call("read").timeout("1m").step()]).await;
+    stage.start("op-1");
+    run(&stage, "m", "many", "routine").await;
+    stage.until("they have failed", Duration::from_secs(30), |s| s.step("m", "part")["phase"] == "Retrying").await;
+    for name in ["r1", "r2"] {
+        run(&stage, name, "ct", "urgent").await;
+    }
+    all_succeed(&stage, &["r1", "r2", "m"]).await;
+    assert!(stage.world.most_at_work("op-1", "10.0.0.1") <= 3);
+    assert_eq!(stage.step("m", "part")["items"]["succeeded"], json!(12));
+    stage.assert_monotone();
+}
+
+#[tokio::test(start_paused = true)]
+async fn items_wait_for_a_busy_service_within_a_limit_and_a_suspended_run_keeps_nothing() {
+    let stage = limited(json!({"calls": 2})).await;
+    stage.bounded_service("slow", &["10.0.0.3"], json!({"concurrency": 1})).await;
+    for path in ["/part", "/read"] {
+        stage.world.replies(path, [reads(25)]);
+    }
+    let slow = |step: &str| json!({"name": step, "call": {"service": "slow", "http": {"path": format!("/{step}")}}, "timeout": "1m"});
+    let mut each = slow("part");
+    each["forEach"] = json!({"count": 3, "maxParallel": 2});
+    stage.workflow("many", [each]).await;
+    stage.workflow("ct", [slow("read")]).await;
+    stage.workflow("other", [call("read").timeout("1m").step()]).await;
+    stage.start("op-1");
+    run(&stage, "r1", "ct", "urgent").await;
+    stage.until("the service is busy", Duration::from_secs(30), |s| s.world.asked("/read") == 1).await;
+    run(&stage, "m", "many", "routine").await;
+    stage.until("an item is at work", Duration::from_secs(120), |s| s.world.asked("/part") == 1).await;
+    stage.set("m", json!({"suspend": true})).await;
+    let idle = |s: &Stage| {
+        s.step("m", "part")["items"]["succeeded"] == json!(1) && s.step("m", "part")["capacity"] == Value::Null
+    };
+    stage.until("nothing of it is at work", Duration::from_secs(120), idle).await;
+    for name in ["r2", "r3"] {
+        run(&stage, name, "other", "routine").await;
+    }
+    all_succeed(&stage, &["r1", "r2", "r3"]).await;
+    stage.set("m", json!({"suspend": false})).await;
+    for name in ["r4", "r5", "r6"] {
+        run(&stage, name, "ct", "asap").await;
+    }
+    all_succeed(&stage, &["m", "r4", "r5", "r6"]).await;
+    stage.assert_monotone();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_cannot_begin_leaves_its_place_to_others() {
+    let stage = limited(json!({"runs": 1})).await;
+    let pool = json!({"resources": {"slots": "2"}, "shares": [{"name": "imaging"}]});
+    give_capacity(&stage, pool, json!({"pool": "main"})).await;
+    let large = json!({"name": "rest", "holds": {"slots": "9"}, "wait": {"for": "1s"}});
+    stage.workflow("large", [large]).await;
+    stage.workflow("small", [super::capacity::held("rest", 5).step()]).await;
+    stage.start("op-1");
+    run(&stage, "never", "large", "stat").await;
+    stage.until("it is told", Duration::from_secs(60), |s| s.step("never", "rest")["admission"] != Value::Null).await;
+    run(&stage, "r1", "small", "routine").await;
+    all_succeed(&stage, &["r1"]).await;
 }

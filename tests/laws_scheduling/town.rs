@@ -349,10 +349,11 @@ fn ask(preempting: bool) -> impl Strategy<Value = Ask> {
     let limited = prop_oneof![2 => Just(0_u8), 1 => 1_u8..4];
     let size = (1_i64..5, 1_u32..4, 1_u32..4, limited);
     let manner = (any::<bool>(), any::<bool>(), prop::bool::weighted(0.1), prop::option::of(1_i64..20));
-    (0_u32..40, 0_u32..3, 0_u32..3, 0_usize..5, size, manner).prop_map(
+    (0_u32..40, 0_u32..4, 0_u32..3, 0_usize..5, size, manner).prop_map(
         move |(n, pool, share, urgency, (unit, count, least, limited), (preempts, interruptible, strict, aging))| Ask {
-            pool: if pool == 0 { "p".to_owned() } else { format!("p{pool}") },
-            share: format!("s{share}"),
+            // 3: nothing but room within limits
+            pool: ["p", "p1", "p2", ""][pool as usize].to_owned(),
+            share: if pool == 3 { String::new() } else { format!("s{share}") },
             count,
             least: least.min(count),
             limited,

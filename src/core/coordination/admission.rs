@@ -45,14 +45,18 @@ pub(super) fn govern(flow: &mut Flow<'_>, definition: &Definition, begins: bool)
 
 /// Whether a run may begin where policies limit how many are under way. Waiting costs no status write until there is something to tell.
 pub(super) fn admit(flow: &mut Flow<'_>) -> Result<(), End> {
-    let Err(told) = capacity::admit_run(flow) else { return Ok(()) };
+    let Err(told) = capacity::admit_run(flow) else {
+        flow.status.admission = None;
+        return Ok(());
+    };
     if told.is_some() {
         flow.status.admission = told;
     } else if flow.present.phase.is_none() {
         flow.untold = true;
         flow.decision.notes.clear();
     }
-    let message = format!("it waits for its turn: {}", AdmissionReason::PolicyLimit.message());
+    let reason = flow.status.admission.as_ref().map_or(AdmissionReason::PolicyLimit, |a| a.reason);
+    let message = format!("it waits for its turn: {}", reason.message());
     Err(End::Open(RunPhase::Pending, "WaitingForCapacity", message, false))
 }
 
@@ -71,6 +75,13 @@ pub(super) fn not_begun(flow: &mut Flow<'_>, end: &End) -> Option<End> {
     let waits = matches!(end, End::Open(..)) && asks && flow.status.ending.is_none();
     if !waits || capacity::has_begun(&flow.status) {
         return None;
+    }
+    let of_steps = flow.decision.demands.iter().filter(|d| !d.claimant.step.is_empty()).count();
+    let mut told = flow.status.steps.values().filter_map(|s| Some(s.admission.as_ref()?.reason));
+    let never = |r: AdmissionReason| matches!(r, AdmissionReason::NoPool | AdmissionReason::TooLarge);
+    if flow.decision.asks.is_empty() && of_steps == flow.status.steps.len() && told.all(never) {
+        // it cannot begin as things are: others have its place among those that limits let begin
+        flow.decision.demands.retain(|d| !d.claimant.step.is_empty());
     }
     flow.status.started_at = None;
     flow.status.revision = None;

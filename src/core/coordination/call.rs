@@ -78,7 +78,7 @@ fn told(Chosen { endpoint, probability }: Chosen) -> CallTarget {
 
 /// A step waits for its turn.
 fn queued(flow: &mut Flow<'_>, step: &StepDefinition, status: StepStatus, admission: Option<Admission>) {
-    capacity::keep(flow, step, &status);
+    capacity::keep(flow, step, &status, false);
     if flow.get(step).is_some_and(|s| s.phase.is_at_work()) {
         // its intent is stored: what is known of requests before stays so
         flow.set(step, status);

@@ -16,7 +16,7 @@ use crate::{
     core::{
         coordination::{
             definition::{Action, Role, StepDefinition},
-            holdings::parent_reference,
+            holdings::{self, parent_reference},
             run::Flow,
             view::View,
         },
@@ -72,6 +72,10 @@ pub(super) fn admit(
 ) -> Result<(), Option<Admission>> {
     // what undoes a step must not wait for others to end
     if step.role == Role::Compensation || status.capacity.is_some() {
+        return Ok(());
+    }
+    // what began before a limit was set counts already
+    if matches!(step.action, Action::Call(_)) && flow.get(step).is_some_and(holdings::calls) {
         return Ok(());
     }
     let view = &flow.view.scheduling;
@@ -168,15 +172,17 @@ fn ask(flow: &mut Flow<'_>, step: &StepDefinition, (attempt, count): (u32, u32),
         count,
         least: 1,
         preempts: !rules.never_preempts,
-        interruptible: is_displaceable(step),
+        // a call that waits for its service has not begun
+        interruptible: is_displaceable(step) || matches!(step.action, Action::Call(_)),
         strict: rules.strict,
     };
     flow.decision.demands.push(demand);
 }
 
-/// An attempt that has just been granted capacity waits for something else: what it was granted stays its own.
-pub(super) fn keep(flow: &mut Flow<'_>, step: &StepDefinition, status: &StepStatus) {
-    let stored = flow.get(step).is_some_and(|s| s.capacity.is_some());
+/// An attempt that has been granted capacity waits for something else: what it was granted stays its own. Its status tells of that no
+/// more where it `leaves`.
+pub(super) fn keep(flow: &mut Flow<'_>, step: &StepDefinition, status: &StepStatus, leaves: bool) {
+    let stored = !leaves && flow.get(step).is_some_and(|s| s.capacity.is_some());
     if let Some(capacity) = status.capacity.as_ref().filter(|_| !stored) {
         let since = waits_since(flow, step);
         ask(flow, step, (status.attempt.unwrap_or(1), capacity.parts.unwrap_or(1)), since);
@@ -260,7 +266,7 @@ pub(super) fn give_back(status: &mut WorkflowRunStatus) {
     let waiting = status.steps.values().filter_map(|s| s.admission.as_ref());
     let own =
         status.admission.take().filter(|_| status.started_at.is_none() && status.phase == Some(RunPhase::Pending));
-    status.admission = waiting.min_by_key(|a| (a.position, a.since)).cloned().or(own);
+    status.admission = own.or_else(|| waiting.min_by_key(|a| (a.position, a.since)).cloned());
 }
 
 /// Whether any step of a run has done more than wait for capacity.

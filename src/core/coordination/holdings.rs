@@ -21,8 +21,8 @@ use crate::{
 pub fn holdings(run: &WorkflowRun, status: &WorkflowRunStatus, rules: &Rules) -> Vec<Holding> {
     let urgency = status.urgency.unwrap_or(Urgency::Routine);
     let namespace = run.metadata.namespace.as_deref().unwrap_or_default();
-    let holding = |step: String, attempt: u32, capacity: Option<&Capacity>, bounds: Vec<Bound>| {
-        let count = capacity.and_then(|c| c.parts).unwrap_or(1);
+    let holding = |step: String, attempt: u32, parts: u32, capacity: Option<&Capacity>, bounds: Vec<Bound>| {
+        let count = capacity.map_or(parts, |c| c.parts.unwrap_or(1));
         let since = capacity.map_or(Timestamp::UNIX_EPOCH, |c| c.since);
         let resources = capacity.iter().flat_map(|c| &c.resources);
         let unit = resources.filter_map(|(name, q)| Some((name.clone(), thousandths(q)?))).collect();
@@ -47,24 +47,33 @@ pub fn holdings(run: &WorkflowRun, status: &WorkflowRunStatus, rules: &Rules) ->
     let bounds = rules.bounds(namespace, Work::Runs);
     let under_way = status.started_at.is_some() && !status.phase.is_some_and(RunPhase::is_final);
     if under_way && !bounds.is_empty() && parent_reference(run).is_none() {
-        holdings.push(holding(String::new(), 1, None, bounds));
+        holdings.push(holding(String::new(), 1, 1, None, bounds));
     }
     for (id, step) in with_ids(status) {
         let work = work_at(step).filter(|_| step.phase.is_at_work());
         let bounds = work.map(|work| rules.bounds(namespace, work)).unwrap_or_default();
         if step.capacity.is_some() || !bounds.is_empty() {
-            holdings.push(holding(id, step.attempt.unwrap_or(1), step.capacity.as_ref(), bounds));
+            // what began before a limit was set has as many parts as are known to be at work
+            let parts = step.items.as_ref().map_or(1, |items| items.active.max(1));
+            holdings.push(holding(id, step.attempt.unwrap_or(1), parts, step.capacity.as_ref(), bounds));
         }
     }
     holdings
 }
 
-/// What a step has at work, told by its status alone: a step with `forEach` that calls has capacity only where limits hold for it.
+/// Whether a step has calls under way, told by its status alone. The items of a step with `forEach` are calls where it has neither a Job
+/// nor child runs: transforms are done at once.
+pub(super) fn calls(step: &StepStatus) -> bool {
+    let of_items = || step.run.is_none() && step.items.as_ref().is_some_and(|i| i.indexes.running.is_some());
+    step.phase.is_at_work() && (step.target.is_some() || of_items())
+}
+
+/// What a step has at work, told by its status alone.
 fn work_at(step: &StepStatus) -> Option<Work> {
     if step.pod.is_some() || step.job.is_some() {
         return Some(Work::Pods);
     }
-    (step.target.is_some() || (step.items.is_some() && step.capacity.is_some())).then_some(Work::Calls)
+    (calls(step) || (step.items.is_some() && step.capacity.is_some())).then_some(Work::Calls)
 }
 
 /// The reference to the run that a run is part of.

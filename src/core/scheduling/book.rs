@@ -12,6 +12,7 @@ use crate::core::scheduling::{
     bounds::Counters,
     demand::{Claimant, Demand, Holding, Ruling},
     domain::Domain,
+    rank::RANKS,
     tree::{MAX_DEPTH, PoolDefinition, ShareDefinition},
 };
 
@@ -113,15 +114,18 @@ impl Book {
             return self;
         }
         let mut demands: Vec<Demand> = self.adrift.into_values().collect();
-        let mut holdings: Vec<(Holding, Option<Arc<Claimant>>)> = self.lost.into_values().map(|h| (h, None)).collect();
+        let lost = self.lost;
+        let mut holdings: Vec<(Holding, Option<Arc<Claimant>>)> = Vec::new();
         for domain in self.domains {
             demands.extend(domain.waiting.values().map(|w| w.demand.clone()));
+            let held = domain.held.into_values().filter(|held| !lost.contains_key(&held.demand.claimant));
             holdings.extend(
-                domain.held.into_values().map(|held| {
+                held.map(|held| {
                     (Holding { demand: held.demand, count: held.count, since: held.since }, held.leaving_for)
                 }),
             );
         }
+        holdings.extend(lost.into_values().map(|h| (h, None)));
         for demand in demands {
             next.ask(demand, now);
         }
@@ -189,7 +193,25 @@ impl Book {
             self.lost.remove(claimant);
         } else {
             self.lost.insert(Arc::clone(claimant), holding.clone());
+            self.count_lost(holding);
         }
+    }
+
+    /// What is at work counts against limits whatever has become of its pool.
+    fn count_lost(&mut self, holding: &Holding) {
+        let Some(&open) = self.pools.get("").filter(|_| !holding.demand.bounds.is_empty()) else { return };
+        let (pool, share, unit) = Default::default();
+        let demand = Demand { pool, share, unit, ..holding.demand.clone() };
+        let counted = Holding { demand, ..holding.clone() };
+        if self.domains[open].hold(&counted, &mut self.counters) {
+            self.homes.insert(Arc::clone(&holding.demand.claimant), open);
+        }
+    }
+
+    /// Whether there is more room within limits than at the last pass.
+    #[must_use]
+    pub fn has_more_room(&self) -> bool {
+        self.counters.changed
     }
 
     fn forget(&mut self, claimant: &Arc<Claimant>) {
@@ -245,7 +267,18 @@ impl Book {
             // what was given back in one tree may be awaited in another one
             self.domains.iter_mut().for_each(|d| d.changed = true);
         }
-        let rulings = self.domains.iter_mut().flat_map(|d| d.pass(&mut self.counters, now)).collect();
+        let begun = self.domains.iter_mut().enumerate().filter_map(|(place, d)| Some((place, d.begin(now)?)));
+        let mut passes: Vec<_> = begun.collect();
+        for rank in (0..RANKS).rev() {
+            for (place, pass) in &mut passes {
+                pass.look_at(&mut self.domains[*place], &mut self.counters, rank);
+            }
+            for (place, pass) in &mut passes {
+                pass.close_rank(&mut self.domains[*place], &mut self.counters);
+            }
+        }
+        self.counters.put_back();
+        let rulings = passes.into_iter().flat_map(|(place, pass)| self.domains[place].end(pass)).collect();
         // what the pass has taken is no news
         self.counters.changed = false;
         rulings

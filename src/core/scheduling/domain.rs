@@ -162,7 +162,9 @@ impl Domain {
         self.withdraw(claimant);
         let amounts = self.tree.amounts(&holding.demand.unit).times(holding.count);
         let bounds = counters.set(&holding.demand.bounds);
-        if let Some(present) = self.held.get(claimant) {
+        if let Some(present) = self.held.get_mut(claimant) {
+            // the limits of now, should the pools be built anew
+            present.demand.bounds.clone_from(&holding.demand.bounds);
             // a grant that its status shows now
             let known = (present.amounts, present.leaf, present.bounds, present.count);
             let words = |d: &Demand| (d.urgency, d.interruptible);

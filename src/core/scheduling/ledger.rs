@@ -157,7 +157,9 @@ impl Ledger {
         let asked: HashSet<Arc<Claimant>> = demands.iter().map(|d| Arc::clone(&d.claimant)).collect();
         known.has.retain(|claimant, has| {
             // granted while the run was looked at: the next look will see it
-            let stays = shown.contains(claimant) || (!has.shown && !has.displaced && asked.contains(claimant));
+            // or a step waits anew with what it has
+            has.shown = shown.contains(claimant);
+            let stays = has.shown || (!has.displaced && asked.contains(claimant));
             if !stays {
                 book.release(claimant);
                 *changed = true;
@@ -200,7 +202,7 @@ impl Ledger {
         if known.asks.is_empty() && known.has.is_empty() {
             runs.remove(run);
         }
-        let news = self.changed || was_awaited;
+        let news = self.changed || was_awaited || self.book.has_more_room();
         self.changed |= before;
         news
     }

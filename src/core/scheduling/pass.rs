@@ -21,7 +21,6 @@ use crate::core::scheduling::{
     bounds::{BoundSet, Counters},
     demand::{Claimant, Ruling, Waits},
     domain::{Domain, Held, Shape, Turn, Waiting},
-    rank::RANKS,
     tree::{Parts, SetAside, Shortage},
 };
 
@@ -32,23 +31,22 @@ const ALONE: usize = 1024;
 type Candidate = Reverse<(Parts, Turn, usize)>;
 
 impl Domain {
-    /// Admits what fits, and displaces what must give way.
-    pub(super) fn pass(&mut self, counters: &mut Counters, now: Timestamp) -> Vec<Ruling> {
+    /// Begins a pass, where something has changed. Each rank is looked at by [`Pass::look_at`], the highest first.
+    pub(super) fn begin(&mut self, now: Timestamp) -> Option<Pass> {
         self.raise(now);
         if !std::mem::take(&mut self.changed) {
-            return Vec::new();
+            return None;
         }
         self.blocked.clear();
-        let mut pass = Pass { counters, rulings: Vec::new(), asides: Vec::new(), shut: HashSet::new(), now };
-        for rank in (0..RANKS).rev() {
-            pass.preempting(self, rank);
-            pass.rank(self, rank);
-        }
+        Some(Pass { now, ..Pass::default() })
+    }
+
+    /// Ends a pass.
+    pub(super) fn end(&mut self, pass: Pass) -> Vec<Ruling> {
         self.tree.put_back(&pass.asides);
-        pass.counters.put_back();
         let granted = pass.rulings.iter().filter(|r| matches!(r, Ruling::Granted { .. })).count();
         if granted > 0 {
-            self.rate.add(u32::try_from(granted).unwrap_or(u32::MAX), now);
+            self.rate.add(u32::try_from(granted).unwrap_or(u32::MAX), pass.now);
         }
         // what the pass has taken is no news
         self.changed = false;
@@ -96,25 +94,36 @@ impl Domain {
     }
 }
 
-struct Pass<'c> {
-    counters: &'c mut Counters,
+/// What one pass over a tree of pools has come to so far.
+#[derive(Default)]
+pub(super) struct Pass {
     rulings: Vec<Ruling>,
     /// What is set aside for the rest of the pass.
     asides: Vec<SetAside>,
     /// Leaves in which a strict demand waits.
     shut: HashSet<usize>,
+    /// The first of each leaf at the present rank for which there is not enough, and the node that stands in its way.
+    first: BTreeMap<usize, (Shape, usize)>,
+    /// The same for limits.
+    limited: BTreeMap<BoundSet, u32>,
     now: Timestamp,
 }
 
-impl Pass<'_> {
+impl Pass {
+    /// Admits what fits of a rank, and displaces what must give way to it.
+    pub(super) fn look_at(&mut self, domain: &mut Domain, counters: &mut Counters, rank: usize) {
+        self.preempting(domain, counters, rank);
+        self.rank(domain, counters, rank);
+    }
+
     /// Demands for which others leave come before their equals.
-    fn preempting(&mut self, domain: &mut Domain, rank: usize) {
+    fn preempting(&mut self, domain: &mut Domain, counters: &mut Counters, rank: usize) {
         let of_rank: Vec<Turn> =
             domain.preempting.iter().filter(|(r, _)| *r == rank).map(|(_, turn)| turn.clone()).collect();
         for turn in of_rank {
             let Some((leaf, shape)) = domain.waiting.get(&turn.1).map(|w| (w.leaf, w.shape)) else { continue };
-            if let Ok(count) = domain.fitting(self.counters, leaf, &shape) {
-                self.grant(domain, &turn.1, count);
+            if let Ok(count) = domain.fitting(counters, leaf, &shape) {
+                self.grant(domain, counters, &turn.1, count);
                 continue;
             }
             if domain.waiting.get(&turn.1).is_some_and(|w| w.victims.is_empty()) {
@@ -122,14 +131,12 @@ impl Pass<'_> {
                 domain.preempting.remove(&(rank, turn));
                 continue;
             }
-            self.keep_for(domain, &turn.1);
+            self.keep_for(domain, counters, &turn.1);
         }
     }
 
-    fn rank(&mut self, domain: &mut Domain, rank: usize) {
+    fn rank(&mut self, domain: &mut Domain, counters: &mut Counters, rank: usize) {
         let mut blocked: BTreeSet<(usize, Shape)> = BTreeSet::new();
-        let mut first: BTreeMap<usize, (Shape, usize)> = BTreeMap::new();
-        let mut limited: BTreeMap<BoundSet, u32> = BTreeMap::new();
         // what has waited for so long is not even overtaken by its equals
         let overdue = rank % 2 == 1;
         let candidate = |domain: &Domain, leaf: usize, blocked: &BTreeSet<(usize, Shape)>| -> Option<Candidate> {
@@ -146,10 +153,11 @@ impl Pass<'_> {
                 heap.push(Reverse((present, turn, leaf)));
                 continue;
             }
-            match domain.fitting(self.counters, leaf, &shape) {
-                Ok(count) => self.grant(domain, &turn.1, count),
+            match domain.fitting(counters, leaf, &shape) {
+                Ok(count) => self.grant(domain, counters, &turn.1, count),
                 Err((shortage, node)) => {
-                    if shape.preempts && shortage != Shortage::TooLarge && self.displace(domain, &turn, node) {
+                    if shape.preempts && shortage != Shortage::TooLarge && self.displace(domain, counters, &turn, node)
+                    {
                         heap.extend(candidate(domain, leaf, &blocked));
                         continue;
                     }
@@ -158,18 +166,18 @@ impl Pass<'_> {
                     let Some(node) = node else {
                         // nothing is kept of a pool for what a policy of its own holds back
                         if overdue {
-                            self.counters.set_aside(shape.bounds, shape.least);
+                            counters.set_aside(shape.bounds, shape.least);
                         } else {
-                            limited.entry(shape.bounds).or_insert(shape.least);
+                            self.limited.entry(shape.bounds).or_insert(shape.least);
                         }
                         heap.extend(candidate(domain, leaf, &blocked));
                         continue;
                     };
                     if shortage != Shortage::TooLarge {
                         if overdue {
-                            self.set_aside(domain, leaf, &shape, node);
+                            self.set_aside(domain, counters, leaf, &shape, node);
                         } else {
-                            first.entry(leaf).or_insert((shape, node));
+                            self.first.entry(leaf).or_insert((shape, node));
                         }
                         if shape.strict {
                             self.shut.insert(leaf);
@@ -180,47 +188,51 @@ impl Pass<'_> {
             }
             heap.extend(candidate(domain, leaf, &blocked));
         }
-        for (leaf, (shape, node)) in first {
-            self.set_aside(domain, leaf, &shape, node);
+    }
+
+    /// Sets aside what the present rank has not got, once all trees have looked at it.
+    pub(super) fn close_rank(&mut self, domain: &mut Domain, counters: &mut Counters) {
+        for (leaf, (shape, node)) in std::mem::take(&mut self.first) {
+            self.set_aside(domain, counters, leaf, &shape, node);
         }
-        for (bounds, parts) in limited {
-            self.counters.set_aside(bounds, parts);
+        for (bounds, parts) in std::mem::take(&mut self.limited) {
+            counters.set_aside(bounds, parts);
         }
     }
 
-    fn grant(&mut self, domain: &mut Domain, claimant: &Arc<Claimant>, count: u32) {
+    fn grant(&mut self, domain: &mut Domain, counters: &mut Counters, claimant: &Arc<Claimant>, count: u32) {
         let Some(waiting) = domain.withdraw(claimant) else { return };
         let Waiting { demand, leaf, shape, .. } = waiting;
         let (amounts, since) = (shape.unit.times(count), self.now);
         let bounds = shape.bounds;
-        domain.take(Held { demand, leaf, count, amounts, bounds, since, leaving_for: None }, self.counters);
-        self.counters.admitted(bounds, count, self.now);
+        domain.take(Held { demand, leaf, count, amounts, bounds, since, leaving_for: None }, counters);
+        counters.admitted(bounds, count, self.now);
         self.rulings.push(Ruling::Granted { claimant: Arc::clone(claimant), count });
     }
 
     /// Sets aside what a demand of this shape needs, up to the node that stands in its way.
-    fn set_aside(&mut self, domain: &mut Domain, leaf: usize, shape: &Shape, top: usize) {
+    fn set_aside(&mut self, domain: &mut Domain, counters: &mut Counters, leaf: usize, shape: &Shape, top: usize) {
         let needed = shape.unit.times(shape.least);
         self.asides.extend(domain.tree.set_aside(leaf, needed, shape.urgency, Some(top), &[]));
-        self.counters.set_aside(shape.bounds, shape.least);
+        counters.set_aside(shape.bounds, shape.least);
     }
 
     /// Sets aside what a demand needs beside what is being given up for it.
-    fn keep_for(&mut self, domain: &mut Domain, claimant: &Arc<Claimant>) {
+    fn keep_for(&mut self, domain: &mut Domain, counters: &mut Counters, claimant: &Arc<Claimant>) {
         let Domain { tree, waiting, held, .. } = domain;
         let Some(waiting) = waiting.get(claimant) else { return };
         let Shape { unit, least, urgency, bounds, .. } = waiting.shape;
         let leave: Vec<&Held> = waiting.victims.iter().filter_map(|v| held.get(v)).collect();
         // what goes makes room in all that it counts against
-        let freed = leave.iter().filter(|h| self.counters.meet(h.bounds, bounds)).map(|h| h.count).sum();
-        self.counters.set_aside(bounds, least.saturating_sub(freed));
+        let freed = leave.iter().filter(|h| counters.meet(h.bounds, bounds)).map(|h| h.count).sum();
+        counters.set_aside(bounds, least.saturating_sub(freed));
         let leave: Vec<_> = leave.into_iter().map(|h| (h.leaf, h.amounts, h.demand.urgency)).collect();
         self.asides.extend(tree.set_aside(waiting.leaf, unit.times(least), urgency, None, &leave));
     }
 
     /// Chooses who gives way to a demand: as few as suffice, of these the least urgent, and of these the newest. What leaves already
     /// for somebody less urgent counts first. False when nobody can.
-    fn displace(&mut self, domain: &mut Domain, turn: &Turn, node: Option<usize>) -> bool {
+    fn displace(&mut self, domain: &mut Domain, counters: &mut Counters, turn: &Turn, node: Option<usize>) -> bool {
         let Some(waiting) = domain.waiting.get(&turn.1).cloned() else { return false };
         let (leaf, shape) = (waiting.leaf, waiting.shape);
         let needed = shape.unit.times(shape.least);
@@ -233,7 +245,7 @@ impl Pass<'_> {
             .chain(lower.map(|(_, _, claimant)| Arc::clone(claimant)))
             .filter(|c| {
                 let Some(held) = domain.held.get(c).filter(|h| h.demand.urgency < shape.urgency) else { return false };
-                let makes_room = self.counters.meet(held.bounds, shape.bounds);
+                let makes_room = counters.meet(held.bounds, shape.bounds);
                 match node {
                     Some(node) => {
                         domain.tree.is_below(held.leaf, node) && (makes_room || helps(&held.amounts, &needed))
@@ -247,12 +259,12 @@ impl Pass<'_> {
             let gone: Vec<&Held> = gone.iter().filter_map(|c| held.get(c)).collect();
             for h in &gone {
                 tree.give_back(h.leaf, h.amounts, h.demand.urgency);
-                self.counters.give_back(h.bounds, h.count);
+                counters.give_back(h.bounds, h.count);
             }
-            let fits = tree.check(leaf, &needed, shape.urgency).is_ok() && self.counters.fit(shape.bounds, shape.least);
+            let fits = tree.check(leaf, &needed, shape.urgency).is_ok() && counters.fit(shape.bounds, shape.least);
             for h in &gone {
                 tree.take(h.leaf, h.amounts, h.demand.urgency);
-                self.counters.take(h.bounds, h.count);
+                counters.take(h.bounds, h.count);
             }
             fits
         };
@@ -297,7 +309,7 @@ impl Pass<'_> {
             }
         }
         domain.preempting.insert((waiting.rank, turn.clone()));
-        self.keep_for(domain, &turn.1);
+        self.keep_for(domain, counters, &turn.1);
         true
     }
 }

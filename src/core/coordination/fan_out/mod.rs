@@ -20,7 +20,7 @@ use self::{
     work::Work,
 };
 use super::{
-    capacity,
+    call, capacity,
     definition::{Action, FanOut, StepDefinition},
     outcome::Failure,
     resolution,
@@ -239,9 +239,10 @@ impl Fan<'_, '_> {
 
     /// Starts the items whose turn it is; why none can start, when they have to wait.
     fn start_more(&mut self) -> Option<Hold> {
-        let calls = matches!(self.step.action, Action::Call(_));
-        if calls && self.may_start() && self.work.due(self.fan_out.parallel, self.flow.now).is_some() {
-            let (began, most) = (self.status.started_at, self.work.room(self.fan_out.parallel, self.flow.now));
+        // as for a single call: it asks once there is somebody to answer it
+        let calls = matches!(&self.step.action, Action::Call(call) if call::way(self.flow, call).is_ok());
+        if calls && self.may_start() && self.work.due(self.parallel(), self.flow.now).is_some() {
+            let (began, most) = (self.status.started_at, self.fan_out.parallel.min(self.work.open()));
             if let Err(told) = capacity::admit(self.flow, self.step, &mut self.status, most) {
                 return Some(Hold::Queued(told));
             }
@@ -359,6 +360,8 @@ impl Fan<'_, '_> {
             return flow.set(step, status);
         }
         status.phase = StepPhase::Running;
+        // nothing is at work: a run that is suspended keeps no place from others
+        status.capacity = None;
         if let Some(missing) = missing {
             let until = waiting.unwrap_or_else(|| super::step::later(flow.now, flow.timeout(step)));
             status.phase = StepPhase::Waiting;
@@ -378,7 +381,7 @@ impl Fan<'_, '_> {
 
 /// No item is at work, and those that could start wait for their turn. That costs no status write until there is something to tell.
 fn queued(flow: &mut Flow<'_>, step: &StepDefinition, mut status: StepStatus, work: &Work, told: Option<Admission>) {
-    capacity::keep(flow, step, &status);
+    capacity::keep(flow, step, &status, told.is_some());
     if told.is_none() && flow.get(step).is_none() && work.is_untouched() {
         return;
     }

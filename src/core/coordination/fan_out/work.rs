@@ -146,8 +146,15 @@ impl Work {
 
     /// The next item that may start while at most `parallel` are under way: one whose wait is over, or a new one.
     pub(super) fn due(&self, parallel: u32, now: Timestamp) -> Option<u32> {
-        let retry = self.retrying.iter().find(|(_, at)| **at <= now).map(|(&index, _)| index);
+        // fewer may be at work than when they began
+        let may = |_: &(&u32, &Timestamp)| self.at_work() < parallel;
+        let retry = self.retrying.iter().find(|(_, at)| **at <= now).filter(may).map(|(&index, _)| index);
         retry.or_else(|| (self.next < self.total && self.active() < parallel).then_some(self.next))
+    }
+
+    /// How many items are not over.
+    pub(super) const fn open(&self) -> u32 {
+        self.total.saturating_sub(self.succeeded.len() + self.failed.len() + self.canceled.len())
     }
 
     /// How many items may start while at most `parallel` are under way.
