@@ -138,6 +138,16 @@ impl Counters {
         self.each(set, |c| c.aside = c.aside.saturating_add(parts));
     }
 
+    /// Keeps room for what will start once those that `leave` have gone: of each limit what these do not give back.
+    pub(super) fn keep_for(&mut self, set: BoundSet, parts: u32, leave: &[(BoundSet, u32)]) {
+        for n in 0..self.places(set).len() {
+            let place = self.places(set)[n];
+            let freed = leave.iter().filter(|(other, _)| self.places(*other).contains(&place)).map(|(_, n)| n).sum();
+            let aside = &mut self.counters[place].aside;
+            *aside = aside.saturating_add(parts.saturating_sub(freed));
+        }
+    }
+
     /// Ends what [`Self::set_aside`] has begun.
     pub(super) fn put_back(&mut self) {
         self.counters.iter_mut().for_each(|c| c.aside = 0);

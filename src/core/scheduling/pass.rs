@@ -223,9 +223,8 @@ impl Pass {
         let Some(waiting) = waiting.get(claimant) else { return };
         let Shape { unit, least, urgency, bounds, .. } = waiting.shape;
         let leave: Vec<&Held> = waiting.victims.iter().filter_map(|v| held.get(v)).collect();
-        // what goes makes room in all that it counts against
-        let freed = leave.iter().filter(|h| counters.meet(h.bounds, bounds)).map(|h| h.count).sum();
-        counters.set_aside(bounds, least.saturating_sub(freed));
+        let freed: Vec<_> = leave.iter().map(|h| (h.bounds, h.count)).collect();
+        counters.keep_for(bounds, least, &freed);
         let leave: Vec<_> = leave.into_iter().map(|h| (h.leaf, h.amounts, h.demand.urgency)).collect();
         self.asides.extend(tree.set_aside(waiting.leaf, unit.times(least), urgency, None, &leave));
     }
