@@ -1,6 +1,12 @@
 //! What a decision about a run asks for, in its order: what must go before the status is written, and what may begin after.
 
-use std::{pin::pin, sync::Arc};
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim, Pod};
@@ -138,7 +144,8 @@ impl<I: CallIo> Runs<I> {
         Ok(found)
     }
 
-    /// Makes objects, several at a time; whether some were there already.
+    /// Makes objects, several at a time; whether some were there already. After a failure none is begun, and those that are under way are
+    /// waited for: what was made, or may have been, must be known.
     async fn make_all<K: Writable>(
         &self,
         objects: Vec<K>,
@@ -146,22 +153,34 @@ impl<I: CallIo> Runs<I> {
         refused: &mut Option<Error>,
         took: impl Fn(K),
     ) -> Result<bool, Error> {
-        let made = stream::iter(objects).map(|object| async move {
+        let failed = AtomicBool::new(false);
+        let made = stream::iter(objects).map(|object| async {
+            let object = object;
+            if failed.load(Ordering::Relaxed) {
+                return None;
+            }
             let made = self.writer.create(&object, owner).await;
             if made.as_ref().is_err_and(Error::is_in_doubt) {
                 self.caches.lost.doubt(&owner.uid, object.name_any());
             }
-            made
+            Some(made)
         });
         let mut made = pin!(made.buffered(TOGETHER));
-        let mut any_found = false;
+        let (mut any_found, mut first) = (false, None);
         while let Some(result) = made.next().await {
-            if let Some((object, found)) = set_aside(result, refused)? {
-                took(object);
-                any_found |= found;
+            match result.map_or(Ok(None), |result| set_aside(result, refused)) {
+                Ok(Some((object, found))) => {
+                    took(object);
+                    any_found |= found;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    failed.store(true, Ordering::Relaxed);
+                    first.get_or_insert(error);
+                }
             }
         }
-        Ok(any_found)
+        first.map_or(Ok(any_found), Err)
     }
 
     /// Removes a run's claim. One that may not be removed does not keep the run from ending: it goes with the run's object.

@@ -63,7 +63,7 @@ impl Trouble {
 
     /// Whether it may refuse calls again and again.
     pub(crate) const fn refuses(&self) -> bool {
-        matches!(self, Self::Burst { .. } | Self::Break { .. } | Self::Cutoff { .. })
+        matches!(self, Self::Burst { .. } | Self::Break { .. } | Self::Cutoff { .. } | Self::Conflict { .. })
     }
 
     /// Whether it may end a leader's term.
