@@ -3,11 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
 
+#[path = "peers/python.rs"]
+mod python;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{BufRead, BufReader},
-    net::SocketAddr,
-    process::{Child, Command, Stdio},
     sync::Arc,
 };
 
@@ -28,30 +28,10 @@ use medley::{
     },
     medical::http::{CallIo, Network},
 };
+use python::Peer;
 use serde_json::{Value, json};
 
-/// The server; ended with the test.
-struct Peer {
-    child: Child,
-    address: SocketAddr,
-}
-
 impl Peer {
-    fn start() -> Self {
-        let python = std::env::var("MEDLEY_FHIR_PYTHON").expect("MEDLEY_FHIR_PYTHON: run `make test-peers`");
-        let mut child = Command::new(python)
-            .args(["-W", "ignore", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/fhir/server.py")])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        // ends when the server has its port, or with the server
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let port: u16 = line.trim().parse().expect("the server says its port");
-        Self { child, address: SocketAddr::from(([127, 0, 0, 1], port)) }
-    }
-
     /// Runs these steps in order, to the end.
     async fn run(&self, steps: &[(&str, Value, Value)]) -> WorkflowRun {
         let loopback = AddressGuard::new(vec!["127.0.0.0/8".parse().unwrap()], Vec::new(), Vec::new());
@@ -120,13 +100,6 @@ impl Peer {
     }
 }
 
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 fn output(run: &WorkflowRun, step: &str, name: &str) -> Value {
     run.status.as_ref().unwrap().steps[step].outputs[name].clone()
 }
@@ -138,7 +111,7 @@ const TASK: &str = r#"{"resourceType": "Task", "status": "ready", "intent": "ord
 #[tokio::test]
 #[ignore = "needs a FHIR server from PyPI: make test-peers"]
 async fn a_task_is_created_once_found_read_and_replaced() {
-    let peer = Peer::start();
+    let peer = Peer::start("MEDLEY_FHIR_PYTHON", "fhir/server.py");
     let create =
         json!({"create": {"resource": TASK, "ifNoneExist": [{"name": "identifier", "value": "urn:medley:test|a"}]}});
     let id = json!([{"name": "id", "type": "String", "value": "result.resource.id"}]);
@@ -180,7 +153,7 @@ async fn a_task_is_created_once_found_read_and_replaced() {
 #[tokio::test]
 #[ignore = "needs a FHIR server from PyPI: make test-peers"]
 async fn what_the_server_refuses_is_told_by_its_codes() {
-    let peer = Peer::start();
+    let peer = Peer::start("MEDLEY_FHIR_PYTHON", "fhir/server.py");
     let task = |extra: &str| format!("{{\"resourceType\": \"Task\", \"intent\": \"order\"{extra}}}");
     let update =
         json!({"update": {"type": "Task", "id": "t9", "resource": task(", \"status\": \"ready\""), "ifMatch": "7"}});

@@ -65,7 +65,7 @@ impl Instance {
     }
 
     /// A call is about to be sent. One that must not wait keeps its place from now on.
-    pub(super) fn expect(&mut self, id: u64, keeps: bool, limits: &Limits, now: Timestamp) {
+    pub(super) fn expects(&mut self, id: u64, keeps: bool, limits: &Limits, now: Timestamp) {
         self.load.in_flight += 1;
         if keeps {
             self.held += 1;

@@ -154,7 +154,7 @@ impl Seats {
 
     /// Gives a seat.
     pub(super) fn take(&mut self, id: u64, endpoint: SocketAddr, who: &Traveller, limits: &Limits, now: Timestamp) {
-        self.instances.entry(endpoint).or_default().expect(id, who.once, limits, now);
+        self.instances.entry(endpoint).or_default().expects(id, who.once, limits, now);
         let seat = Seat { endpoint, who: *who, kept: who.once, suspended: false, arrived: false, flying: false };
         self.seats.insert(id, seat);
         self.count(id);
@@ -195,7 +195,7 @@ impl Seats {
         let Some(seat) = self.seats.get_mut(&id) else { return false };
         seat.arrived = true;
         if std::mem::take(&mut seat.suspended) {
-            self.instances.entry(seat.endpoint).or_default().expect(id, false, limits, now);
+            self.instances.entry(seat.endpoint).or_default().expects(id, false, limits, now);
             self.count(id);
         } else {
             self.gate.insert(seat.gate(id));
@@ -238,7 +238,7 @@ impl Seats {
     pub(super) fn send(&mut self, id: u64, endpoint: SocketAddr, urgency: Urgency, limits: &Limits, now: Timestamp) {
         let who = Traveller { aging: Aging { urgency, since: now, aging: None }, rank: 0, once: false };
         let instance = self.instances.entry(endpoint).or_default();
-        instance.expect(id, false, limits, now);
+        instance.expects(id, false, limits, now);
         instance.send(id, false, limits, now);
         let (kept, suspended) = (false, false);
         self.seats.insert(id, Seat { endpoint, who, kept, suspended, arrived: true, flying: true });
@@ -273,7 +273,7 @@ impl Seats {
                 if let Some(before) = self.instances.get_mut(&before) {
                     before.expects_no_more();
                 }
-                self.instances.entry(chosen.endpoint).or_default().expect(id, false, limits, now);
+                self.instances.entry(chosen.endpoint).or_default().expects(id, false, limits, now);
                 self.drop_unused(before);
             }
             if let Some(seat) = self.seats.get_mut(&id) {

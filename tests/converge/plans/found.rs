@@ -76,3 +76,24 @@ fn a_child_run_that_a_fast_clock_has_dated_is_not_told_of_a_minute_later() {
         r#"{"scenario":{"steps":[{"name":"s2","act":"Call"},{"name":"s3","act":"Child"}],"part":[{"name":"p0","act":"Call","once":true}],"runs":1},"troubles":[{"Crash":{"write":16,"after":true,"back":0}},{"Skew":{"operator":2,"secs":60}},{"Crash":{"write":2,"after":true,"back":0}}]}"#,
     );
 }
+
+#[test]
+fn a_pod_that_was_made_beside_one_of_which_no_answer_came_is_not_made_again() {
+    ends_well(
+        r#"{"scenario":{"steps":[{"name":"s0","act":"Container"},{"name":"s1","act":"Container","once":true,"fares":[{"Vanish":1500}]}],"runs":1},"troubles":[{"Slow":{"every":3,"times":4,"secs":6}},{"Delay":{"percent":50,"least":5,"most":2,"until":10}}]}"#,
+    );
+}
+
+#[test]
+fn a_leader_that_lags_does_not_make_the_pod_of_a_run_that_has_ended() {
+    ends_well(
+        r#"{"scenario":{"steps":[{"name":"s0","act":"Child"}],"part":[{"name":"p0","act":"Container","fares":["Stuck"]}],"runs":1},"troubles":[{"Overlap":{"at":9,"secs":30}},{"Delay":{"percent":50,"least":1,"most":30,"until":60}}]}"#,
+    );
+}
+
+#[test]
+fn runs_that_cannot_be_written_do_not_spin_over_their_turns() {
+    ends_well(
+        r#"{"scenario":{"steps":[{"name":"s0","act":"Call","retry":{"limit":3,"errors":["Connection","Timeout","PodLost","ServerError","Rejected"]},"fares":[{"Status":500}]}],"runs":3,"places":1},"troubles":[{"Cutoff":{"at":9,"secs":30}}]}"#,
+    );
+}
