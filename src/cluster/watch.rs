@@ -1,6 +1,6 @@
 //! One watch per kind, shared by all loops; each fails and recovers by itself.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{collections::VecDeque, fmt::Debug, sync::Arc};
 
 use futures::{StreamExt, TryStreamExt};
 use kube::{
@@ -13,6 +13,7 @@ use kube::{
     },
 };
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -61,10 +62,15 @@ where
     let mut stream = watcher(watch.api.clone(), config).backoff(WatchWaits::new(&kind)).boxed();
     let mut malformed = std::collections::BTreeSet::<Key>::new();
     let mut listed_malformed = std::collections::BTreeSet::<Key>::new();
+    let mut doubts = Doubts::new(&kind);
     loop {
         let event = tokio::select! {
             () = stop.cancelled() => return,
             event = stream.try_next() => event,
+            () = sleep_until(doubts.next), if !doubts.keys.is_empty() => {
+                doubts.settle(&watch).await;
+                continue;
+            }
         };
         match event {
             Ok(Some(Event::Init)) => {
@@ -82,9 +88,9 @@ where
             Ok(Some(Event::InitDone)) => {
                 malformed.retain(|key| listed_malformed.contains(key));
                 let mut before = watch.cache.all();
-                for key in watch.cache.list_ends(&watch.scope) {
-                    reread(&watch, &key).await;
-                }
+                doubts = Doubts::new(&kind);
+                doubts.keys.extend(watch.cache.list_ends(&watch.scope));
+                doubts.settle(&watch).await;
                 for (key, after) in watch.cache.all() {
                     watch.cache.tell(&Change::of(&key, before.remove(&key).as_ref(), Some(&after), false));
                 }
@@ -147,7 +153,36 @@ fn readable<K: Object>(
     }
 }
 
-async fn reread<K, S: Kept<K>>(watch: &Watch<K, S>, key: &Key)
+/// Objects that a list did not hold and that may be newer than it: each is read by itself. No event need ever come for one that has
+/// gone, so what is not answered is asked for again.
+struct Doubts {
+    keys: VecDeque<Key>,
+    waits: WatchWaits,
+    next: Instant,
+}
+
+impl Doubts {
+    fn new(kind: &str) -> Self {
+        Self { keys: VecDeque::new(), waits: WatchWaits::new(kind), next: Instant::now() }
+    }
+
+    /// Reads one after the other until an answer fails to come: then the others would hardly get one either, and events wait meanwhile.
+    async fn settle<K, S: Kept<K>>(&mut self, watch: &Watch<K, S>)
+    where
+        K: Object + DeserializeOwned + Debug,
+    {
+        while let Some(key) = self.keys.pop_front() {
+            if !reread(watch, &key).await {
+                self.keys.push_back(key);
+                self.next = Instant::now() + self.waits.next().unwrap_or_default();
+                return;
+            }
+        }
+    }
+}
+
+/// Whether an answer came.
+async fn reread<K, S: Kept<K>>(watch: &Watch<K, S>, key: &Key) -> bool
 where
     K: Object + DeserializeOwned + Debug,
 {
@@ -159,9 +194,9 @@ where
             watch.cache.wrote(object);
         }
         Ok(Ok(None)) => watch.cache.gone(key),
-        // not known: it stays, and the next event or list tells
-        Ok(Err(_)) | Err(_) => {}
+        Ok(Err(_)) | Err(_) => return false,
     }
+    true
 }
 
 /// One object, of a namespace or of the cluster, as the API server has it.

@@ -97,3 +97,10 @@ fn runs_that_cannot_be_written_do_not_spin_over_their_turns() {
         r#"{"scenario":{"steps":[{"name":"s0","act":"Call","retry":{"limit":3,"errors":["Connection","Timeout","PodLost","ServerError","Rejected"]},"fares":[{"Status":500}]}],"runs":3,"places":1},"troubles":[{"Cutoff":{"at":9,"secs":30}}]}"#,
     );
 }
+
+#[test]
+fn a_pod_that_has_gone_unseen_is_missed_although_the_read_that_would_tell_fails() {
+    ends_well(
+        r#"{"scenario":{"steps":[{"name":"s0","act":"Container","fares":[{"Vanish":10}]}],"runs":2},"troubles":[{"Drop":{"percent":100,"until":10}},{"Burst":{"from":78,"calls":1,"code":503}}]}"#,
+    );
+}
