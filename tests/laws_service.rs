@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use medley::{
-    api::medical_service::{EndpointReason, Probe},
+    api::{interface::Probe, medical_service::EndpointReason},
     core::{
         discovery::{
             decision::{OwnedKind, ServiceDecision, Wanted},

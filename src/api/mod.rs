@@ -12,6 +12,7 @@ pub mod capacity_pool;
 pub mod fan_out;
 pub mod fhir;
 pub mod flow;
+pub mod interface;
 pub mod medical_service;
 pub mod rules;
 pub mod schema;

@@ -19,7 +19,8 @@ use super::{MANAGER, Owner, SERVICE_LABEL, pod_template};
 use crate::{
     api::{
         MedicalServiceSpec, Protocol,
-        medical_service::{ImagePullPolicy, Interface, ProbeLevel, Workload},
+        interface::{Interface, ProbeLevel},
+        medical_service::{ImagePullPolicy, Workload},
     },
     core::{discovery::defaults, name},
 };
@@ -144,7 +145,7 @@ pub(super) mod tests {
     use super::*;
     use crate::api::{
         Span, Urgency,
-        medical_service::{FhirInterface, GrpcInterface, HttpInterface, Probe as Set},
+        interface::{FhirInterface, GrpcInterface, HttpInterface, Probe as Set},
     };
 
     pub(in crate::render) fn owner() -> Owner {

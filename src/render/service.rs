@@ -8,7 +8,7 @@ use k8s_openapi::{
 };
 
 use super::{Owner, SERVICE_LABEL};
-use crate::{api::medical_service::Interface, core::discovery::defaults};
+use crate::{api::interface::Interface, core::discovery::defaults};
 
 /// A `ClusterIP` Service with a named port for each interface: an unnamed port has no SRV record. Without a selector nobody
 /// but medley fills its `EndpointSlice`s.

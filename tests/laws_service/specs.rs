@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use medley::{
     api::{
         MedicalServiceSpec, Protocol,
-        medical_service::{EndpointReason, External, ExternalEndpoint, Interface, Select, Workload},
+        interface::Interface,
+        medical_service::{EndpointReason, External, ExternalEndpoint, Select, Workload},
     },
     core::{
         discovery::{

@@ -3,7 +3,8 @@
 use crate::{
     api::{
         MedicalServiceSpec, Protocol, Span, Urgency,
-        medical_service::{Interface, ProbeLevel, Workload},
+        interface::{Interface, ProbeLevel},
+        medical_service::Workload,
     },
     core::monitoring::health::Thresholds,
 };
@@ -105,7 +106,7 @@ pub fn urgency(spec: &MedicalServiceSpec) -> Urgency {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::medical_service::{FhirInterface, HttpInterface, Probe as Set};
+    use crate::api::interface::{FhirInterface, HttpInterface, Probe as Set};
 
     fn interface(protocol: Protocol) -> Interface {
         Interface {

@@ -20,7 +20,8 @@ use super::{
 use crate::{
     api::{
         MedicalServiceSpec, Protocol,
-        medical_service::{EndpointReason, EndpointStatus, External, Interface, ProbeLevel},
+        interface::{Interface, ProbeLevel},
+        medical_service::{EndpointReason, EndpointStatus, External},
     },
     core::{hl7::probe_message::Receiver, monitoring::health::Health},
     render::{

@@ -1,0 +1,131 @@
+//! One way to talk to a service: its protocol, what that needs to be told, and how its health is found.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{rules, schema, span::Span, vocabulary::Protocol};
+
+/// One way to talk to the service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::interface()))]
+pub struct Interface {
+    /// Name of the Service's port (a DNS label of at most 15 characters): `_<name>._tcp.<service>…` is its SRV record.
+    #[schemars(length(min = 1, max = 15), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"), extend("x-kubernetes-validations" = rules::dns_label()))]
+    pub name: String,
+    /// Port of the Service, and of the pods or hosts where `targetPort` is not set.
+    #[schemars(range(min = 1, max = 65535))]
+    pub port: u16,
+    /// Port of the pods, where it is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 65535))]
+    pub target_port: Option<u16>,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// HTTP's settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpInterface>,
+    /// FHIR's settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fhir: Option<FhirInterface>,
+    /// gRPC's settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grpc: Option<GrpcInterface>,
+    /// HL7 version 2's settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hl7v2: Option<Hl7v2Interface>,
+    /// How its health is found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<Probe>,
+}
+
+/// Settings of an HTTP interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HttpInterface {
+    /// Put before the path of every call, such as `/api/v2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512), regex(pattern = "^/[A-Za-z0-9._~/%-]*$"), extend("x-kubernetes-validations" = rules::url_path()))]
+    pub base_path: Option<String>,
+    /// What a probe of level Protocol asks for; any status from 200 to 399 is healthy. `/` when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512), regex(pattern = "^/[A-Za-z0-9._~/%?=&-]*$"), extend("x-kubernetes-validations" = rules::url_path()))]
+    pub health_path: Option<String>,
+}
+
+/// Settings of a FHIR interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FhirInterface {
+    /// Base path of the FHIR API, such as `/fhir`. A probe asks for `<basePath>/metadata`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512), regex(pattern = "^/[A-Za-z0-9._~/%-]*$"), extend("x-kubernetes-validations" = rules::url_path()))]
+    pub base_path: Option<String>,
+}
+
+/// Settings of a gRPC interface.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GrpcInterface {
+    /// Service name for `grpc.health.v1.Health/Check`; the whole server when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub service: Option<String>,
+}
+
+/// Settings of an HL7 version 2 interface: whom the message of a probe of level Protocol is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Hl7v2Interface {
+    /// MSH-5 of the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9._ -]+$"))]
+    pub receiving_application: Option<String>,
+    /// MSH-6 of the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9._ -]+$"))]
+    pub receiving_facility: Option<String>,
+}
+
+/// How health is found. For a workload it becomes the kubelet's readiness probe; external hosts are probed by medley.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Probe {
+    /// Transport: a TCP connection. Protocol: an answer in the interface's protocol; for HL7v2 an acknowledgement of an `NMD^N02`
+    /// message (network management) with the processing id `D`. Protocol for HTTP and FHIR (and GRPC of a workload) when not set,
+    /// Transport otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub level: Option<ProbeLevel>,
+    /// Time between two probes, in whole seconds or minutes; `10s` when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "probe_span")]
+    pub interval: Option<Span>,
+    /// How long to wait for an answer; `3s` when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "probe_span")]
+    pub timeout: Option<Span>,
+    /// Failures in a row before a healthy endpoint is taken out; 3 when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub failure_threshold: Option<u8>,
+    /// Successes in a row before an endpoint is put in; 1 when not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub success_threshold: Option<u8>,
+}
+
+/// Whole seconds or minutes, not zero: the kubelet's probes know nothing finer.
+fn probe_span(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "string", "maxLength": 5, "pattern": "^[1-9][0-9]{0,3}(s|m)$", "x-kubernetes-validations": rules::probe_span()
+    })
+}
+
+/// How deep a probe looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = schema::field_speaks)]
+pub enum ProbeLevel {
+    /// A TCP connection is enough.
+    Transport,
+    /// The protocol must answer.
+    Protocol,
+}
