@@ -9,12 +9,14 @@ mod python;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use jiff::Timestamp;
 use medley::{
     api::{
         WorkflowRun, WorkflowRunSpec,
+        medical_service::EndpointReason,
         vocabulary::{ErrorClass, Protocol},
         workflow_run::{RunPhase, StepPhase},
     },
@@ -24,9 +26,16 @@ use medley::{
             outcome::CallOutcome,
             view::{DefinitionView, InterfaceView, ServiceView, View},
         },
-        discovery::guard::AddressGuard,
+        discovery::{
+            guard::AddressGuard,
+            target::{Endpoint, ProbeKind, ProbeTarget},
+        },
+        monitoring::health::{ProbeOutcome, Thresholds},
     },
-    medical::http::{CallIo, Network},
+    medical::{
+        http::{CallIo, Network},
+        probe::probe,
+    },
 };
 use python::Peer;
 use serde_json::{Value, json};
@@ -148,6 +157,37 @@ async fn a_task_is_created_once_found_read_and_replaced() {
     assert_eq!(output(&run, "search", "total"), json!(1));
     assert_eq!(output(&run, "read", "text"), json!("say \"hi\" \\ {r1}"));
     assert_eq!((output(&run, "read", "version"), output(&run, "update", "version")), (json!("1"), json!("2")));
+}
+
+#[tokio::test]
+#[ignore = "needs a FHIR server from PyPI: make test-peers"]
+async fn a_probe_finds_what_the_server_can_do() {
+    let peer = Peer::start("MEDLEY_FHIR_PYTHON", "fhir/server.py");
+    let probed = async |declared: Value| {
+        let kind = ProbeKind::Fhir {
+            path: "/metadata".to_owned(),
+            host: "ehr".to_owned(),
+            declared: serde_json::from_value(declared).unwrap(),
+        };
+        let endpoint = Endpoint { address: peer.address.ip(), port: peer.address.port(), interface: "fhir".to_owned() };
+        let thresholds = Thresholds { failures: 3, successes: 1 };
+        let (interval, timeout) = (Duration::from_secs(10), Duration::from_secs(10));
+        probe(&ProbeTarget { endpoint, kind, interval, timeout, thresholds }).await
+    };
+    let fits = probed(json!({"version": "R4B", "resources": [
+        {"type": "Task", "interactions": ["read", "create", "update", "search-type"]}]}))
+    .await;
+    assert_eq!(fits.outcome, ProbeOutcome::Answered);
+    assert_eq!(fits.facts.unwrap().version, "4.3.0");
+    for lacking in [
+        json!({"version": "R5"}),
+        json!({"resources": [{"type": "Task", "interactions": ["delete"]}]}),
+        json!({"resources": [{"type": "Patient"}]}),
+        json!({"operations": ["$everything"]}),
+    ] {
+        let found = probed(lacking.clone()).await;
+        assert_eq!(found.outcome, ProbeOutcome::Failed(EndpointReason::CapabilityMismatch), "{lacking}");
+    }
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ async fn a_probe_is_answered_and_the_server_goes_on() {
     let peer = Peer::start("MEDLEY_HL7_PYTHON", "hl7/server.py");
     let receiver = Receiver { application: "LAB".to_owned(), facility: "NORTH".to_owned() };
     for _ in 0..3 {
-        let found = probe(&target(peer.address.port(), ProbeKind::Hl7(receiver.clone()))).await;
+        let found = probe(&target(peer.address.port(), ProbeKind::Hl7(receiver.clone()))).await.outcome;
         assert_eq!(
             found,
             ProbeOutcome::Answered,
@@ -42,8 +42,9 @@ async fn a_probe_is_answered_and_the_server_goes_on() {
         );
     }
     let other = ProbeKind::Http { path: "/".to_owned(), host: "lab".to_owned() };
-    let found = probe(&ProbeTarget { timeout: Duration::from_secs(1), ..target(peer.address.port(), other) }).await;
+    let found =
+        probe(&ProbeTarget { timeout: Duration::from_secs(1), ..target(peer.address.port(), other) }).await.outcome;
     assert!(matches!(found, ProbeOutcome::Failed(_)), "{found:?}");
-    let found = probe(&target(peer.address.port(), ProbeKind::Hl7(Receiver::default()))).await;
+    let found = probe(&target(peer.address.port(), ProbeKind::Hl7(Receiver::default()))).await.outcome;
     assert_ne!(found, ProbeOutcome::Failed(EndpointReason::AckInvalid), "what is no message does not end it");
 }

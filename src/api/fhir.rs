@@ -148,7 +148,7 @@ pub struct FhirOperation {
 }
 
 /// The name of a resource type.
-fn resource_type(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+pub(super) fn resource_type(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
     schemars::json_schema!({
         "type": "string", "minLength": 1, "maxLength": 64, "x-kubernetes-validations": rules::fhir_type()
     })

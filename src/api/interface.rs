@@ -3,7 +3,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{rules, schema, span::Span, vocabulary::Protocol};
+use super::{
+    fhir_capability::{self, FhirResource, FhirVersion},
+    rules, schema,
+    span::Span,
+    vocabulary::Protocol,
+};
 
 /// One way to talk to the service.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -54,13 +59,33 @@ pub struct HttpInterface {
 }
 
 /// Settings of a FHIR interface.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FhirInterface {
     /// Base path of the FHIR API, such as `/fhir`. A probe asks for `<basePath>/metadata`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512), regex(pattern = "^/[A-Za-z0-9._~/%-]*$"), extend("x-kubernetes-validations" = rules::url_path()))]
     pub base_path: Option<String>,
+    /// The release that the server must speak: an endpoint of an external service that tells of another one has the reason
+    /// `CapabilityMismatch`, as with all that is declared here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<FhirVersion>,
+    /// Types of resources that it must know, and what it must do with them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub resources: Vec<FhirResource>,
+    /// Operations that it must have, such as `$everything`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "fhir_capability::operations")]
+    pub operations: Vec<String>,
+}
+
+impl FhirInterface {
+    /// Whether it says what the server must be able to do.
+    #[must_use]
+    pub const fn declares(&self) -> bool {
+        self.version.is_some() || !self.resources.is_empty() || !self.operations.is_empty()
+    }
 }
 
 /// Settings of a gRPC interface.

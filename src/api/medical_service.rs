@@ -8,7 +8,9 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{call_limits::CallLimits, interface::Interface, rules, schema, vocabulary::Urgency};
+use super::{
+    call_limits::CallLimits, fhir_capability::FhirFacts, interface::Interface, rules, schema, vocabulary::Urgency,
+};
 
 /// Shown by `kubectl explain msvc`.
 pub const DESCRIPTION: &str =
@@ -193,7 +195,8 @@ pub struct MedicalServiceStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = rules::leader_epoch()))]
     pub leader_epoch: Option<i64>,
-    /// `Ready`: accepted, programmed and, for a workload, rolled out. `Reachable`: at least one endpoint answers.
+    /// `Ready`: accepted, programmed and, for a workload, rolled out. `Reachable`: at least one endpoint answers. Of FHIR servers
+    /// outside the cluster, `CapabilityMatch`: they can do what is declared; `CapabilityDrift`: what they can do has changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -219,6 +222,10 @@ pub struct MedicalServiceStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "atomic"))]
     pub endpoints: Vec<EndpointStatus>,
+    /// What FHIR interfaces could do when this generation was first probed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["interface"]))]
+    pub fhir: Vec<FhirFacts>,
 }
 
 /// One endpoint.
@@ -272,6 +279,12 @@ pub enum EndpointReason {
     HttpInvalid,
     /// An HTTP status outside 200 to 399.
     HttpStatus,
+    /// The server wants to know who asks (HTTP status 401 or 403).
+    Unauthorized,
+    /// Connected, but what came is no `CapabilityStatement`.
+    MetadataInvalid,
+    /// The server cannot do what is declared.
+    CapabilityMismatch,
     /// Connected, but no acknowledgement of the message came in time.
     AckTimeout,
     /// Connected, but what came is no acknowledgement of the message, or nothing came before the connection was closed.

@@ -11,6 +11,7 @@ pub mod call_limits;
 pub mod capacity_pool;
 pub mod fan_out;
 pub mod fhir;
+pub mod fhir_capability;
 pub mod flow;
 pub mod interface;
 pub mod medical_service;

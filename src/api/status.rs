@@ -8,6 +8,10 @@ pub const RECONCILING: &str = "Reconciling";
 pub const STALLED: &str = "Stalled";
 /// `MedicalService`: at least one endpoint answers.
 pub const REACHABLE: &str = "Reachable";
+/// `MedicalService`: its FHIR servers can do what is declared.
+pub const CAPABILITY_MATCH: &str = "CapabilityMatch";
+/// `MedicalService`: what its FHIR servers can do has changed since this generation was first probed.
+pub const CAPABILITY_DRIFT: &str = "CapabilityDrift";
 /// `WorkflowRun`: how it ended; Unknown while it runs.
 pub const SUCCEEDED: &str = "Succeeded";
 /// `Workflow`: how its latest run ended.

@@ -22,8 +22,9 @@ use crate::{
     cluster::clock::Clock,
     core::{
         discovery::{
+            capability::{Facts, Held},
             guard::AddressGuard,
-            target::{Endpoint, ProbeTarget, Probing},
+            target::{Endpoint, ProbeTarget, Probed, Probing},
         },
         monitoring::health::{Health, ProbeOutcome},
         name::{self, Key},
@@ -34,7 +35,7 @@ use crate::{
 /// How a probe is done. Tests give outcomes of their own.
 pub trait ProbeIo: Send + Sync + 'static {
     /// Probes an endpoint once, within the target's timeout.
-    fn probe(&self, target: &ProbeTarget) -> impl Future<Output = ProbeOutcome> + Send;
+    fn probe(&self, target: &ProbeTarget) -> impl Future<Output = Probed> + Send;
 }
 
 /// Probes over the network.
@@ -45,9 +46,9 @@ pub struct Network {
 }
 
 impl ProbeIo for Network {
-    async fn probe(&self, target: &ProbeTarget) -> ProbeOutcome {
+    async fn probe(&self, target: &ProbeTarget) -> Probed {
         if self.guard.refusal(target.endpoint.address).is_some() {
-            return ProbeOutcome::Failed(EndpointReason::AddressRefused);
+            return ProbeOutcome::Failed(EndpointReason::AddressRefused).into();
         }
         medical::probe::probe(target).await
     }
@@ -104,6 +105,7 @@ struct Service {
 struct Watched {
     target: ProbeTarget,
     health: Health,
+    facts: Held,
     stamp: u64,
 }
 
@@ -146,8 +148,8 @@ impl<I> Prober<I> {
                 old => {
                     changed = true;
                     state.stamp += 1;
-                    let health = old.map_or(seed, |o| o.health);
-                    Watched { health, stamp: state.stamp, target }
+                    let (health, facts) = old.map_or((seed, Held::default()), |o| (o.health, o.facts));
+                    Watched { health, facts, stamp: state.stamp, target }
                 }
             };
             next.insert(watched.target.endpoint.clone(), watched);
@@ -179,6 +181,16 @@ impl<I> Prober<I> {
         endpoints.map(|(endpoint, watched)| (endpoint.clone(), watched.health)).collect()
     }
 
+    /// What a service's endpoints can do, as far as they told.
+    #[must_use]
+    pub fn facts(&self, key: &Key) -> BTreeMap<Endpoint, Arc<Facts>> {
+        let state = self.lock();
+        let endpoints = state.services.get(key).into_iter().flat_map(|s| &s.endpoints);
+        endpoints
+            .filter_map(|(endpoint, watched)| Some((endpoint.clone(), Arc::clone(watched.facts.facts()?))))
+            .collect()
+    }
+
     /// How many endpoints are probed.
     #[must_use]
     pub fn targets(&self) -> usize {
@@ -193,12 +205,16 @@ impl<I> Prober<I> {
         Some((watched.target.clone(), Arc::clone(&service.slots)))
     }
 
-    /// Takes in an outcome; true when the service must be told of.
-    fn observe(&self, key: &Key, endpoint: &Endpoint, stamp: u64, outcome: ProbeOutcome) -> bool {
+    /// Takes in how a probe ended; true when the service must be told of.
+    fn observe(&self, key: &Key, endpoint: &Endpoint, stamp: u64, Probed { outcome, facts }: Probed) -> bool {
         let now = self.clock.now();
         let mut state = self.lock();
         let watched = state.services.get_mut(key).and_then(|s| s.endpoints.get_mut(endpoint));
-        watched.filter(|w| w.stamp == stamp).is_some_and(|w| w.health.observe(outcome, now, w.target.thresholds))
+        watched.filter(|w| w.stamp == stamp).is_some_and(|w| {
+            let thresholds = w.target.thresholds;
+            let news = facts.is_some_and(|facts| w.facts.observe(facts, thresholds.failures));
+            w.health.observe(outcome, now, thresholds) || news
+        })
     }
 }
 
@@ -291,14 +307,14 @@ impl<I: ProbeIo> Prober<I> {
     async fn watch(self: Arc<Self>, key: Key, endpoint: Endpoint, stamp: u64) {
         let mut early = Some(SPREAD * spread(&key, &endpoint));
         while let Some((target, slots)) = self.current(&key, &endpoint, stamp) {
-            let (started, outcome) = {
+            let (started, probed) = {
                 // the service's slot first: who waits for it must not hold one that others could use.
                 // The semaphores are never closed: without a permit the probe would only be unbounded.
                 let _service = slots.acquire().await.ok();
                 let _total = self.total.acquire().await.ok();
                 (Instant::now(), self.io.probe(&target).await)
             };
-            if self.observe(&key, &endpoint, stamp, outcome) {
+            if self.observe(&key, &endpoint, stamp, probed) {
                 (self.report)(&key);
             }
             let gap = early.take().map_or(target.interval, |early| target.interval.mul_f64(1.0 - early));

@@ -34,7 +34,7 @@ impl Script {
 }
 
 impl ProbeIo for Arc<Script> {
-    async fn probe(&self, target: &ProbeTarget) -> ProbeOutcome {
+    async fn probe(&self, target: &ProbeTarget) -> Probed {
         struct Under<'a>(&'a AtomicUsize);
         impl Drop for Under<'_> {
             fn drop(&mut self) {
@@ -50,11 +50,11 @@ impl ProbeIo for Arc<Script> {
         match answer {
             Some(outcome) => {
                 tokio::time::sleep(Duration::from_millis(1)).await;
-                outcome
+                outcome.into()
             }
             None => {
                 tokio::time::sleep(target.timeout).await;
-                ProbeOutcome::Failed(EndpointReason::TcpTimeout)
+                ProbeOutcome::Failed(EndpointReason::TcpTimeout).into()
             }
         }
     }

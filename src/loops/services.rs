@@ -100,6 +100,7 @@ impl<P: ProbeIo, L: LookupIo> Services<P, L> {
         let core_service = self.caches.core_services.get(key);
         let budget = self.caches.budgets.get(key);
         let (lookups, health) = (self.resolver.lookups(key), self.prober.health(key));
+        let facts = self.prober.facts(key);
         let decided_by = self.caches.limits_of(service).decided_by;
         let view = ServiceView {
             service,
@@ -110,6 +111,7 @@ impl<P: ProbeIo, L: LookupIo> Services<P, L> {
             slices: slices.iter().map(AsRef::as_ref).collect(),
             lookups: &lookups,
             health: &health,
+            facts: &facts,
             guard: &self.guard,
             decided_by: &decided_by,
             epoch,

@@ -9,7 +9,10 @@ use hyper::{
     client::conn::http1,
 };
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, task::JoinHandle};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    task::JoinHandle,
+};
 
 use super::tcp;
 use crate::api::medical_service::EndpointReason;
@@ -19,9 +22,11 @@ const MAX_HEAD: usize = 16 * 1024;
 /// Bytes of an answer's body that are taken in before the connection is closed.
 const MAX_BODY: usize = 16 * 1024;
 
-/// A healthy answer.
+/// An answer, of which the head is there.
 #[derive(Debug)]
 pub struct Answer {
+    /// Its HTTP status.
+    pub status: u16,
     body: Incoming,
     connection: Connection,
 }
@@ -36,13 +41,15 @@ impl Drop for Connection {
     }
 }
 
-/// Asks for `path` and waits for the answer's head.
+/// Asks for `path` in the media type `accept` and waits for the answer's head.
 ///
 /// # Errors
 ///
-/// `HttpStatus` for a status outside 200 to 399, `HttpInvalid` for what is not HTTP, a TCP reason when the connection broke.
-/// The caller bounds the time.
-pub async fn get(stream: TcpStream, path: &str, host: &str) -> Result<Answer, EndpointReason> {
+/// `HttpInvalid` for what is not HTTP, a TCP reason when the connection broke. The caller bounds the time.
+pub async fn get<S>(stream: S, path: &str, host: &str, accept: &'static str) -> Result<Answer, EndpointReason>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let mut builder = http1::Builder::new();
     builder.max_buf_size(MAX_HEAD);
     let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(|e| classify(&e))?;
@@ -53,19 +60,33 @@ pub async fn get(stream: TcpStream, path: &str, host: &str) -> Result<Answer, En
     let request = Request::get(path)
         .header(header::HOST, host)
         .header(header::USER_AGENT, concat!("medley-probe/", env!("CARGO_PKG_VERSION")))
-        .header(header::ACCEPT, "*/*")
+        .header(header::ACCEPT, accept)
         .header(header::CONNECTION, HeaderValue::from_static("close"))
         .body(Empty::<Bytes>::new())
         // the schema's pattern lets no path pass that is not one; an object from before the pattern must not look healthy
         .map_err(|_| EndpointReason::HttpInvalid)?;
     let response = sender.send_request(request).await.map_err(|e| classify(&e))?;
-    match response.status().as_u16() {
-        200..=399 => Ok(Answer { body: response.into_body(), connection }),
-        _ => Err(EndpointReason::HttpStatus),
-    }
+    Ok(Answer { status: response.status().as_u16(), body: response.into_body(), connection })
 }
 
 impl Answer {
+    /// The whole body; `None` when it has more bytes than `most`.
+    ///
+    /// # Errors
+    /// A TCP reason when the connection broke, `HttpInvalid` for what is not HTTP.
+    pub async fn whole(mut self, most: usize) -> Result<Option<Vec<u8>>, EndpointReason> {
+        let mut whole = Vec::new();
+        while let Some(frame) = self.body.frame().await {
+            if let Ok(data) = frame.map_err(|e| classify(&e))?.into_data() {
+                if whole.len() + data.len() > most {
+                    return Ok(None);
+                }
+                whole.extend_from_slice(&data);
+            }
+        }
+        Ok(Some(whole))
+    }
+
     /// Takes in the start of the body and closes the connection.
     pub async fn finish(mut self) {
         let mut read = 0;
@@ -177,7 +198,7 @@ mod tests {
 
     async fn ask(manner: Manner) -> ProbeOutcome {
         let (port, _task) = service(manner).await;
-        probe(&target(port, http())).await
+        probe(&target(port, http())).await.outcome
     }
 
     fn answer(head: &str) -> Manner {
@@ -187,7 +208,7 @@ mod tests {
     #[tokio::test]
     async fn the_request_names_path_and_host_and_asks_for_no_more() {
         let (port, task) = service(answer("HTTP/1.1 200 OK\r\ncontent-length: 0")).await;
-        assert_eq!(probe(&target(port, http())).await, ProbeOutcome::Answered);
+        assert_eq!(probe(&target(port, http())).await.outcome, ProbeOutcome::Answered);
         let request = task.await.unwrap();
         assert!(request.starts_with("GET /fhir/metadata?_summary=true HTTP/1.1\r\n"), "{request}");
         assert!(
@@ -235,7 +256,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_is_enough_on_the_transport_level() {
         let (port, _task) = service(Manner::Silent).await;
-        assert_eq!(probe(&target(port, ProbeKind::Tcp)).await, ProbeOutcome::Answered);
+        assert_eq!(probe(&target(port, ProbeKind::Tcp)).await.outcome, ProbeOutcome::Answered);
     }
 
     #[tokio::test]
@@ -252,7 +273,7 @@ mod tests {
             held.push(stream);
             assert!(held.len() < 64, "the backlog does not fill");
         }
-        let outcome = probe(&target(address.port(), ProbeKind::Tcp)).await;
+        let outcome = probe(&target(address.port(), ProbeKind::Tcp)).await.outcome;
         assert_eq!(outcome, ProbeOutcome::Failed(EndpointReason::TcpTimeout));
     }
 }

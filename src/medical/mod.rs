@@ -1,5 +1,6 @@
 //! Clients of medical protocols: they talk to services and know nothing of Kubernetes.
 
+pub mod fhir_probe;
 pub mod hl7_probe;
 pub mod http;
 pub mod http_probe;

@@ -6,28 +6,31 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{hl7_probe, http_probe, tcp};
+use super::{fhir_probe, hl7_probe, http_probe, tcp};
 use crate::{
     api::medical_service::EndpointReason,
     core::{
-        discovery::target::{ProbeKind, ProbeTarget},
+        discovery::target::{ProbeKind, ProbeTarget, Probed},
         hl7::probe_message,
         monitoring::health::ProbeOutcome,
     },
 };
 
 /// Probes an endpoint once. Takes no longer than the target's timeout, which covers connection and answer.
-pub async fn probe(target: &ProbeTarget) -> ProbeOutcome {
+pub async fn probe(target: &ProbeTarget) -> Probed {
     let deadline = Instant::now() + target.timeout;
     let address = (target.endpoint.address, target.endpoint.port).into();
     let stream = match timeout_at(deadline, tcp::connect(address)).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(reason)) => return ProbeOutcome::Failed(reason),
-        Err(_) => return ProbeOutcome::Failed(EndpointReason::TcpTimeout),
+        Ok(Err(reason)) => return ProbeOutcome::Failed(reason).into(),
+        Err(_) => return ProbeOutcome::Failed(EndpointReason::TcpTimeout).into(),
     };
     match &target.kind {
-        ProbeKind::Tcp => ProbeOutcome::Answered,
-        ProbeKind::Http { path, host } => http(stream, path, host, deadline).await,
+        ProbeKind::Tcp => ProbeOutcome::Answered.into(),
+        ProbeKind::Http { path, host } => http(stream, path, host, deadline).await.into(),
+        ProbeKind::Fhir { path, host, declared } => timeout_at(deadline, fhir_probe::ask(stream, path, host, declared))
+            .await
+            .unwrap_or_else(|_| ProbeOutcome::Failed(EndpointReason::HttpTimeout).into()),
         ProbeKind::Hl7(receiver) => {
             let now = Timestamp::now();
             // 20 characters at most (HL7 v2.5.1 §2.15.9.10), another one each time
@@ -38,12 +41,14 @@ pub async fn probe(target: &ProbeTarget) -> ProbeOutcome {
                 Ok(Err(reason)) => ProbeOutcome::Failed(reason),
                 Err(_) => ProbeOutcome::Failed(EndpointReason::AckTimeout),
             }
+            .into()
         }
     }
 }
 
 async fn http(stream: TcpStream, path: &str, host: &str, deadline: Instant) -> ProbeOutcome {
-    match timeout_at(deadline, http_probe::get(stream, path, host)).await {
+    match timeout_at(deadline, http_probe::get(stream, path, host, "*/*")).await {
+        Ok(Ok(answer)) if !(200..=399).contains(&answer.status) => ProbeOutcome::Failed(EndpointReason::HttpStatus),
         Ok(Ok(answer)) => {
             // what comes after the status does not change the outcome; taking in a little spares the service a broken pipe
             let _ = timeout_at(deadline, answer.finish()).await;

@@ -219,7 +219,7 @@ pub(super) mod tests {
         assert_eq!((http.failure_threshold, http.success_threshold), (Some(3), Some(1)));
 
         let mut fhir = interface("fhir", 80, Protocol::Fhir);
-        fhir.fhir = Some(FhirInterface { base_path: Some("/r4".to_owned()) });
+        fhir.fhir = Some(FhirInterface { base_path: Some("/r4".to_owned()), ..FhirInterface::default() });
         let fhir = container(&spec(vec![fhir])).readiness_probe.unwrap();
         assert_eq!(fhir.http_get.unwrap().path.as_deref(), Some("/r4/metadata"));
 

@@ -18,7 +18,10 @@ use medley::{
             outcome::{Answer, CallResult},
             view::StartCall,
         },
-        discovery::{lookup::LookupFailure, target::ProbeTarget},
+        discovery::{
+            lookup::LookupFailure,
+            target::{ProbeTarget, Probed},
+        },
         monitoring::health::ProbeOutcome,
     },
     loops::{
@@ -319,16 +322,16 @@ impl CallIo for Network {
 }
 
 impl ProbeIo for Network {
-    async fn probe(&self, target: &ProbeTarget) -> ProbeOutcome {
+    async fn probe(&self, target: &ProbeTarget) -> Probed {
         if self.world.is_dead(&self.operator) || self.world.lock().blind.contains(&self.operator) {
             std::future::pending::<()>().await;
         }
         sleep(Duration::from_millis(5)).await;
         let (state, address) = (self.world.lock(), target.endpoint.address);
         if state.sick.contains(&address) || state.out_of_reach.contains(&(self.operator.clone(), address)) {
-            ProbeOutcome::Failed(EndpointReason::TcpRefused)
+            ProbeOutcome::Failed(EndpointReason::TcpRefused).into()
         } else {
-            ProbeOutcome::Answered
+            ProbeOutcome::Answered.into()
         }
     }
 }

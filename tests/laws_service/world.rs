@@ -66,6 +66,7 @@ impl World {
             slices: self.slices.iter().collect(),
             lookups: &self.lookups,
             health: &self.health,
+            facts: &BTreeMap::new(),
             refused: None,
             decided_by: &BTreeMap::new(),
             guard: &AddressGuard::default(),

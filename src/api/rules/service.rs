@@ -55,6 +55,11 @@ pub fn medical_service_spec() -> Value {
         ),
         rule(
             ".interfaces",
+            "has(self.external) || !self.interfaces.exists(i, has(i.fhir) && (has(i.fhir.version) || has(i.fhir.resources) || has(i.fhir.operations)))",
+            "fhir.version, resources and operations are matched with what hosts outside the cluster tell: remove them, or set external",
+        ),
+        rule(
+            ".interfaces",
             "!has(self.external) || !self.interfaces.exists(i, has(i.targetPort))",
             "targetPort is for workload and select, an external service listens on port itself: remove targetPort",
         ),
@@ -89,6 +94,11 @@ pub fn interface() -> Value {
             ".fhir",
             "!has(self.fhir) || self.protocol == 'FHIR'",
             "fhir is for the protocol FHIR: remove it or change protocol",
+        ),
+        rule(
+            ".fhir",
+            "!has(self.fhir) || !(has(self.fhir.version) || has(self.fhir.resources) || has(self.fhir.operations)) || !has(self.probe) || !has(self.probe.level) || self.probe.level == 'Protocol'",
+            "fhir.version, resources and operations are found by a probe of level Protocol: set that level, or remove them",
         ),
         rule(
             ".grpc",

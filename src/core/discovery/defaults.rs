@@ -160,7 +160,7 @@ mod tests {
         let mut fhir = interface(Protocol::Fhir);
         assert_eq!(probe_path(&fhir).as_deref(), Some("/metadata"));
         for base in ["/fhir", "/fhir/"] {
-            fhir.fhir = Some(FhirInterface { base_path: Some(base.to_owned()) });
+            fhir.fhir = Some(FhirInterface { base_path: Some(base.to_owned()), ..FhirInterface::default() });
             assert_eq!(probe_path(&fhir).as_deref(), Some("/fhir/metadata"));
         }
         assert_eq!(probe_path(&interface(Protocol::Dicom)), None);

@@ -199,6 +199,11 @@ impl Outlook {
 fn target(endpoint: Endpoint, interface: &Interface, host: Option<&str>) -> ProbeTarget {
     let how = defaults::probe(interface, defaults::Prober::Medley);
     let kind = match (how.level, defaults::probe_path(interface)) {
+        (ProbeLevel::Protocol, Some(path)) if interface.protocol == Protocol::Fhir => ProbeKind::Fhir {
+            path,
+            host: host_header(&endpoint, host),
+            declared: interface.fhir.clone().unwrap_or_default(),
+        },
         (ProbeLevel::Protocol, Some(path)) => ProbeKind::Http { path, host: host_header(&endpoint, host) },
         (ProbeLevel::Protocol, None) if interface.protocol == Protocol::Hl7v2 => {
             let names = interface.hl7v2.clone().unwrap_or_default();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{
+    capability,
     decision::OwnedKind,
     rollout::Rollout,
     view::{Ownership, ServiceView},
@@ -13,7 +14,7 @@ use crate::{
     api::{
         MedicalServiceStatus,
         medical_service::{EndpointReason, EndpointStatus},
-        status::{REACHABLE, READY, RECONCILING, STALLED},
+        status::{CAPABILITY_DRIFT, CAPABILITY_MATCH, REACHABLE, READY, RECONCILING, STALLED},
     },
     core::{
         condition::{self, Conditions, State},
@@ -76,6 +77,7 @@ pub(super) fn status(view: &ServiceView<'_>, findings: &Findings, now: Timestamp
     }
     let (state, reason, message) = reachable(findings);
     conditions.set(REACHABLE, state, reason, message);
+    let fhir = capability::report::report(view.service, view.facts, &mut conditions);
 
     let ready = findings.endpoints.iter().filter(|e| e.ready).count();
     let total = findings.endpoints.len();
@@ -91,6 +93,7 @@ pub(super) fn status(view: &ServiceView<'_>, findings: &Findings, now: Timestamp
         decided_by: view.decided_by.clone(),
         total: Some(u32::try_from(total).unwrap_or(u32::MAX)),
         endpoints: findings.endpoints.iter().take(MAX_LISTED).cloned().collect(),
+        fhir,
     }
 }
 
@@ -196,6 +199,14 @@ pub(super) fn notes(old: Option<&MedicalServiceStatus>, new: &MedicalServiceStat
             _ => {}
         }
     }
+    for (type_, bad, reason) in
+        [(CAPABILITY_MATCH, "False", "CapabilityMismatch"), (CAPABILITY_DRIFT, "True", "CapabilityDrift")]
+    {
+        let was = before(type_).map(|(status, _)| status);
+        if let Some(now) = condition::find(&new.conditions, type_).filter(|c| c.status == bad && was != Some(bad)) {
+            notes.push(Note::warning(reason, now.message.clone()));
+        }
+    }
     notes.extend(endpoint_notes(old, new));
     notes
 }
@@ -236,6 +247,9 @@ const fn word(reason: EndpointReason) -> &'static str {
         EndpointReason::HttpTimeout => "HttpTimeout",
         EndpointReason::HttpInvalid => "HttpInvalid",
         EndpointReason::HttpStatus => "HttpStatus",
+        EndpointReason::Unauthorized => "Unauthorized",
+        EndpointReason::MetadataInvalid => "MetadataInvalid",
+        EndpointReason::CapabilityMismatch => "CapabilityMismatch",
         EndpointReason::AckTimeout => "AckTimeout",
         EndpointReason::AckInvalid => "AckInvalid",
         EndpointReason::PodNotReady => "PodNotReady",
@@ -262,6 +276,15 @@ const fn advice(reason: EndpointReason) -> &'static str {
         EndpointReason::HttpInvalid => "what answers does not speak HTTP; check port and protocol",
         EndpointReason::HttpStatus => {
             "the answer's status is not from 200 to 399; check the probe's path and the service"
+        }
+        EndpointReason::Unauthorized => {
+            "the server wants to know who asks for its metadata, which FHIR leaves open to all; check its configuration"
+        }
+        EndpointReason::MetadataInvalid => {
+            "what answers is no CapabilityStatement in JSON of at most 8 MiB; check port and fhir.basePath"
+        }
+        EndpointReason::CapabilityMismatch => {
+            "the servers cannot do what is declared, see the condition CapabilityMatch; correct the server or the spec"
         }
         EndpointReason::AckTimeout => {
             "connected, but no acknowledgement within the timeout; check the interface's load, or set probe.timeout"

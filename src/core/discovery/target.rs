@@ -2,9 +2,13 @@
 
 use std::{net::IpAddr, time::Duration};
 
-use crate::core::{
-    hl7::probe_message::Receiver,
-    monitoring::health::{Health, Thresholds},
+use crate::{
+    api::interface::FhirInterface,
+    core::{
+        discovery::capability::Facts,
+        hl7::probe_message::Receiver,
+        monitoring::health::{Health, ProbeOutcome, Thresholds},
+    },
 };
 
 /// One probed endpoint of a service. Another port is another endpoint: what was known of the old one says nothing.
@@ -30,6 +34,15 @@ pub enum ProbeKind {
         /// The Host header: the host as it was registered, with its port unless that is 80.
         host: String,
     },
+    /// The `CapabilityStatement` of a FHIR server that can do what is declared.
+    Fhir {
+        /// Path of the statement.
+        path: String,
+        /// The Host header, as with HTTP.
+        host: String,
+        /// What is declared.
+        declared: FhirInterface,
+    },
     /// An acknowledgement of a message of network management, over MLLP.
     Hl7(Receiver),
 }
@@ -47,6 +60,21 @@ pub struct ProbeTarget {
     pub timeout: Duration,
     /// How many outcomes in a row it takes.
     pub thresholds: Thresholds,
+}
+
+/// What a probe has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probed {
+    /// How it ended.
+    pub outcome: ProbeOutcome,
+    /// What the endpoint can do, if it told.
+    pub facts: Option<Facts>,
+}
+
+impl From<ProbeOutcome> for Probed {
+    fn from(outcome: ProbeOutcome) -> Self {
+        Self { outcome, facts: None }
+    }
 }
 
 /// A wish: probe this, and start from that.

@@ -1,13 +1,13 @@
 //! What a decision about one `MedicalService` sees.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::{
     api::{apps::v1::Deployment, core::v1::Service, discovery::v1::EndpointSlice, policy::v1::PodDisruptionBudget},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::{guard::AddressGuard, lookup::Lookup, target::Endpoint};
+use super::{capability::Facts, guard::AddressGuard, lookup::Lookup, target::Endpoint};
 use crate::{
     api::MedicalService,
     core::{monitoring::health::Health, refusal::Refusal},
@@ -37,6 +37,8 @@ pub struct ServiceView<'a> {
     pub lookups: &'a BTreeMap<String, Lookup>,
     /// What is known of the probed endpoints.
     pub health: &'a BTreeMap<Endpoint, Health>,
+    /// What the probed endpoints can do, as far as they told.
+    pub facts: &'a BTreeMap<Endpoint, Arc<Facts>>,
     /// What the API server refused to write for it.
     pub refused: Option<&'a Refusal>,
     /// Which addresses may be probed and published.

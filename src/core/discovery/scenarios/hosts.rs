@@ -106,7 +106,7 @@ fn each_interface_and_family_has_a_slice_and_http_probes_name_the_host() {
         .probes
         .iter()
         .map(|p| match &p.target.kind {
-            ProbeKind::Http { path, host } => format!("{host} {path}"),
+            ProbeKind::Http { path, host } | ProbeKind::Fhir { path, host, .. } => format!("{host} {path}"),
             other => format!("{other:?}"),
         })
         .collect();

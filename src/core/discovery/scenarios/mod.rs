@@ -95,6 +95,7 @@ impl Story {
             slices: self.slices.iter().collect(),
             lookups: &self.lookups,
             health: &self.health,
+            facts: &BTreeMap::new(),
             refused: None,
             decided_by: &BTreeMap::new(),
             guard: &self.guard,

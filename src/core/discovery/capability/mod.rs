@@ -1,0 +1,26 @@
+//! What an endpoint can do: observed, and compared with what is declared and with what it could do before.
+
+mod compare;
+mod fhir;
+mod held;
+pub(super) mod report;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+pub use compare::missing;
+pub use fhir::{Invalid, MAX_STATEMENT, read};
+pub use held::Held;
+
+use crate::api::fhir_capability::FhirInteraction;
+
+/// What a FHIR server tells that it can do: as much of its `CapabilityStatement` as is compared. Nothing in it is free text of the
+/// server's: names are those of the standard's form, all else is left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// `fhirVersion`, such as `4.0.1`.
+    pub version: String,
+    /// What it does with resources of each type.
+    pub resources: BTreeMap<String, BTreeSet<FhirInteraction>>,
+    /// Names of operations, with `$`.
+    pub operations: BTreeSet<String>,
+}
