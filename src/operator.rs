@@ -36,7 +36,7 @@ use crate::{
         services::Services,
         workflows::Workflows,
     },
-    medical::http::CallIo,
+    medical::calls::CallIo,
     telemetry::Metrics,
 };
 

@@ -33,7 +33,7 @@ use medley::{
         monitoring::health::{ProbeOutcome, Thresholds},
     },
     medical::{
-        http::{CallIo, Network},
+        calls::{CallIo, Network},
         probe::probe,
     },
 };

@@ -19,7 +19,7 @@ use crate::{
     },
     core::discovery::guard::{AddressGuard, Range},
     loops::{dns, prober},
-    medical::http,
+    medical::calls,
     operator::{Operator, Settings, World},
     serve,
     telemetry::{LogFormat, Metrics, start_logs},
@@ -154,7 +154,7 @@ async fn start(listen: SocketAddr, settings: Settings) -> anyhow::Result<()> {
     let guard = Arc::clone(&settings.guard);
     let world = World {
         client,
-        calls: http::Network::new(Arc::clone(&guard)).context("cannot make an HTTP client")?,
+        calls: calls::Network::new(Arc::clone(&guard)).context("cannot make an HTTP client")?,
         probes: prober::Network { guard },
         lookups: dns::NameServers::from_system().context("cannot read the system's DNS settings")?,
         clock: Clock::System,

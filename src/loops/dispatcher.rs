@@ -18,7 +18,7 @@ use crate::{
         name::Key,
     },
     loops::lanes::Lanes,
-    medical::http::CallIo,
+    medical::calls::CallIo,
     telemetry::{Metrics, ServiceCall},
 };
 
@@ -203,7 +203,10 @@ mod tests {
     use crate::{
         api::Urgency,
         cluster::observe::Caches,
-        core::coordination::{outcome::Answer, view::LaneKey},
+        core::coordination::{
+            outcome::Answer,
+            view::{HttpRequest, LaneKey, Wire},
+        },
     };
 
     /// Answers after a second, and counts.
@@ -237,11 +240,13 @@ mod tests {
             urgency: Urgency::Routine,
             turn: None,
             endpoint: ([10, 0, 0, 1], 80).into(),
-            host: "h".to_owned(),
-            method: "GET",
-            path: "/".to_owned(),
-            headers: Vec::new(),
-            body: None,
+            wire: Wire::Http(HttpRequest {
+                host: "h".to_owned(),
+                method: "GET",
+                path: "/".to_owned(),
+                headers: Vec::new(),
+                body: None,
+            }),
             idempotency_key: "k".to_owned(),
             timeout: Duration::from_secs(5),
         };

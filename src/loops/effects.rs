@@ -20,7 +20,7 @@ use crate::{
         note::Note,
     },
     loops::{refusals::set_aside, runs::Runs, unseen::Belongings},
-    medical::http::CallIo,
+    medical::calls::CallIo,
     render::{self, Owner},
 };
 

@@ -39,7 +39,7 @@ use crate::{
         admitter::Admitter, dispatcher::Dispatcher, lanes::Lanes, reconciler::Reconcile, refusals::Refusals,
         samples::Samples, workflows::RUNS_WAIT,
     },
-    medical::http::CallIo,
+    medical::calls::CallIo,
     render::Owner,
     telemetry::Metrics,
 };

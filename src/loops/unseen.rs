@@ -22,7 +22,7 @@ use crate::{
     },
     core::{coordination::view::ChildView, name::Key},
     loops::runs::Runs,
-    medical::http::CallIo,
+    medical::calls::CallIo,
     render::Owner,
 };
 

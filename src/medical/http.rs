@@ -1,20 +1,17 @@
-//! HTTP requests of workflow steps: bounded in time and size, no redirects, no proxy from the environment, and only to addresses
-//! that the guard permits.
+//! HTTP requests of workflow steps: bounded in size, no redirects, no proxy from the environment.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use futures::StreamExt;
 use reqwest::{Client, Method, Url, header, redirect};
 use serde_json::Value;
 
+use super::calls::failed;
 use crate::{
     api::vocabulary::ErrorClass,
-    core::{
-        coordination::{
-            outcome::{Answer, CallResult},
-            view::StartCall,
-        },
-        discovery::guard::AddressGuard,
+    core::coordination::{
+        outcome::{Answer, CallResult},
+        view::HttpRequest,
     },
 };
 
@@ -23,63 +20,30 @@ pub const MAX_BODY: usize = 256 * 1024;
 /// Longest time to connect.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Makes requests: the network, or the world of a simulation.
-pub trait CallIo: Send + Sync + 'static {
-    /// One request from its start to its end.
-    fn call(&self, call: &StartCall) -> impl Future<Output = CallResult> + Send;
+/// A client with a pool of connections.
+///
+/// # Errors
+/// When the TLS library cannot be set up.
+pub(super) fn client() -> reqwest::Result<Client> {
+    Client::builder()
+        .redirect(redirect::Policy::none())
+        .no_proxy()
+        .connect_timeout(CONNECT)
+        .pool_idle_timeout(Duration::from_secs(30))
+        .tcp_nodelay(true)
+        .user_agent(concat!("medley/", env!("CARGO_PKG_VERSION")))
+        .build()
 }
 
-/// The network.
-#[derive(Clone, Debug)]
-pub struct Network {
-    client: Client,
-    guard: Arc<AddressGuard>,
-}
-
-impl Network {
-    /// A client with a pool of connections, which the guard keeps from some addresses.
-    ///
-    /// # Errors
-    /// When the TLS library cannot be set up.
-    pub fn new(guard: Arc<AddressGuard>) -> reqwest::Result<Self> {
-        let client = Client::builder()
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(CONNECT)
-            .pool_idle_timeout(Duration::from_secs(30))
-            .tcp_nodelay(true)
-            .user_agent(concat!("medley/", env!("CARGO_PKG_VERSION")))
-            .build()?;
-        Ok(Self { client, guard })
-    }
-}
-
-impl CallIo for Network {
-    async fn call(&self, call: &StartCall) -> CallResult {
-        // a call goes to an address, never to a name: what is checked here is what is connected to
-        if let Some(refused) = self.guard.refuse(call.endpoint.ip()) {
-            return failed(ErrorClass::Configuration, false, refused);
-        }
-        match tokio::time::timeout(call.timeout, send(&self.client, call)).await {
-            Ok(result) => result,
-            Err(_) => failed(ErrorClass::Timeout, true, format!("no whole answer within {:?}", call.timeout)),
-        }
-    }
-}
-
-const fn failed(class: ErrorClass, sent: bool, message: String) -> CallResult {
-    CallResult::Failed { class, sent, message }
-}
-
-async fn send(client: &Client, call: &StartCall) -> CallResult {
-    let url = match Url::parse(&format!("http://{}{}", call.endpoint, call.path)) {
+/// Sends a request to an address and reads the answer. The caller bounds the time.
+pub(super) async fn send(client: &Client, endpoint: SocketAddr, call: &HttpRequest, key: &str) -> CallResult {
+    let url = match Url::parse(&format!("http://{endpoint}{}", call.path)) {
         Ok(url) => url,
         Err(error) => return failed(ErrorClass::Configuration, false, format!("the path is not valid: {error}")),
     };
     // methods come from a closed set
     let method = Method::from_bytes(call.method.as_bytes()).unwrap_or(Method::GET);
-    let mut request =
-        client.request(method, url).header(header::HOST, &call.host).header("idempotency-key", &call.idempotency_key);
+    let mut request = client.request(method, url).header(header::HOST, &call.host).header("idempotency-key", key);
     for (name, value) in &call.headers {
         request = request.header(name, value);
     }
@@ -94,7 +58,7 @@ async fn send(client: &Client, call: &StartCall) -> CallResult {
         Err(error) => {
             let connected = !error.is_connect();
             let message = if connected { "the connection broke before the answer" } else { "cannot connect" };
-            return failed(ErrorClass::Connection, connected, format!("{message} (to {})", call.endpoint));
+            return failed(ErrorClass::Connection, connected, format!("{message} (to {endpoint})"));
         }
     };
     let status = response.status().as_u16();

@@ -1,7 +1,7 @@
 //! Calls over real sockets: what a hostile or broken service can do to the operator, and where no call goes.
 
 use std::{
-    net::SocketAddr,
+    future::Future,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -18,7 +18,11 @@ use tokio::{
 use super::*;
 use crate::{
     api::Urgency,
-    core::coordination::view::{Attempt, LaneKey},
+    core::{
+        coordination::view::{Attempt, LaneKey, StartCall, Wire},
+        discovery::guard::AddressGuard,
+    },
+    medical::calls::{CallIo, Network},
 };
 
 /// A guard that an administrator has opened for loopback, where these services are.
@@ -73,11 +77,13 @@ fn to(endpoint: SocketAddr, timeout: Duration) -> StartCall {
         urgency: Urgency::Routine,
         turn: None,
         endpoint,
-        host: "archive.radiology.svc".to_owned(),
-        method: "GET",
-        path: "/".to_owned(),
-        headers: Vec::new(),
-        body: None,
+        wire: Wire::Http(HttpRequest {
+            host: "archive.radiology.svc".to_owned(),
+            method: "GET",
+            path: "/".to_owned(),
+            headers: Vec::new(),
+            body: None,
+        }),
         idempotency_key: "k".to_owned(),
         timeout,
     }

@@ -1,5 +1,6 @@
 //! Clients of medical protocols: they talk to services and know nothing of Kubernetes.
 
+pub mod calls;
 pub mod fhir_probe;
 pub mod hl7_probe;
 pub mod http;

@@ -28,7 +28,7 @@ use crate::{
         turns::{all_runs, by_label, by_run, pending_runs, touched, waiting_runs},
         workflows::RUNS_WAIT,
     },
-    medical::http::CallIo,
+    medical::calls::CallIo,
     render::{RUN_LABEL, SERVICE_LABEL, WORKFLOW_LABEL},
 };
 

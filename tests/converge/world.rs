@@ -16,7 +16,7 @@ use medley::{
     core::{
         coordination::{
             outcome::{Answer, CallResult},
-            view::StartCall,
+            view::{HttpRequest, StartCall, Wire},
         },
         discovery::{
             lookup::LookupFailure,
@@ -28,7 +28,7 @@ use medley::{
         prober::ProbeIo,
         resolver::{self, LookupIo},
     },
-    medical::http::CallIo,
+    medical::calls::CallIo,
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -201,18 +201,19 @@ impl World {
             return answers(call, operator);
         }
         let mut state = self.lock();
-        let count = state.asked.entry(call.path.clone()).or_default();
+        let http = request_of(call);
+        let count = state.asked.entry(http.path.clone()).or_default();
         let nth = std::mem::replace(count, *count + 1);
         let request = Request {
             key: call.idempotency_key.clone(),
-            path: call.path.clone(),
+            path: http.path.clone(),
             by: operator.to_owned(),
             to: call.endpoint,
-            headers: call.headers.clone(),
-            body: call.body.clone(),
+            headers: http.headers.clone(),
+            body: http.body.clone(),
         };
         state.requests.push(request);
-        let reply = state.replies.get(&call.path).and_then(|r| r.get(nth).or(r.last())).cloned();
+        let reply = state.replies.get(&http.path).and_then(|r| r.get(nth).or(r.last())).cloned();
         reply.unwrap_or_else(|| answer(200, json!({"ok": true})))
     }
 
@@ -263,6 +264,13 @@ impl World {
             return Fault::CrashBefore(Box::new(|| {}));
         }
         self.plan.lock().unwrap().as_mut().map_or(Fault::None, |plan| plan(call))
+    }
+}
+
+/// What a call says in HTTP.
+pub(crate) fn request_of(call: &StartCall) -> &HttpRequest {
+    match &call.wire {
+        Wire::Http(request) => request,
     }
 }
 

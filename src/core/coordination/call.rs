@@ -96,23 +96,17 @@ pub(super) fn request(
     target: &Target<'_>,
     known: u32,
 ) -> Result<StartCall, String> {
-    let request = call.request.request(&|template| fill(flow, template))?;
     let Target { way: Way { service, interface }, chosen, turn } = target;
-    let path = format!("{}{}", interface.base_path.trim_end_matches('/'), request.path);
+    let wire = call.request.wire(&|template| fill(flow, template), &service.dns_name, interface)?;
     let uid = flow.view.run.metadata.uid.as_deref().unwrap_or_default();
     let item = attempt.index.map(|i| format!(".{i}")).unwrap_or_default();
-    let (port, dns_name) = (interface.port, &service.dns_name);
     Ok(StartCall {
         attempt,
         lane: LaneKey { service: call.service.clone(), interface: interface.name.clone() },
         urgency: flow.urgency,
         turn: *turn,
         endpoint: chosen.endpoint,
-        host: if port == 80 { dns_name.clone() } else { format!("{dns_name}:{port}") },
-        method: request.method,
-        path: if path.is_empty() { "/".to_owned() } else { path },
-        headers: request.headers,
-        body: request.body,
+        wire,
         idempotency_key: format!("{uid}-{}{item}-{known}", step.id()),
         timeout: flow.timeout(step),
     })
@@ -124,16 +118,16 @@ pub(super) fn settle(
     what: CallResult,
     now: Timestamp,
 ) -> Result<Value, (Failure, Option<Duration>)> {
-    match what {
-        CallResult::Answered(answer) => call.request.settle(&answer).map_err(|mut failure| {
-            let asked = retry_after::asked(&answer, now);
-            if let Some(asked) = asked {
-                failure.message.push_str(&format!(" and asks to wait for {} s", asked.as_secs().max(1)));
-            }
-            (failure, asked)
-        }),
-        CallResult::Failed { class, sent, message } => Err((Failure { class, known: !sent, message }, None)),
-    }
+    let asked = match &what {
+        CallResult::Answered(answer) => retry_after::asked(answer, now),
+        CallResult::Failed { .. } => None,
+    };
+    call.request.settle(what).map_err(|mut failure| {
+        if let Some(asked) = asked {
+            failure.message.push_str(&format!(" and asks to wait for {} s", asked.as_secs().max(1)));
+        }
+        (failure, asked)
+    })
 }
 
 /// What a step calls.

@@ -22,7 +22,7 @@ pub struct CallOutcome {
 /// How a call ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CallResult {
-    /// The service answered.
+    /// The service answered in HTTP.
     Answered(Answer),
     /// It did not, or not in a way that can be read.
     Failed {

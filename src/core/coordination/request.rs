@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::{
     fhir::FhirDefinition,
-    outcome::{Answer, Failure},
+    outcome::{CallResult, Failure},
+    view::{HttpRequest, InterfaceView, Wire},
 };
 use crate::{
     api::{
@@ -47,7 +48,7 @@ pub struct HttpDefinition {
     pub expect_status: Vec<u16>,
 }
 
-/// A request whose values are filled in.
+/// An HTTP request whose values are filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Request {
     pub method: &'static str,
@@ -95,23 +96,45 @@ impl RequestDefinition {
         }
     }
 
-    /// The request with its values; what is wrong with them, by field and never by value.
-    pub(super) fn request(
+    /// The request to an interface of the service of this name, with its values; what is wrong with them, by field and never by
+    /// value.
+    pub(super) fn wire(
         &self,
         fill: &dyn Fn(&Template) -> Result<String, ExpressionError>,
-    ) -> Result<Request, String> {
-        match self {
-            Self::Http(http) => http.request(fill).map_err(|e| e.to_string()),
-            Self::Fhir(fhir) => fhir.request(fill),
-        }
+        dns_name: &str,
+        interface: &InterfaceView,
+    ) -> Result<Wire, String> {
+        let request = match self {
+            Self::Http(http) => http.request(fill).map_err(|e| e.to_string())?,
+            Self::Fhir(fhir) => fhir.request(fill)?,
+        };
+        Ok(Wire::Http(request.to(dns_name, interface)))
     }
 
-    /// What expressions see as `result`, or why the answer is a failure.
-    pub(super) fn settle(&self, answer: &Answer) -> Result<Value, Failure> {
-        match self {
-            Self::Http(http) if answer.is_expected(&http.expect_status) => Ok(answer.to_value("body")),
-            Self::Http(_) => Err(answer.failure()),
-            Self::Fhir(fhir) => fhir.settle(answer),
+    /// What expressions see as `result`, or why what came is a failure.
+    pub(super) fn settle(&self, what: CallResult) -> Result<Value, Failure> {
+        match (self, what) {
+            (_, CallResult::Failed { class, sent, message }) => Err(Failure { class, known: !sent, message }),
+            (Self::Http(http), CallResult::Answered(answer)) if answer.is_expected(&http.expect_status) => {
+                Ok(answer.to_value("body"))
+            }
+            (Self::Http(_), CallResult::Answered(answer)) => Err(answer.failure()),
+            (Self::Fhir(fhir), CallResult::Answered(answer)) => fhir.settle(&answer),
+        }
+    }
+}
+
+impl Request {
+    /// To an interface of the service of this name.
+    fn to(self, dns_name: &str, interface: &InterfaceView) -> HttpRequest {
+        let path = format!("{}{}", interface.base_path.trim_end_matches('/'), self.path);
+        let port = interface.port;
+        HttpRequest {
+            host: if port == 80 { dns_name.to_owned() } else { format!("{dns_name}:{port}") },
+            method: self.method,
+            path: if path.is_empty() { "/".to_owned() } else { path },
+            headers: self.headers,
+            body: self.body,
         }
     }
 }

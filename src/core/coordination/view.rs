@@ -27,7 +27,8 @@ use crate::{
 };
 
 pub use super::wish::{
-    CallAsk, LaneKey, Mount, StartCall, StartClaim, StartJob, StartPod, StartRun, Variable, VariableValue,
+    CallAsk, HttpRequest, LaneKey, Mount, StartCall, StartClaim, StartJob, StartPod, StartRun, Variable, VariableValue,
+    Wire,
 };
 
 /// One attempt of one step.

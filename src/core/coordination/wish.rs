@@ -142,7 +142,7 @@ pub struct CallAsk {
     pub ask: Ask,
 }
 
-/// One HTTP request.
+/// One request to a service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StartCall {
     /// Which attempt.
@@ -155,6 +155,25 @@ pub struct StartCall {
     pub turn: Option<u64>,
     /// Where it is sent.
     pub endpoint: SocketAddr,
+    /// What is said, and in which protocol.
+    pub wire: Wire,
+    /// The same for every attempt of which it is not known that the one before had no effect: where the protocol has a place
+    /// for it, the service can tell a repeated request from another one.
+    pub idempotency_key: String,
+    /// How long it may take.
+    pub timeout: Duration,
+}
+
+/// What is said, by the protocol that it is said in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wire {
+    /// HTTP/1.1. The key is sent as `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header).
+    Http(HttpRequest),
+}
+
+/// One HTTP request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpRequest {
     /// The service's DNS name and port.
     pub host: String,
     /// Method.
@@ -165,9 +184,4 @@ pub struct StartCall {
     pub headers: Vec<(String, String)>,
     /// Body.
     pub body: Option<String>,
-    /// Sent as `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header): the same for every attempt of which it is
-    /// not known that the one before had no effect.
-    pub idempotency_key: String,
-    /// How long it may take.
-    pub timeout: Duration,
 }

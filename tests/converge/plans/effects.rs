@@ -10,7 +10,7 @@ use medley::core::coordination::view::StartCall;
 use tokio::time::Instant;
 
 use super::{
-    super::world::{Reply, answer, refused, reset},
+    super::world::{Reply, answer, refused, request_of, reset},
     scenario::{Fare, Scenario, nth},
 };
 
@@ -51,13 +51,14 @@ impl Effects {
             at: self.began.elapsed(),
             by: by.to_owned(),
             run,
-            path: call.path.clone(),
+            path: request_of(call).path.clone(),
             item: call.attempt.index,
             attempt: call.attempt.number,
             key: call.idempotency_key.clone(),
             took: takes_effect(fare),
         });
-        let result = self.scenario.step(step_of(&call.path)).map(super::scenario::Step::result).unwrap_or_default();
+        let result =
+            self.scenario.step(step_of(&request_of(call).path)).map(super::scenario::Step::result).unwrap_or_default();
         match fare {
             Fare::Status(code) => answer(code, serde_json::json!({})),
             Fare::Reset => reset(),
@@ -70,9 +71,11 @@ impl Effects {
 
     fn fare(&self, call: &StartCall) -> Fare {
         let well = Fare::Well(50);
-        let Some(step) = self.scenario.step(step_of(&call.path)) else { return well };
+        let Some(step) = self.scenario.step(step_of(&request_of(call).path)) else { return well };
         match &step.undo {
-            Some(undo) if call.path.ends_with("/undo") => nth(&undo.fares, call.attempt.number).unwrap_or(well),
+            Some(undo) if request_of(call).path.ends_with("/undo") => {
+                nth(&undo.fares, call.attempt.number).unwrap_or(well)
+            }
             _ => step.fare(call.attempt.index, call.attempt.number),
         }
     }

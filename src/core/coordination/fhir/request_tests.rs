@@ -35,7 +35,10 @@ fn definition(fhir: Value) -> Result<RequestDefinition, Vec<String>> {
 
 fn request_with(fhir: Value, params: Value) -> Result<Request, String> {
     let variables = Variables::from([("params".to_owned(), params)]);
-    definition(fhir).unwrap().request(&|template: &Template| template.render(&variables))
+    match definition(fhir).unwrap() {
+        RequestDefinition::Fhir(fhir) => fhir.request(&|template: &Template| template.render(&variables)),
+        other => panic!("{other:?}"),
+    }
 }
 
 fn request(fhir: Value) -> Request {
