@@ -1,20 +1,30 @@
-//! Does a real HL7 server (`tests/peers/hl7/server.py`) answer what probes ask?
+//! Do real HL7 servers of two makes (`tests/peers/hl7`) answer what probes ask and steps send?
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
 
 #[path = "peers/python.rs"]
 mod python;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use medley::{
-    api::medical_service::EndpointReason,
+    api::{Urgency, medical_service::EndpointReason},
     core::{
-        discovery::target::{Endpoint, ProbeKind, ProbeTarget},
-        hl7::probe_message::Receiver,
+        coordination::{
+            outcome::CallResult,
+            view::{Attempt, LaneKey, StartCall, Wire},
+        },
+        discovery::{
+            guard::AddressGuard,
+            target::{Endpoint, ProbeKind, ProbeTarget},
+        },
+        hl7::{ack::Code, outgoing, probe_message::Receiver},
         monitoring::health::{ProbeOutcome, Thresholds},
     },
-    medical::probe::probe,
+    medical::{
+        calls::{CallIo, Network},
+        probe::probe,
+    },
 };
 use python::Peer;
 
@@ -47,4 +57,38 @@ async fn a_probe_is_answered_and_the_server_goes_on() {
     assert!(matches!(found, ProbeOutcome::Failed(_)), "{found:?}");
     let found = probe(&target(peer.address.port(), ProbeKind::Hl7(Receiver::default()))).await.outcome;
     assert_ne!(found, ProbeOutcome::Failed(EndpointReason::AckInvalid), "what is no message does not end it");
+}
+
+/// Sends a message of this type as a step does.
+async fn send(peer: &Peer, kind: &str, key: &str) -> CallResult {
+    let loopback = AddressGuard::new(vec!["127.0.0.0/8".parse().unwrap()], Vec::new(), Vec::new());
+    let text = format!("MSH|^~\\&|MEDLEY|OPS|LAB|NORTH|||{kind}||P|2.5\nPID|||7\nOBR|1\nOBX|1|TX|x||caf\u{e9}");
+    let call = StartCall {
+        attempt: Attempt { step: "send".to_owned(), index: None, number: 1 },
+        lane: LaneKey::default(),
+        urgency: Urgency::Routine,
+        turn: None,
+        endpoint: peer.address,
+        wire: Wire::Hl7v2(outgoing::read(&text).unwrap()),
+        idempotency_key: key.to_owned(),
+        timeout: Duration::from_secs(10),
+    };
+    Network::new(Arc::new(loopback)).unwrap().call(&call).await
+}
+
+#[tokio::test]
+#[ignore = "needs a server from PyPI: make test-peers"]
+async fn a_step_is_told_what_became_of_its_message() {
+    let acknowledged = |result: CallResult| match result {
+        CallResult::Acknowledged(ack) => (ack.code, ack.error),
+        other => panic!("{other:?}"),
+    };
+    let engine = Peer::start("MEDLEY_HL7_PYTHON", "hl7/server.py");
+    assert_eq!(acknowledged(send(&engine, "ADT^A08^ADT_A01", "k1").await), (Code::Accepted, None));
+    assert_eq!(acknowledged(send(&engine, "ORU^R01^ORU_R01", "k1").await), (Code::Rejected, None));
+    let laboratory = Peer::start("MEDLEY_HL7_PYTHON", "hl7/hl7apy_server.py");
+    assert_eq!(acknowledged(send(&laboratory, "ORU^R01^ORU_R01", "k2").await), (Code::Committed, None));
+    assert_eq!(acknowledged(send(&laboratory, "ADT^A08^ADT_A01", "k3").await), (Code::Error, Some(207)));
+    let found = probe(&target(laboratory.address.port(), ProbeKind::Hl7(Receiver::default()))).await.outcome;
+    assert_eq!(found, ProbeOutcome::Answered, "a server of another make answers a probe too");
 }

@@ -5,14 +5,14 @@ use serde::{Deserialize, Serialize};
 
 use super::{fhir::FhirCall, rules, schema};
 
-/// A request to a `MedicalService` of the same namespace: HTTP, or an interaction of FHIR's REST API.
+/// A request to a `MedicalService` of the same namespace: HTTP, an interaction of FHIR's REST API, or a message of HL7 version 2.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(extend("x-kubernetes-validations" = rules::call()))]
 pub struct Call {
     /// Name of the `MedicalService`.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"), extend("x-kubernetes-validations" = rules::dns_label()))]
     pub service: String,
-    /// Name of its interface. When not set: the first that speaks HTTP, and for fhir the first of the protocol FHIR.
+    /// Name of its interface. When not set: the first that speaks HTTP, and for fhir the first of the protocol FHIR, for hl7v2 the first of HL7v2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 15), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"), extend("x-kubernetes-validations" = rules::dns_label()))]
     pub interface: Option<String>,
@@ -22,6 +22,19 @@ pub struct Call {
     /// An interaction with a FHIR server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fhir: Option<FhirCall>,
+    /// A message of HL7 version 2, over MLLP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hl7v2: Option<Hl7v2Call>,
+}
+
+/// A message of HL7 version 2 and its acknowledgement. AA and CA are a success; AE and CE with the error 206 or 207 may be tried again;
+/// all else is `Rejected`. The message is sent again with the same MSH-10, so that the receiver can tell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Hl7v2Call {
+    /// Template of the message, a segment a line, in UTF-8; what separates is escaped in each value put in. It begins with
+    /// `MSH|^~\&|`. MSH-10 must be empty: it is filled in, as MSH-7 is where that is empty.
+    #[schemars(length(min = 1, max = 16384), extend("x-kubernetes-validations" = rules::hl7_message()))]
+    pub message: String,
 }
 
 /// An HTTP request. Redirects are not followed; the answer may have up to 256 KiB.

@@ -4,7 +4,7 @@ use std::{future::Future, sync::Arc};
 
 use reqwest::Client;
 
-use super::http;
+use super::{hl7_call, http};
 use crate::{
     api::vocabulary::ErrorClass,
     core::{
@@ -40,6 +40,7 @@ impl Network {
 
     async fn send(&self, call: &StartCall) -> CallResult {
         match &call.wire {
+            Wire::Hl7v2(message) => hl7_call::send(call.endpoint, message, &call.idempotency_key).await,
             Wire::Http(request) => http::send(&self.client, call.endpoint, request, &call.idempotency_key).await,
         }
     }

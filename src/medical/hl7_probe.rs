@@ -1,15 +1,12 @@
-//! One message over MLLP, and its acknowledgement.
+//! The message of a probe over MLLP, and its acknowledgement.
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::tcp;
-use crate::{
-    api::medical_service::EndpointReason,
-    core::hl7::{
-        ack::{self, MAX_ACK},
-        mllp::{Frames, frame},
-    },
+use super::{
+    mllp::{NoAck, exchange},
+    tcp,
 };
+use crate::api::medical_service::EndpointReason;
 
 /// Sends `message`, of which MSH-10 is `control_id`, and waits for its acknowledgement. Whatever that says, the other side reads
 /// messages and answers them: network management itself is refused by most.
@@ -17,21 +14,14 @@ use crate::{
 /// # Errors
 /// `AckInvalid` for what is no acknowledgement of this message, or when the other side closes without one; a TCP reason when the
 /// connection broke. The caller bounds the time.
-pub async fn ask<S>(mut stream: S, message: &[u8], control_id: &str) -> Result<(), EndpointReason>
+pub async fn ask<S>(stream: S, message: &[u8], control_id: &str) -> Result<(), EndpointReason>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    stream.write_all(&frame(message)).await.map_err(|e| tcp::classify(e.kind()))?;
-    let (mut frames, mut piece) = (Frames::new(MAX_ACK), [0; 4096]);
-    loop {
-        if let Some(answer) = frames.next_message().map_err(|_| EndpointReason::AckInvalid)? {
-            let ack = ack::read(&answer).map_err(|_| EndpointReason::AckInvalid)?;
-            return if ack.control_id == control_id { Ok(()) } else { Err(EndpointReason::AckInvalid) };
-        }
-        match stream.read(&mut piece).await.map_err(|e| tcp::classify(e.kind()))? {
-            0 => return Err(EndpointReason::AckInvalid),
-            n => frames.push(&piece[..n]),
-        }
+    match exchange(stream, message, control_id).await {
+        Ok(_) => Ok(()),
+        Err(NoAck::Broken(kind)) => Err(tcp::classify(kind)),
+        Err(NoAck::Closed | NoAck::Invalid) => Err(EndpointReason::AckInvalid),
     }
 }
 
@@ -40,11 +30,12 @@ mod tests {
     use std::time::Duration;
 
     use tokio::{
-        io::duplex,
+        io::{AsyncReadExt, AsyncWriteExt, duplex},
         time::{sleep, timeout},
     };
 
     use super::*;
+    use crate::core::hl7::mllp::frame;
 
     const MESSAGE: &[u8] = b"MSH|^~\\&|A|B|C|D|1||NMD^N02|42|D|2.5.1\rNST|N\r";
 

@@ -2,8 +2,10 @@
 
 pub mod calls;
 pub mod fhir_probe;
+pub mod hl7_call;
 pub mod hl7_probe;
 pub mod http;
 pub mod http_probe;
+pub mod mllp;
 pub mod probe;
 pub mod tcp;

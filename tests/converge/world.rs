@@ -271,6 +271,7 @@ impl World {
 pub(crate) fn request_of(call: &StartCall) -> &HttpRequest {
     match &call.wire {
         Wire::Http(request) => request,
+        other => panic!("not in HTTP: {other:?}"),
     }
 }
 

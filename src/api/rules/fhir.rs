@@ -1,4 +1,4 @@
-//! Rules of `call` and of `call.fhir`.
+//! Rules of what a `call` sends.
 
 use serde_json::Value;
 
@@ -8,8 +8,17 @@ use super::{extension, rule};
 pub fn call() -> Value {
     extension(&[rule(
         "",
-        "has(self.http) != has(self.fhir)",
-        "exactly one of http and fhir must be set: it says what is sent",
+        "[has(self.http), has(self.fhir), has(self.hl7v2)].filter(b, b).size() == 1",
+        "exactly one of http, fhir and hl7v2 must be set: it says what is sent",
+    )])
+}
+
+/// A message of HL7 version 2.
+pub fn hl7_message() -> Value {
+    extension(&[rule(
+        "",
+        "self.startsWith('MSH|^~\\\\&|')",
+        "must begin with the segment MSH and the separators that the standard recommends, as the description of the field shows",
     )])
 }
 

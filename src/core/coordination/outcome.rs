@@ -5,7 +5,10 @@ use serde_json::{Map, Value};
 
 use crate::{
     api::vocabulary::ErrorClass,
-    core::dispatch::{Chosen, Ended},
+    core::{
+        dispatch::{Chosen, Ended},
+        hl7::ack::{Ack, Code},
+    },
 };
 
 /// The end of one call.
@@ -24,6 +27,8 @@ pub struct CallOutcome {
 pub enum CallResult {
     /// The service answered in HTTP.
     Answered(Answer),
+    /// The service acknowledged an HL7 message.
+    Acknowledged(Ack),
     /// It did not, or not in a way that can be read.
     Failed {
         /// The kind of failure.
@@ -42,6 +47,10 @@ impl CallResult {
         match self {
             Self::Answered(answer) => {
                 let well = !matches!(answer.class(), ErrorClass::Overloaded | ErrorClass::ServerError);
+                Some(Ended { well, seconds: Some(seconds) })
+            }
+            Self::Acknowledged(ack) => {
+                let well = !(ack.code == Code::Error && matches!(ack.error, Some(206 | 207)));
                 Some(Ended { well, seconds: Some(seconds) })
             }
             Self::Failed { class: ErrorClass::Connection, .. } => Some(Ended { well: false, seconds: None }),

@@ -1,6 +1,6 @@
 //! What a call sends: read once from the definition, filled in for each attempt; and what its answer means.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{
     fhir::FhirDefinition,
@@ -10,9 +10,15 @@ use super::{
 use crate::{
     api::{
         call::{Call, HttpCall, HttpMethod},
-        vocabulary::{Protocol, Safety},
+        vocabulary::{ErrorClass, Protocol, Safety},
     },
-    core::expression::{ExpressionError, Template, TemplateKind},
+    core::{
+        expression::{ExpressionError, Template, TemplateKind},
+        hl7::{
+            ack::{Ack, Code},
+            outgoing,
+        },
+    },
 };
 
 /// Where the texts of a call are compiled, and what is wrong with them is noted. Fields are named from the step on, such as
@@ -31,6 +37,8 @@ pub enum RequestDefinition {
     Http(HttpDefinition),
     /// An interaction with a FHIR server.
     Fhir(FhirDefinition),
+    /// A message of HL7 version 2.
+    Hl7v2(Template),
 }
 
 /// An HTTP request.
@@ -61,11 +69,14 @@ pub(super) struct Request {
 impl RequestDefinition {
     /// Reads what a call sends; `None` when something is wrong with it, which has been noted then.
     pub(super) fn read(call: &Call, texts: &mut impl Texts) -> Option<Self> {
-        match (&call.http, &call.fhir) {
-            (Some(http), None) => HttpDefinition::read(http, texts).map(Self::Http),
-            (None, Some(fhir)) => FhirDefinition::read(fhir, texts).map(Self::Fhir),
+        match (&call.http, &call.fhir, &call.hl7v2) {
+            (Some(http), None, None) => HttpDefinition::read(http, texts).map(Self::Http),
+            (None, Some(fhir), None) => FhirDefinition::read(fhir, texts).map(Self::Fhir),
+            (None, None, Some(hl7v2)) => {
+                texts.template("call.hl7v2.message", &hl7v2.message, TemplateKind::Hl7).map(Self::Hl7v2)
+            }
             _ => {
-                texts.fault("call", "exactly one of http and fhir must be set");
+                texts.fault("call", "exactly one of http, fhir and hl7v2 must be set");
                 None
             }
         }
@@ -76,6 +87,8 @@ impl RequestDefinition {
         let idempotent = match self {
             Self::Http(http) => http.method.is_idempotent(),
             Self::Fhir(fhir) => fhir.is_idempotent(),
+            // sent again it has the same MSH-10, by which a receiver tells that (HL7 v2.5.1 §2.10)
+            Self::Hl7v2(_) => true,
         };
         if idempotent { Safety::Idempotent } else { Safety::AtMostOnce }
     }
@@ -85,6 +98,7 @@ impl RequestDefinition {
         match self {
             Self::Http(_) => protocol.speaks_http(),
             Self::Fhir(_) => matches!(protocol, Protocol::Fhir),
+            Self::Hl7v2(_) => matches!(protocol, Protocol::Hl7v2),
         }
     }
 
@@ -93,6 +107,7 @@ impl RequestDefinition {
         match self {
             Self::Http(_) => "HTTP",
             Self::Fhir(_) => "FHIR",
+            Self::Hl7v2(_) => "HL7v2",
         }
     }
 
@@ -107,6 +122,10 @@ impl RequestDefinition {
         let request = match self {
             Self::Http(http) => http.request(fill).map_err(|e| e.to_string())?,
             Self::Fhir(fhir) => fhir.request(fill)?,
+            Self::Hl7v2(message) => {
+                let text = fill(message).map_err(|e| e.to_string())?;
+                return outgoing::read(&text).map(Wire::Hl7v2).map_err(|e| format!("call.hl7v2.message: {e}"));
+            }
         };
         Ok(Wire::Http(request.to(dns_name, interface)))
     }
@@ -120,8 +139,23 @@ impl RequestDefinition {
             }
             (Self::Http(_), CallResult::Answered(answer)) => Err(answer.failure()),
             (Self::Fhir(fhir), CallResult::Answered(answer)) => fhir.settle(&answer),
+            (_, CallResult::Acknowledged(ack)) => acknowledged(&ack),
+            (Self::Hl7v2(_), CallResult::Answered(answer)) => Err(answer.failure()),
         }
     }
+}
+
+/// What an acknowledgement says of the message: taken by AA and CA. AE and CE are tried again where the application says that it is
+/// its own trouble: 206 (record locked) and 207 (internal error) of HL7 table 0357; all else is refused for good.
+fn acknowledged(ack: &Ack) -> Result<Value, Failure> {
+    let class = match (ack.code, ack.error) {
+        (Code::Accepted | Code::Committed, _) => return Ok(json!({ "code": ack.code.as_str() })),
+        (Code::Error, Some(206)) => ErrorClass::Overloaded,
+        (Code::Error, Some(207)) => ErrorClass::ServerError,
+        (Code::Error | Code::Rejected, _) => ErrorClass::Rejected,
+    };
+    let error = ack.error.map(|e| format!(" with error {e}")).unwrap_or_default();
+    Err(Failure { class, known: true, message: format!("the receiver answered {}{error}", ack.code.as_str()) })
 }
 
 impl Request {
@@ -166,5 +200,29 @@ impl HttpDefinition {
             headers,
             body: self.body.as_ref().map(fill).transpose()?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_acknowledgement_says_whether_a_message_is_sent_again() {
+        let of = |code, error| acknowledged(&Ack { code, control_id: "M1".to_owned(), error });
+        assert_eq!(of(Code::Accepted, None), Ok(json!({"code": "AA"})));
+        assert_eq!(of(Code::Committed, None), Ok(json!({"code": "CA"})));
+        for (code, error, class) in [
+            (Code::Error, Some(206), ErrorClass::Overloaded),
+            (Code::Error, Some(207), ErrorClass::ServerError),
+            (Code::Error, Some(101), ErrorClass::Rejected),
+            (Code::Error, None, ErrorClass::Rejected),
+            (Code::Rejected, Some(207), ErrorClass::Rejected),
+            (Code::Rejected, Some(200), ErrorClass::Rejected),
+        ] {
+            let failure = of(code, error).unwrap_err();
+            assert_eq!((failure.class, failure.known), (class, true), "{}", failure.message);
+        }
+        assert_eq!(of(Code::Error, Some(207)).unwrap_err().message, "the receiver answered AE with error 207");
     }
 }

@@ -169,6 +169,8 @@ pub struct StartCall {
 pub enum Wire {
     /// HTTP/1.1. The key is sent as `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header).
     Http(HttpRequest),
+    /// A message of HL7 version 2 over MLLP, segment by segment. The key becomes its MSH-10.
+    Hl7v2(String),
 }
 
 /// One HTTP request.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{Expression, ExpressionError, References, Variables, json, value};
+use crate::core::hl7::outgoing;
 
 /// Where the text goes: it decides how a value is put in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub enum TemplateKind {
     /// Into the value of a FHIR search parameter: `\`, `,`, `$` and `|` are escaped (FHIR R4 search, "Escaping Search
     /// Parameters"), so that a value is one value; a list is a list of alternatives. Percent-encoding comes afterwards.
     Search,
+    /// Into a field of an HL7 version 2 message: what separates there is escaped (HL7 v2.5.1 §2.7).
+    Hl7,
     /// Into `command`, `args` or `env` of a container: `$(NAME)` of a declared variable stays the kubelet's, and a value
     /// can never become one.
     Container,
@@ -163,6 +166,7 @@ impl Template {
                     TemplateKind::Url => percent_encode(&self::text(expression, variables)?, &mut text),
                     TemplateKind::Json => text.push_str(&present(expression, variables)?.to_string()),
                     TemplateKind::Search => search_value(expression, variables, &mut text)?,
+                    TemplateKind::Hl7 => outgoing::escape(&self::text(expression, variables)?, &mut text),
                     TemplateKind::Container => text.push_str(&self::text(expression, variables)?.replace("$(", "$$(")),
                 },
             }
@@ -279,6 +283,13 @@ mod tests {
         assert_eq!(render("/s/$( params.id )?n=$(params.n)", TemplateKind::Url), "/s/a%2Fb%20%3F%C3%A4?n=3");
         assert_eq!(render(r#"{"o": $( params.o )}"#, TemplateKind::Plain), r#"{"o": {"x":[1]}}"#);
         assert_eq!(render("price $5 and $$( x", TemplateKind::Plain), "price $5 and $( x");
+    }
+
+    #[test]
+    fn a_value_in_an_hl7_message_is_one_field() {
+        let vars = Variables::from([("params".to_owned(), json!({"name": "a|b^c\rPID", "n": 3}))]);
+        let text = Template::compile("OBX|$( params.n )|$( params.name )", TemplateKind::Hl7, &BTreeSet::new());
+        assert_eq!(text.unwrap().render(&vars).unwrap(), "OBX|3|a\\F\\b\\S\\c\\X0D\\PID");
     }
 
     #[test]

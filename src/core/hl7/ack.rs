@@ -16,6 +16,19 @@ pub enum Code {
     Rejected,
 }
 
+impl Code {
+    /// As original mode (§2.9.2) writes it, and enhanced mode for what is stored.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "AA",
+            Self::Committed => "CA",
+            Self::Error => "AE",
+            Self::Rejected => "AR",
+        }
+    }
+}
+
 /// An acknowledgement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ack {

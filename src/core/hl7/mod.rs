@@ -4,4 +4,5 @@
 
 pub mod ack;
 pub mod mllp;
+pub mod outgoing;
 pub mod probe_message;

@@ -100,6 +100,9 @@ impl<'a> Activity<'a> {
                     all.push(("call.http.body".to_owned(), TemplateKind::Plain, body));
                 }
             }
+            if let Some(hl7v2) = &call.hl7v2 {
+                all.push(("call.hl7v2.message".to_owned(), TemplateKind::Hl7, &hl7v2.message));
+            }
             if let Some(fhir) = &call.fhir {
                 all.extend(of_fhir(fhir));
             }

@@ -124,6 +124,8 @@ fn interface(spec: &MedicalServiceSpec, call: &Call) -> Option<(&'static str, St
     let name = &call.service;
     let (fits, speech): (fn(Protocol) -> bool, &str) = if call.fhir.is_some() {
         (|p| p == Protocol::Fhir, "FHIR")
+    } else if call.hl7v2.is_some() {
+        (|p| p == Protocol::Hl7v2, "HL7v2")
     } else {
         (Protocol::speaks_http, "HTTP, FHIR or DICOMweb")
     };

@@ -97,6 +97,9 @@ fn result(activity: &Activity<'_>, variables: &Variables, given: &[&Expression])
         return expression.map_or(Kind::Any, |e| infer(&e, variables, &[], given).0);
     }
     if let Some(call) = activity.call {
+        if call.hl7v2.is_some() {
+            return Kind::Map(Fields::of([("code".to_owned(), Kind::String)]));
+        }
         let body = if call.fhir.is_some() { "resource" } else { "body" };
         return Kind::Map(Fields::of([
             ("status".to_owned(), Kind::Int),

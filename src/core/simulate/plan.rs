@@ -138,7 +138,7 @@ impl Plan {
                 let meant = meant.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
                 return Err(format!("the step `{id}` declares no output `{output}`{meant}"));
             }
-            if !step.action.works() || step.fan_out.is_some() {
+            if !step.action.works() || step.fan_out.is_some() || is_message(step) {
                 return Err(format!("the outputs of `{id}` are computed, and cannot be given"));
             }
         }
@@ -156,6 +156,8 @@ impl Plan {
                     RequestDefinition::Http(_) => "result.body",
                     // beside the resource type, which the operator looks at
                     RequestDefinition::Fhir(_) => "result.resource.simulated",
+                    // all that comes of it is known
+                    RequestDefinition::Hl7v2(_) => continue,
                 },
                 Action::Container(_) | Action::Child(_) => "result",
                 Action::Transform(_) | Action::Wait(_) => continue,
@@ -247,6 +249,11 @@ fn usual(kind: ValueType) -> Value {
 }
 
 /// How a step can fail by what the world does.
+/// Whether a step sends an HL7 message: its result is an acknowledgement.
+fn is_message(step: &StepDefinition) -> bool {
+    matches!(&step.action, Action::Call(c) if matches!(c.request, RequestDefinition::Hl7v2(_)))
+}
+
 fn possible(step: &StepDefinition) -> Vec<ErrorClass> {
     use ErrorClass as E;
     let mut all = match step.action {
@@ -255,10 +262,10 @@ fn possible(step: &StepDefinition) -> Vec<ErrorClass> {
         Action::Child(_) => vec![E::Timeout, E::ChildFailed],
         Action::Transform(_) | Action::Wait(_) => Vec::new(),
     };
-    // a FHIR server's answer can be no FHIR
+    // a FHIR server's answer can be no FHIR, and a receiver's no acknowledgement
     let is_fhir = matches!(&step.action, Action::Call(c) if matches!(c.request, RequestDefinition::Fhir(_)));
     // the outputs of a step with forEach come from its counts
-    if step.action.works() && (is_fhir || (!step.outputs.is_empty() && step.fan_out.is_none())) {
+    if step.action.works() && (is_fhir || is_message(step) || (!step.outputs.is_empty() && step.fan_out.is_none())) {
         all.push(E::InvalidResult);
     }
     all

@@ -26,6 +26,7 @@ use crate::{
             request::RequestDefinition,
             view::{Attempt, ChildView, Decision, DefinitionView, PodView, ServiceView, View},
         },
+        hl7::ack::{Ack, Code},
         name,
     },
 };
@@ -138,6 +139,7 @@ impl<'a> World<'a> {
                 RequestDefinition::Fhir(fhir) => {
                     (200, json!({"resourceType": resource_type(fhir), "simulated": values}))
                 }
+                RequestDefinition::Hl7v2(_) => return acknowledged(task, step),
             },
             _ => (200, values),
         };
@@ -327,6 +329,23 @@ fn of<'s>(status: &'s WorkflowRunStatus, step: &StepDefinition) -> Option<&'s St
 }
 
 /// The type of the resource that a server would answer with.
+/// What a receiver of HL7 messages answers.
+fn acknowledged(task: &Task, step: &StepDefinition) -> CallResult {
+    let ack = |code, error| CallResult::Acknowledged(Ack { code, control_id: String::new(), error });
+    let failed = |class, sent, message| CallResult::Failed { class, sent, message };
+    match task.failure {
+        None => ack(Code::Accepted, None),
+        Some(ErrorClass::Overloaded) => ack(Code::Error, Some(206)),
+        Some(ErrorClass::ServerError) => ack(Code::Error, Some(207)),
+        Some(ErrorClass::Rejected) => ack(Code::Rejected, Some(200)),
+        Some(class @ ErrorClass::InvalidResult) => failed(class, true, "no acknowledgement of the message".to_owned()),
+        Some(class @ ErrorClass::Timeout) => {
+            failed(class, true, format!("no whole answer within {:?}", task.limit.unwrap_or(step.timeout)))
+        }
+        Some(class) => failed(class, false, "no connection".to_owned()),
+    }
+}
+
 fn resource_type(fhir: &FhirDefinition) -> &str {
     match fhir {
         FhirDefinition::Read { type_, .. } | FhirDefinition::Update { type_, .. } => type_,

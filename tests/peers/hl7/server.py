@@ -20,7 +20,7 @@ async def answer(reader, writer):
 
 
 async def main():
-    server = await start_hl7_server(answer, host="127.0.0.1", port=0)
+    server = await start_hl7_server(answer, host="127.0.0.1", port=0, encoding="utf-8")
     print(server.sockets[0].getsockname()[1], flush=True)
     # ends with the test, which holds the other end
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
