@@ -4,6 +4,7 @@
 
 pub mod condition;
 pub mod coordination;
+pub mod dicom;
 pub mod discovery;
 pub mod dispatch;
 pub mod expression;
