@@ -11,6 +11,8 @@ mod crashes;
 mod deadlines;
 #[path = "converge/decisions.rs"]
 mod decisions;
+#[path = "converge/dicom.rs"]
+mod dicom;
 #[path = "converge/families.rs"]
 mod families;
 #[path = "converge/fan_out.rs"]

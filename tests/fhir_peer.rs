@@ -58,6 +58,7 @@ impl Peer {
             port: 80,
             protocol: Protocol::Fhir,
             base_path: String::new(),
+            dicom: None,
             endpoints: vec![self.address],
             limits: Default::default(),
             loads: BTreeMap::new(),

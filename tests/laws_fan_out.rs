@@ -62,6 +62,7 @@ impl World {
             port: 80,
             protocol: Protocol::Http,
             base_path: String::new(),
+            dicom: None,
             endpoints,
             limits: Default::default(),
             loads: BTreeMap::new(),

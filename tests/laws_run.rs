@@ -106,6 +106,7 @@ impl World {
             port: 80,
             protocol: Protocol::Http,
             base_path: String::new(),
+            dicom: None,
             endpoints: vec!["10.0.0.1:80".parse().unwrap(), "10.0.0.2:80".parse().unwrap()],
             limits: Default::default(),
             loads: BTreeMap::new(),

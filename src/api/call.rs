@@ -3,16 +3,17 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{fhir::FhirCall, rules, schema};
+use super::{dicom::DicomCall, fhir::FhirCall, rules, schema};
 
-/// A request to a `MedicalService` of the same namespace: HTTP, an interaction of FHIR's REST API, or a message of HL7 version 2.
+/// A request to a `MedicalService` of the same namespace: HTTP, an interaction of FHIR's REST API, a message of HL7 version 2, or DICOM.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(extend("x-kubernetes-validations" = rules::call()))]
 pub struct Call {
     /// Name of the `MedicalService`.
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"), extend("x-kubernetes-validations" = rules::dns_label()))]
     pub service: String,
-    /// Name of its interface. When not set: the first that speaks HTTP, and for fhir the first of the protocol FHIR, for hl7v2 the first of HL7v2.
+    /// Name of its interface. When not set: the first that speaks HTTP, for fhir the first of the protocol FHIR, for hl7v2 of HL7v2, and for
+    /// dicom of DICOM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 15), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"), extend("x-kubernetes-validations" = rules::dns_label()))]
     pub interface: Option<String>,
@@ -25,6 +26,9 @@ pub struct Call {
     /// A message of HL7 version 2, over MLLP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hl7v2: Option<Hl7v2Call>,
+    /// An association with a DICOM service.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dicom: Option<DicomCall>,
 }
 
 /// A message of HL7 version 2 and its acknowledgement. AA and CA are a success; AE and CE with the error 206 or 207 may be tried again;

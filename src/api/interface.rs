@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    dicom::DicomInterface,
     fhir_capability::{self, FhirResource, FhirVersion},
     rules, schema,
     span::Span,
@@ -39,6 +40,9 @@ pub struct Interface {
     /// HL7 version 2's settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hl7v2: Option<Hl7v2Interface>,
+    /// DICOM's settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dicom: Option<DicomInterface>,
     /// How its health is found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<Probe>,
@@ -116,8 +120,8 @@ pub struct Hl7v2Interface {
 #[serde(rename_all = "camelCase")]
 pub struct Probe {
     /// Transport: a TCP connection. Protocol: an answer in the interface's protocol; for HL7v2 an acknowledgement of an `NMD^N02`
-    /// message (network management) with the processing id `D`. Protocol for HTTP and FHIR (and GRPC of a workload) when not set,
-    /// Transport otherwise.
+    /// message (network management) with the processing id `D`, for DICOM the status 0 of C-ECHO. When not set: Protocol for HTTP and
+    /// FHIR, for GRPC of a workload, and for DICOM of external hosts with `dicom`; Transport otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<ProbeLevel>,
     /// Time between two probes, in whole seconds or minutes; `10s` when not set.

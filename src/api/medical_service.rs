@@ -289,6 +289,22 @@ pub enum EndpointReason {
     AckTimeout,
     /// Connected, but what came is no acknowledgement of the message, or nothing came before the connection was closed.
     AckInvalid,
+    /// Connected, but no answer to the request for an association, or to C-ECHO, came in time.
+    AssociationTimeout,
+    /// Connected, but what came is not DICOM, or not what may come there.
+    DicomInvalid,
+    /// The service rejects associations for a reason that is neither an AE title nor its load.
+    AssociationRejected,
+    /// The service does not know the called or the calling AE title.
+    AeTitleRejected,
+    /// The service takes no association now: congestion, a limit, or another reason that passes.
+    Overloaded,
+    /// The service aborted or ended the association, or closed the connection, before C-ECHO was answered.
+    AssociationAborted,
+    /// The service does not accept the Verification SOP class, which C-ECHO belongs to.
+    PresentationContextRefused,
+    /// C-ECHO was answered with a status other than 0.
+    EchoFailed,
     /// The pod's own readiness probe fails, or has not passed yet.
     PodNotReady,
     /// The pod is being stopped.

@@ -9,6 +9,7 @@ pub mod admission;
 pub mod call;
 pub mod call_limits;
 pub mod capacity_pool;
+pub mod dicom;
 pub mod fan_out;
 pub mod fhir;
 pub mod fhir_capability;

@@ -84,6 +84,12 @@ impl Protocol {
         matches!(self, Self::Http | Self::Fhir | Self::DicomWeb)
     }
 
+    /// Whether a step can call this interface.
+    #[must_use]
+    pub const fn takes_calls(self) -> bool {
+        self.speaks_http() || matches!(self, Self::Dicom)
+    }
+
     /// The Service port's `appProtocol`: a hint for proxies and meshes. `None` where no name is in use.
     #[must_use]
     pub const fn app_protocol(self) -> Option<&'static str> {
@@ -114,11 +120,11 @@ pub enum ErrorClass {
     Connection,
     /// The step's timeout passed.
     Timeout,
-    /// The service said that it has no capacity: HTTP 429 or 503.
+    /// The service said that it has no capacity: HTTP 429 or 503; DICOM associations rejected for now.
     Overloaded,
     /// The service failed: any other HTTP 5xx.
     ServerError,
-    /// The service refused the request: any other unexpected HTTP status.
+    /// The service refused the request: any other unexpected HTTP status; a status of C-ECHO, or a rejected DICOM association.
     Rejected,
     /// The result is not what `outputs` declares.
     InvalidResult,
@@ -130,7 +136,8 @@ pub enum ErrorClass {
     PodLost,
     /// The child run failed, was cancelled or was deleted.
     ChildFailed,
-    /// The step's own text is wrong: an expression that fails, a service that does not exist.
+    /// The step's own text is wrong, or what it says of the service: an expression that fails, a service that does not exist, an AE
+    /// title that the service does not know.
     Configuration,
 }
 

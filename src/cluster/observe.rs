@@ -187,7 +187,7 @@ impl Caches {
             .spec
             .interfaces
             .iter()
-            .filter(|i| i.protocol.speaks_http())
+            .filter(|i| i.protocol.takes_calls())
             .map(|i| {
                 let ready = ready_endpoints(&slices, &i.name);
                 let refused =
@@ -204,6 +204,7 @@ impl Caches {
                     .and_then(|h| h.base_path.clone())
                     .or_else(|| i.fhir.as_ref().and_then(|f| f.base_path.clone()))
                     .unwrap_or_default(),
+                dicom: i.dicom.clone(),
                 endpoints,
                 limits: limits.clone(),
                 loads: BTreeMap::new(),

@@ -1,10 +1,11 @@
 //! Requests of workflow steps: each is sent in its protocol, within its time, and only to an address that the guard permits.
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use reqwest::Client;
+use tokio::time::timeout;
 
-use super::{hl7_call, http};
+use super::{dicom_call, hl7_call, http};
 use crate::{
     api::vocabulary::ErrorClass,
     core::{
@@ -37,13 +38,6 @@ impl Network {
     pub fn new(guard: Arc<AddressGuard>) -> reqwest::Result<Self> {
         Ok(Self { client: http::client()?, guard })
     }
-
-    async fn send(&self, call: &StartCall) -> CallResult {
-        match &call.wire {
-            Wire::Hl7v2(message) => hl7_call::send(call.endpoint, message, &call.idempotency_key).await,
-            Wire::Http(request) => http::send(&self.client, call.endpoint, request, &call.idempotency_key).await,
-        }
-    }
 }
 
 impl CallIo for Network {
@@ -52,11 +46,24 @@ impl CallIo for Network {
         if let Some(refused) = self.guard.refuse(call.endpoint.ip()) {
             return failed(ErrorClass::Configuration, false, refused);
         }
-        match tokio::time::timeout(call.timeout, self.send(call)).await {
-            Ok(result) => result,
-            Err(_) => failed(ErrorClass::Timeout, true, format!("no whole answer within {:?}", call.timeout)),
+        match &call.wire {
+            Wire::Http(request) => {
+                let sent = http::send(&self.client, call.endpoint, request, &call.idempotency_key);
+                timeout(call.timeout, sent).await.unwrap_or_else(|_| late(call.timeout))
+            }
+            Wire::Hl7v2(message) => {
+                let sent = hl7_call::send(call.endpoint, message, &call.idempotency_key);
+                timeout(call.timeout, sent).await.unwrap_or_else(|_| late(call.timeout))
+            }
+            // it ends its association in what is left of the time
+            Wire::Echo(titles) => dicom_call::call(call.endpoint, titles, call.timeout).await,
         }
     }
+}
+
+/// The answer did not come in time.
+pub(super) fn late(within: Duration) -> CallResult {
+    failed(ErrorClass::Timeout, true, format!("no whole answer within {within:?}"))
 }
 
 pub(super) const fn failed(class: ErrorClass, sent: bool, message: String) -> CallResult {

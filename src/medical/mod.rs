@@ -1,6 +1,9 @@
 //! Clients of medical protocols: they talk to services and know nothing of Kubernetes.
 
 pub mod calls;
+pub mod dicom;
+mod dicom_call;
+pub mod dicom_probe;
 pub mod fhir_probe;
 pub mod hl7_call;
 pub mod hl7_probe;

@@ -6,7 +6,7 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{fhir_probe, hl7_probe, http_probe, tcp};
+use super::{dicom_probe, fhir_probe, hl7_probe, http_probe, tcp};
 use crate::{
     api::medical_service::EndpointReason,
     core::{
@@ -31,6 +31,10 @@ pub async fn probe(target: &ProbeTarget) -> Probed {
         ProbeKind::Fhir { path, host, declared } => timeout_at(deadline, fhir_probe::ask(stream, path, host, declared))
             .await
             .unwrap_or_else(|_| ProbeOutcome::Failed(EndpointReason::HttpTimeout).into()),
+        ProbeKind::Dicom(titles) => match dicom_probe::ask(stream, titles, deadline).await {
+            Ok(()) => ProbeOutcome::Answered.into(),
+            Err(reason) => ProbeOutcome::Failed(reason).into(),
+        },
         ProbeKind::Hl7(receiver) => {
             let now = Timestamp::now();
             // 20 characters at most (HL7 v2.5.1 §2.15.9.10), another one each time

@@ -167,6 +167,7 @@ pub(super) mod tests {
             fhir: None,
             grpc: None,
             hl7v2: None,
+            dicom: None,
             probe: None,
         }
     }

@@ -18,10 +18,12 @@ use medley::{
             outcome::{Answer, CallResult},
             view::{HttpRequest, StartCall, Wire},
         },
+        dicom::Titles,
         discovery::{
             lookup::LookupFailure,
             target::{ProbeTarget, Probed},
         },
+        hl7::ack::{Ack, Code},
         monitoring::health::ProbeOutcome,
     },
     loops::{
@@ -66,6 +68,24 @@ pub(crate) fn fhir(status: u16, resource: Value) -> Reply {
     let headers = vec![("content-type".to_owned(), "application/fhir+json".to_owned())];
     let what = CallResult::Answered(Answer { status, headers, body: resource });
     Reply { after: Duration::from_millis(50), what }
+}
+
+/// An acknowledgement of an HL7 message.
+pub(crate) fn acknowledged(code: Code) -> Reply {
+    let what = CallResult::Acknowledged(Ack { code, control_id: String::new(), error: None });
+    Reply { after: Duration::from_millis(50), what }
+}
+
+/// An answer to C-ECHO.
+pub(crate) fn echoed(status: u16) -> Reply {
+    Reply { after: Duration::from_millis(50), what: CallResult::Echoed { status } }
+}
+
+/// No association for now: no echo was sent.
+pub(crate) fn busy() -> Reply {
+    let message = "the service takes no association now".to_owned();
+    let what = CallResult::Failed { class: ErrorClass::Overloaded, sent: false, message };
+    Reply { after: Duration::from_millis(5), what }
 }
 
 /// The connection is refused: the request surely had no effect.
@@ -201,20 +221,28 @@ impl World {
             return answers(call, operator);
         }
         let mut state = self.lock();
-        let http = request_of(call);
-        let count = state.asked.entry(http.path.clone()).or_default();
+        let (path, headers, body) = match &call.wire {
+            Wire::Http(HttpRequest { path, headers, body, .. }) => (path.clone(), headers.clone(), body.clone()),
+            Wire::Echo(titles) => (echo_of(titles), Vec::new(), None),
+            Wire::Hl7v2(message) => ("HL7v2".to_owned(), Vec::new(), Some(message.clone())),
+        };
+        let count = state.asked.entry(path.clone()).or_default();
         let nth = std::mem::replace(count, *count + 1);
         let request = Request {
             key: call.idempotency_key.clone(),
-            path: http.path.clone(),
+            path: path.clone(),
             by: operator.to_owned(),
             to: call.endpoint,
-            headers: http.headers.clone(),
-            body: http.body.clone(),
+            headers,
+            body,
         };
         state.requests.push(request);
-        let reply = state.replies.get(&http.path).and_then(|r| r.get(nth).or(r.last())).cloned();
-        reply.unwrap_or_else(|| answer(200, json!({"ok": true})))
+        let reply = state.replies.get(&path).and_then(|r| r.get(nth).or(r.last())).cloned();
+        reply.unwrap_or_else(|| match call.wire {
+            Wire::Http(_) => answer(200, json!({"ok": true})),
+            Wire::Echo(_) => echoed(0),
+            Wire::Hl7v2(_) => acknowledged(Code::Accepted),
+        })
     }
 
     /// Ends an operator as SIGKILL does.
@@ -265,6 +293,11 @@ impl World {
         }
         self.plan.lock().unwrap().as_mut().map_or(Fault::None, |plan| plan(call))
     }
+}
+
+/// What stands for the path of an echo.
+fn echo_of(titles: &Titles) -> String {
+    format!("C-ECHO {} -> {}", titles.calling, titles.called)
 }
 
 /// What a call says in HTTP.

@@ -34,6 +34,7 @@ fn interface(i: usize) -> Interface {
         fhir: None,
         grpc: None,
         hl7v2: None,
+        dicom: None,
         probe: None,
     }
 }

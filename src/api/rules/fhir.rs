@@ -8,8 +8,8 @@ use super::{extension, rule};
 pub fn call() -> Value {
     extension(&[rule(
         "",
-        "[has(self.http), has(self.fhir), has(self.hl7v2)].filter(b, b).size() == 1",
-        "exactly one of http, fhir and hl7v2 must be set: it says what is sent",
+        "[has(self.http), has(self.fhir), has(self.hl7v2), has(self.dicom)].filter(b, b).size() == 1",
+        "exactly one of http, fhir, hl7v2 and dicom must be set: it says what is sent",
     )])
 }
 

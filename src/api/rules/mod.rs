@@ -7,6 +7,7 @@
 //! reaches a field that may hold any JSON value, which the server hides from the type checker but does compare.
 
 mod calls;
+mod dicom;
 mod fhir;
 mod run;
 mod scheduling;
@@ -16,6 +17,7 @@ mod workflow;
 use serde_json::{Value, json};
 
 pub use calls::*;
+pub use dicom::*;
 pub use fhir::*;
 pub use run::*;
 pub use scheduling::*;

@@ -45,13 +45,13 @@ pub fn medical_service_spec() -> Value {
         ),
         rule(
             ".interfaces",
-            "!has(self.external) || !self.interfaces.exists(i, has(i.probe) && has(i.probe.level) && i.probe.level == 'Protocol' && !(i.protocol in ['HTTP', 'FHIR', 'HL7v2']))",
-            "probe.level Protocol of an external service works for the protocols HTTP, FHIR and HL7v2: set level Transport",
+            "!has(self.external) || !self.interfaces.exists(i, has(i.probe) && has(i.probe.level) && i.probe.level == 'Protocol' && !(i.protocol in ['HTTP', 'FHIR', 'HL7v2', 'DICOM']))",
+            "probe.level Protocol of an external service works for the protocols HTTP, FHIR, HL7v2 and DICOM: set level Transport",
         ),
         rule(
             ".interfaces",
-            "!has(self.workload) || !self.interfaces.exists(i, i.protocol == 'HL7v2' && has(i.probe) && has(i.probe.level) && i.probe.level == 'Protocol')",
-            "the kubelet, which probes a workload's pods, does not speak HL7v2: set probe.level Transport",
+            "!has(self.workload) || !self.interfaces.exists(i, i.protocol in ['HL7v2', 'DICOM'] && has(i.probe) && has(i.probe.level) && i.probe.level == 'Protocol')",
+            "the kubelet, which probes a workload's pods, speaks neither HL7v2 nor DICOM: set probe.level Transport",
         ),
         rule(
             ".interfaces",
@@ -111,14 +111,24 @@ pub fn interface() -> Value {
             "hl7v2 says whom the message of a probe is for: set protocol HL7v2 and probe.level Protocol, or remove it",
         ),
         rule(
+            ".dicom",
+            "!has(self.dicom) || self.protocol == 'DICOM'",
+            "dicom is for the protocol DICOM: remove it or change protocol",
+        ),
+        rule(
             ".http",
             "!has(self.http) || !has(self.http.healthPath) || self.protocol != 'DICOMweb'",
             "healthPath is for the protocol HTTP, DICOMweb is probed on the transport level: remove healthPath",
         ),
         rule(
             ".probe",
-            "!has(self.probe) || !has(self.probe.level) || self.probe.level == 'Transport' || self.protocol in ['HTTP', 'FHIR', 'GRPC', 'HL7v2']",
-            "level Protocol works for the protocols HTTP, FHIR, GRPC and HL7v2: set level Transport",
+            "!has(self.probe) || !has(self.probe.level) || self.probe.level == 'Transport' || self.protocol in ['HTTP', 'FHIR', 'GRPC', 'HL7v2', 'DICOM']",
+            "level Protocol works for the protocols HTTP, FHIR, GRPC, HL7v2 and DICOM: set level Transport",
+        ),
+        rule(
+            ".probe",
+            "self.protocol != 'DICOM' || has(self.dicom) || !has(self.probe) || !has(self.probe.level) || self.probe.level == 'Transport'",
+            "level Protocol of DICOM is an echo, which names whom it calls: set dicom.calledAeTitle, or level Transport",
         ),
     ])
 }

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use crate::{
     api::{
         WorkflowRun,
+        dicom::DicomInterface,
         vocabulary::Protocol,
         workflow_run::{RunPhase, StepStatus},
     },
@@ -41,13 +42,17 @@ pub fn reachable(definition: &Definition) -> BTreeMap<String, ServiceView> {
             interfaces: Vec::new(),
         });
         let name = call.interface.clone().unwrap_or_else(|| "first".to_owned());
-        if !service.interfaces.iter().any(|i| i.name == name) {
+        let fits = |i: &InterfaceView| i.name == name && call.request.fits(i.protocol);
+        if !service.interfaces.iter().any(fits) {
+            let is_dicom = call.request.fits(Protocol::Dicom);
             service.interfaces.push(InterfaceView {
                 name,
-                // takes plain HTTP requests too
-                protocol: Protocol::Fhir,
+                // FHIR takes plain HTTP requests too
+                protocol: if is_dicom { Protocol::Dicom } else { Protocol::Fhir },
                 port: 80,
                 base_path: String::new(),
+                dicom: is_dicom
+                    .then(|| DicomInterface { called_ae_title: "SIMULATED".to_owned(), calling_ae_title: None }),
                 endpoints: vec![ENDPOINT],
                 limits: Limits::default(),
                 loads: BTreeMap::new(),

@@ -29,6 +29,11 @@ pub enum CallResult {
     Answered(Answer),
     /// The service acknowledged an HL7 message.
     Acknowledged(Ack),
+    /// The service answered C-ECHO.
+    Echoed {
+        /// With this status (PS3.7 annex C); 0 is success.
+        status: u16,
+    },
     /// It did not, or not in a way that can be read.
     Failed {
         /// The kind of failure.
@@ -53,6 +58,9 @@ impl CallResult {
                 let well = !(ack.code == Code::Error && matches!(ack.error, Some(206 | 207)));
                 Some(Ended { well, seconds: Some(seconds) })
             }
+            Self::Echoed { .. } => Some(Ended { well: true, seconds: Some(seconds) }),
+            // it has said so by taking no association
+            Self::Failed { class: ErrorClass::Overloaded, .. } => Some(Ended { well: false, seconds: Some(seconds) }),
             Self::Failed { class: ErrorClass::Connection, .. } => Some(Ended { well: false, seconds: None }),
             Self::Failed { class: ErrorClass::Timeout, .. } => Some(Ended { well: false, seconds: Some(seconds) }),
             Self::Failed { class: ErrorClass::InvalidResult, .. } => Some(Ended { well: true, seconds: Some(seconds) }),

@@ -10,9 +10,11 @@ use super::{
 use crate::{
     api::{
         call::{Call, HttpCall, HttpMethod},
+        dicom::DicomCall,
         vocabulary::{ErrorClass, Protocol, Safety},
     },
     core::{
+        discovery::defaults,
         expression::{ExpressionError, Template, TemplateKind},
         hl7::{
             ack::{Ack, Code},
@@ -39,6 +41,15 @@ pub enum RequestDefinition {
     Fhir(FhirDefinition),
     /// A message of HL7 version 2.
     Hl7v2(Template),
+    /// C-ECHO of DICOM.
+    Echo(EchoDefinition),
+}
+
+/// C-ECHO.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EchoDefinition {
+    /// medley's AE title; the interface's when not set.
+    pub calling: Option<String>,
 }
 
 /// An HTTP request.
@@ -69,14 +80,17 @@ pub(super) struct Request {
 impl RequestDefinition {
     /// Reads what a call sends; `None` when something is wrong with it, which has been noted then.
     pub(super) fn read(call: &Call, texts: &mut impl Texts) -> Option<Self> {
-        match (&call.http, &call.fhir, &call.hl7v2) {
-            (Some(http), None, None) => HttpDefinition::read(http, texts).map(Self::Http),
-            (None, Some(fhir), None) => FhirDefinition::read(fhir, texts).map(Self::Fhir),
-            (None, None, Some(hl7v2)) => {
+        match (&call.http, &call.fhir, &call.hl7v2, &call.dicom) {
+            (Some(http), None, None, None) => HttpDefinition::read(http, texts).map(Self::Http),
+            (None, Some(fhir), None, None) => FhirDefinition::read(fhir, texts).map(Self::Fhir),
+            (None, None, Some(hl7v2), None) => {
                 texts.template("call.hl7v2.message", &hl7v2.message, TemplateKind::Hl7).map(Self::Hl7v2)
             }
+            (None, None, None, Some(DicomCall { calling_ae_title, .. })) => {
+                Some(Self::Echo(EchoDefinition { calling: calling_ae_title.clone() }))
+            }
             _ => {
-                texts.fault("call", "exactly one of http, fhir and hl7v2 must be set");
+                texts.fault("call", "exactly one of http, fhir, hl7v2 and dicom must be set");
                 None
             }
         }
@@ -87,8 +101,8 @@ impl RequestDefinition {
         let idempotent = match self {
             Self::Http(http) => http.method.is_idempotent(),
             Self::Fhir(fhir) => fhir.is_idempotent(),
-            // sent again it has the same MSH-10, by which a receiver tells that (HL7 v2.5.1 §2.10)
-            Self::Hl7v2(_) => true,
+            // sent again it has the same MSH-10, by which a receiver tells; and an echo has no effect
+            Self::Hl7v2(_) | Self::Echo(_) => true,
         };
         if idempotent { Safety::Idempotent } else { Safety::AtMostOnce }
     }
@@ -99,6 +113,7 @@ impl RequestDefinition {
             Self::Http(_) => protocol.speaks_http(),
             Self::Fhir(_) => matches!(protocol, Protocol::Fhir),
             Self::Hl7v2(_) => matches!(protocol, Protocol::Hl7v2),
+            Self::Echo(_) => matches!(protocol, Protocol::Dicom),
         }
     }
 
@@ -108,6 +123,7 @@ impl RequestDefinition {
             Self::Http(_) => "HTTP",
             Self::Fhir(_) => "FHIR",
             Self::Hl7v2(_) => "HL7v2",
+            Self::Echo(_) => "DICOM",
         }
     }
 
@@ -126,6 +142,7 @@ impl RequestDefinition {
                 let text = fill(message).map_err(|e| e.to_string())?;
                 return outgoing::read(&text).map(Wire::Hl7v2).map_err(|e| format!("call.hl7v2.message: {e}"));
             }
+            Self::Echo(echo) => return echo.wire(interface),
         };
         Ok(Wire::Http(request.to(dns_name, interface)))
     }
@@ -139,8 +156,20 @@ impl RequestDefinition {
             }
             (Self::Http(_), CallResult::Answered(answer)) => Err(answer.failure()),
             (Self::Fhir(fhir), CallResult::Answered(answer)) => fhir.settle(&answer),
-            (_, CallResult::Acknowledged(ack)) => acknowledged(&ack),
-            (Self::Hl7v2(_), CallResult::Answered(answer)) => Err(answer.failure()),
+            (Self::Hl7v2(_), CallResult::Acknowledged(ack)) => acknowledged(&ack),
+            (Self::Echo(_), CallResult::Echoed { status: 0 }) => Ok(json!({ "status": 0 })),
+            // it has answered, so it is known what came of it
+            (Self::Echo(_), CallResult::Echoed { status }) => Err(Failure {
+                class: ErrorClass::Rejected,
+                known: true,
+                message: format!("the service answered the echo with status 0x{status:04X}"),
+            }),
+            // a request and its answer are of one protocol
+            (_, CallResult::Answered(_) | CallResult::Acknowledged(_) | CallResult::Echoed { .. }) => Err(Failure {
+                class: ErrorClass::InvalidResult,
+                known: false,
+                message: "the answer is of another protocol than the request".to_owned(),
+            }),
         }
     }
 }
@@ -156,6 +185,18 @@ fn acknowledged(ack: &Ack) -> Result<Value, Failure> {
     };
     let error = ack.error.map(|e| format!(" with error {e}")).unwrap_or_default();
     Err(Failure { class, known: true, message: format!("the receiver answered {}{error}", ack.code.as_str()) })
+}
+
+impl EchoDefinition {
+    fn wire(&self, interface: &InterfaceView) -> Result<Wire, String> {
+        let Some(dicom) = &interface.dicom else {
+            return Err(format!(
+                "the interface `{}` does not say its AE title: set dicom.calledAeTitle of it",
+                interface.name
+            ));
+        };
+        Ok(Wire::Echo(defaults::titles(dicom, self.calling.as_deref())))
+    }
 }
 
 impl Request {

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::{
     api::{
         WorkflowRun, WorkflowRunStatus,
+        dicom::DicomInterface,
         vocabulary::{Protocol, Urgency},
         workflow_run::RunPhase,
     },
@@ -247,7 +248,7 @@ pub enum OriginView {
 pub struct ServiceView {
     /// Its name in cluster DNS: the request's Host.
     pub dns_name: String,
-    /// Its interfaces that speak HTTP or a protocol over it, in the spec's order.
+    /// Its interfaces that steps can call, in the spec's order.
     pub interfaces: Vec<InterfaceView>,
 }
 
@@ -262,6 +263,8 @@ pub struct InterfaceView {
     pub protocol: Protocol,
     /// Put before every path; empty when there is none.
     pub base_path: String,
+    /// DICOM's settings.
+    pub dicom: Option<DicomInterface>,
     /// Endpoints that are ready and may be reached, in order.
     pub endpoints: Vec<SocketAddr>,
     /// What holds for calls to it.

@@ -11,6 +11,7 @@ use crate::{
     },
     core::{
         coordination::{definition::WorkspaceDefinition, parameters::SecretKey, view::Attempt},
+        dicom::Titles,
         dispatch::Ask,
     },
 };
@@ -171,6 +172,8 @@ pub enum Wire {
     Http(HttpRequest),
     /// A message of HL7 version 2 over MLLP, segment by segment. The key becomes its MSH-10.
     Hl7v2(String),
+    /// C-ECHO in an association of its own, between these two.
+    Echo(Titles),
 }
 
 /// One HTTP request.

@@ -3,10 +3,11 @@
 use crate::{
     api::{
         MedicalServiceSpec, Protocol, Span, Urgency,
+        dicom::DicomInterface,
         interface::{Interface, ProbeLevel},
         medical_service::Workload,
     },
-    core::monitoring::health::Thresholds,
+    core::{dicom::Titles, monitoring::health::Thresholds},
 };
 
 /// Time between two probes.
@@ -19,6 +20,8 @@ pub const FAILURES: u8 = 3;
 pub const SUCCESSES: u8 = 1;
 /// What a probe of an HTTP interface asks for.
 pub const HEALTH_PATH: &str = "/";
+/// medley's AE title.
+pub const CALLING_AE_TITLE: &str = "MEDLEY";
 /// Urgency of a workload's pods.
 pub const URGENCY: Urgency = Urgency::Routine;
 /// Pods of a workload.
@@ -51,7 +54,7 @@ pub struct Probe {
 pub fn probe(interface: &Interface, prober: Prober) -> Probe {
     let set = interface.probe.as_ref();
     Probe {
-        level: set.and_then(|p| p.level).unwrap_or_else(|| level(interface.protocol, prober)),
+        level: set.and_then(|p| p.level).unwrap_or_else(|| level(interface, prober)),
         interval: set.and_then(|p| p.interval).unwrap_or(INTERVAL),
         timeout: set.and_then(|p| p.timeout).unwrap_or(TIMEOUT),
         thresholds: Thresholds {
@@ -62,9 +65,11 @@ pub fn probe(interface: &Interface, prober: Prober) -> Probe {
 }
 
 /// Protocol where the prober speaks it, Transport otherwise.
-const fn level(protocol: Protocol, prober: Prober) -> ProbeLevel {
-    match (protocol, prober) {
+const fn level(interface: &Interface, prober: Prober) -> ProbeLevel {
+    match (interface.protocol, prober) {
         (Protocol::Http | Protocol::Fhir, _) | (Protocol::Grpc, Prober::Kubelet) => ProbeLevel::Protocol,
+        // an echo names whom it calls
+        (Protocol::Dicom, Prober::Medley) if interface.dicom.is_some() => ProbeLevel::Protocol,
         _ => ProbeLevel::Transport,
     }
 }
@@ -83,6 +88,13 @@ pub fn probe_path(interface: &Interface) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Who calls whom on a DICOM interface; a step may say who calls.
+#[must_use]
+pub fn titles(interface: &DicomInterface, calling: Option<&str>) -> Titles {
+    let calling = calling.or(interface.calling_ae_title.as_deref()).unwrap_or(CALLING_AE_TITLE);
+    Titles { called: interface.called_ae_title.clone(), calling: calling.to_owned() }
 }
 
 /// Port of the pods or hosts.
@@ -118,6 +130,7 @@ mod tests {
             fhir: None,
             grpc: None,
             hl7v2: None,
+            dicom: None,
             probe: None,
         }
     }
@@ -135,6 +148,19 @@ mod tests {
         }
         assert_eq!(level(Protocol::Grpc, Kubelet), ProbeLevel::Protocol);
         assert_eq!(level(Protocol::Grpc, Medley), ProbeLevel::Transport);
+        let mut dicom = interface(Protocol::Dicom);
+        dicom.dicom = Some(DicomInterface { called_ae_title: "ARCHIVE".to_owned(), calling_ae_title: None });
+        assert_eq!(probe(&dicom, Medley).level, ProbeLevel::Protocol);
+        assert_eq!(probe(&dicom, Kubelet).level, ProbeLevel::Transport);
+    }
+
+    #[test]
+    fn who_calls_is_said_by_the_step_then_by_the_interface() {
+        let mut dicom = DicomInterface { called_ae_title: "ARCHIVE".to_owned(), calling_ae_title: None };
+        let calling = |dicom: &DicomInterface, step| titles(dicom, step).calling;
+        assert_eq!(titles(&dicom, None), Titles { called: "ARCHIVE".to_owned(), calling: "MEDLEY".to_owned() });
+        dicom.calling_ae_title = Some("WARD".to_owned());
+        assert_eq!((calling(&dicom, None), calling(&dicom, Some("STEP"))), ("WARD".to_owned(), "STEP".to_owned()));
     }
 
     #[test]

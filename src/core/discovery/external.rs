@@ -212,7 +212,10 @@ fn target(endpoint: Endpoint, interface: &Interface, host: Option<&str>) -> Prob
                 facility: names.receiving_facility.unwrap_or_default(),
             })
         }
-        _ => ProbeKind::Tcp,
+        (ProbeLevel::Protocol, None) => {
+            interface.dicom.as_ref().map_or(ProbeKind::Tcp, |dicom| ProbeKind::Dicom(defaults::titles(dicom, None)))
+        }
+        (ProbeLevel::Transport, _) => ProbeKind::Tcp,
     };
     ProbeTarget {
         endpoint,

@@ -252,6 +252,14 @@ const fn word(reason: EndpointReason) -> &'static str {
         EndpointReason::CapabilityMismatch => "CapabilityMismatch",
         EndpointReason::AckTimeout => "AckTimeout",
         EndpointReason::AckInvalid => "AckInvalid",
+        EndpointReason::AssociationTimeout => "AssociationTimeout",
+        EndpointReason::DicomInvalid => "DicomInvalid",
+        EndpointReason::AssociationRejected => "AssociationRejected",
+        EndpointReason::AeTitleRejected => "AeTitleRejected",
+        EndpointReason::Overloaded => "Overloaded",
+        EndpointReason::AssociationAborted => "AssociationAborted",
+        EndpointReason::PresentationContextRefused => "PresentationContextRefused",
+        EndpointReason::EchoFailed => "EchoFailed",
         EndpointReason::PodNotReady => "PodNotReady",
         EndpointReason::Terminating => "Terminating",
     }
@@ -292,6 +300,26 @@ const fn advice(reason: EndpointReason) -> &'static str {
         EndpointReason::AckInvalid => {
             "what answers is no HL7 acknowledgement of the probe's message; check that the port speaks MLLP"
         }
+        EndpointReason::AssociationTimeout => {
+            "connected, but no answer in DICOM within the timeout; check the service's load, or set probe.timeout"
+        }
+        EndpointReason::DicomInvalid => "what answers does not speak DICOM; check the port, and whether it wants TLS",
+        EndpointReason::AssociationRejected => {
+            "the service rejects associations; look at its log and at the hosts that it permits"
+        }
+        EndpointReason::AeTitleRejected => {
+            "the service does not know one of the AE titles; check dicom.calledAeTitle, and register dicom.callingAeTitle there"
+        }
+        EndpointReason::Overloaded => {
+            "the service takes no association now; check its limit of associations, its storage and its load"
+        }
+        EndpointReason::AssociationAborted => {
+            "the service ended the association or the connection before its answer; look at its log"
+        }
+        EndpointReason::PresentationContextRefused => {
+            "the service does not accept the Verification SOP class; permit it there, or set probe.level Transport"
+        }
+        EndpointReason::EchoFailed => "the service answers C-ECHO with an error; look at its log",
         EndpointReason::PodNotReady => "the pods' readiness probes fail or have not passed yet; look at the pods",
         EndpointReason::Terminating => "the pods are being stopped",
     }

@@ -5,6 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use crate::{
     api::interface::FhirInterface,
     core::{
+        dicom::Titles,
         discovery::capability::Facts,
         hl7::probe_message::Receiver,
         monitoring::health::{Health, ProbeOutcome, Thresholds},
@@ -45,6 +46,8 @@ pub enum ProbeKind {
     },
     /// An acknowledgement of a message of network management, over MLLP.
     Hl7(Receiver),
+    /// The status 0 of C-ECHO.
+    Dicom(Titles),
 }
 
 /// One endpoint and how it is probed.

@@ -132,7 +132,7 @@ impl<'a> Activity<'a> {
         let repeats = self.call.is_none_or(|call| match (&call.http, &call.fhir) {
             (Some(http), _) => http.method.unwrap_or(HttpMethod::Get).is_idempotent(),
             (None, Some(fhir)) => repeats(fhir),
-            (None, None) => true,
+            (None, None) => true, // DICOM's echo changes nothing
         });
         let usual = if repeats { Safety::Idempotent } else { Safety::AtMostOnce };
         self.safety.unwrap_or(usual)

@@ -12,7 +12,10 @@ use super::{
     variables, workflow,
 };
 use crate::{
-    api::{MedicalServiceSpec, Protocol, WorkflowRunSpec, WorkflowSpec, call::Call, step::ChildWorkflow},
+    api::{
+        MedicalServiceSpec, Protocol, WorkflowRunSpec, WorkflowSpec, call::Call, interface::Interface,
+        step::ChildWorkflow,
+    },
     core::{
         coordination::{MAX_DEPTH, parameters},
         expression::kinds::Kind,
@@ -126,15 +129,20 @@ fn interface(spec: &MedicalServiceSpec, call: &Call) -> Option<(&'static str, St
         (|p| p == Protocol::Fhir, "FHIR")
     } else if call.hl7v2.is_some() {
         (|p| p == Protocol::Hl7v2, "HL7v2")
+    } else if call.dicom.is_some() {
+        (|p| p == Protocol::Dicom, "DICOM")
     } else {
         (Protocol::speaks_http, "HTTP, FHIR or DICOMweb")
     };
     let speaking = || spec.interfaces.iter().filter(|i| fits(i.protocol)).map(|i| i.name.as_str());
     let list = |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     let Some(wanted) = &call.interface else {
-        return speaking().next().is_none().then(|| {
-            ("service", format!("the service `{name}` has no interface that speaks {speech}: add one to it"))
-        });
+        return match spec.interfaces.iter().find(|i| fits(i.protocol)) {
+            Some(first) => silent(first, call),
+            None => {
+                Some(("service", format!("the service `{name}` has no interface that speaks {speech}: add one to it")))
+            }
+        };
     };
     match spec.interfaces.iter().find(|i| i.name == *wanted) {
         None => {
@@ -151,8 +159,16 @@ fn interface(spec: &MedicalServiceSpec, call: &Call) -> Option<(&'static str, St
             );
             Some(("interface", message))
         }
-        Some(_) => None,
+        Some(interface) => silent(interface, call),
     }
+}
+
+/// Whom an echo calls must be said.
+fn silent(interface: &Interface, call: &Call) -> Option<(&'static str, String)> {
+    (call.dicom.is_some() && interface.dicom.is_none()).then(|| {
+        let name = &interface.name;
+        ("dicom", format!("the interface `{name}` of `{}` has no dicom.calledAeTitle: set it there", call.service))
+    })
 }
 
 /// The workflow of a child run is there, does not lead back here, and is given what it needs.

@@ -64,8 +64,10 @@ fn refusal(activity: &Activity<'_>, class: ErrorClass) -> Option<&'static str> {
         {
             Some("the step may have taken effect, and with safety AtMostOnce it becomes Unknown")
         }
-        // a FHIR server's answer can be no FHIR, and then nobody knows what came of the request
-        ErrorClass::InvalidResult if is_fhir(activity) => (activity.safety() == Safety::AtMostOnce)
+        ErrorClass::ServerError if is_dicom(activity) => Some("DICOM has no such failure"),
+        // what answers can be of no such protocol, and then nobody knows what came of the request
+        ErrorClass::InvalidResult if is_fhir(activity) || is_dicom(activity) || is_hl7(activity) => (activity.safety()
+            == Safety::AtMostOnce)
             .then_some("the step may have taken effect, and with safety AtMostOnce it becomes Unknown"),
         ErrorClass::InvalidResult if activity.for_each().is_some() => {
             Some("the outputs of a step with forEach are read once, when its items are over")
@@ -77,4 +79,12 @@ fn refusal(activity: &Activity<'_>, class: ErrorClass) -> Option<&'static str> {
 
 fn is_fhir(activity: &Activity<'_>) -> bool {
     activity.call.is_some_and(|c| c.fhir.is_some())
+}
+
+fn is_hl7(activity: &Activity<'_>) -> bool {
+    activity.call.is_some_and(|c| c.hl7v2.is_some())
+}
+
+fn is_dicom(activity: &Activity<'_>) -> bool {
+    activity.call.is_some_and(|c| c.dicom.is_some())
 }

@@ -100,6 +100,9 @@ fn result(activity: &Activity<'_>, variables: &Variables, given: &[&Expression])
         if call.hl7v2.is_some() {
             return Kind::Map(Fields::of([("code".to_owned(), Kind::String)]));
         }
+        if call.dicom.is_some() {
+            return Kind::Map(Fields::of([("status".to_owned(), Kind::Int)]));
+        }
         let body = if call.fhir.is_some() { "resource" } else { "body" };
         return Kind::Map(Fields::of([
             ("status".to_owned(), Kind::Int),

@@ -138,7 +138,7 @@ impl Plan {
                 let meant = meant.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
                 return Err(format!("the step `{id}` declares no output `{output}`{meant}"));
             }
-            if !step.action.works() || step.fan_out.is_some() || is_message(step) {
+            if !step.action.works() || step.fan_out.is_some() || is_echo(step) || is_message(step) {
                 return Err(format!("the outputs of `{id}` are computed, and cannot be given"));
             }
         }
@@ -156,8 +156,8 @@ impl Plan {
                     RequestDefinition::Http(_) => "result.body",
                     // beside the resource type, which the operator looks at
                     RequestDefinition::Fhir(_) => "result.resource.simulated",
-                    // all that comes of it is known
-                    RequestDefinition::Hl7v2(_) => continue,
+                    // its result is known
+                    RequestDefinition::Hl7v2(_) | RequestDefinition::Echo(_) => continue,
                 },
                 Action::Container(_) | Action::Child(_) => "result",
                 Action::Transform(_) | Action::Wait(_) => continue,
@@ -248,6 +248,11 @@ fn usual(kind: ValueType) -> Value {
     }
 }
 
+/// Whether it sends C-ECHO.
+fn is_echo(step: &StepDefinition) -> bool {
+    matches!(&step.action, Action::Call(call) if matches!(call.request, RequestDefinition::Echo(_)))
+}
+
 /// How a step can fail by what the world does.
 /// Whether a step sends an HL7 message: its result is an acknowledgement.
 fn is_message(step: &StepDefinition) -> bool {
@@ -257,6 +262,9 @@ fn is_message(step: &StepDefinition) -> bool {
 fn possible(step: &StepDefinition) -> Vec<ErrorClass> {
     use ErrorClass as E;
     let mut all = match step.action {
+        Action::Call(_) if is_echo(step) => {
+            vec![E::Connection, E::Timeout, E::Overloaded, E::Rejected, E::InvalidResult, E::Configuration]
+        }
         Action::Call(_) => vec![E::Connection, E::Timeout, E::Overloaded, E::ServerError, E::Rejected],
         Action::Container(_) => vec![E::Timeout, E::ContainerFailed, E::PodNotStarted, E::PodLost],
         Action::Child(_) => vec![E::Timeout, E::ChildFailed],
@@ -265,7 +273,8 @@ fn possible(step: &StepDefinition) -> Vec<ErrorClass> {
     // a FHIR server's answer can be no FHIR, and a receiver's no acknowledgement
     let is_fhir = matches!(&step.action, Action::Call(c) if matches!(c.request, RequestDefinition::Fhir(_)));
     // the outputs of a step with forEach come from its counts
-    if step.action.works() && (is_fhir || is_message(step) || (!step.outputs.is_empty() && step.fan_out.is_none())) {
+    let unfit = is_fhir || is_message(step) || (!step.outputs.is_empty() && step.fan_out.is_none());
+    if step.action.works() && !is_echo(step) && unfit {
         all.push(E::InvalidResult);
     }
     all

@@ -187,6 +187,25 @@ fn a_fhir_server_is_simulated_too() {
 }
 
 #[test]
+fn an_echo_is_simulated_with_its_own_failures() {
+    let spec = json!({"steps": [
+        {"name": "echo", "call": {"service": "pacs", "dicom": {"echo": {}}}, "retry": {"limit": 1},
+         "outputs": [{"name": "status", "type": "Integer", "value": "result.status"}]}
+    ], "outputs": [{"name": "status", "value": "steps.echo.outputs.status"}]});
+    let timeline = run(spec.clone(), Plan::default()).unwrap();
+    assert_eq!((timeline.phase, timeline.outputs["status"].clone()), (RunPhase::Succeeded, json!(0)));
+    for (class, again) in
+        [("Overloaded", true), ("Rejected", false), ("Configuration", false), ("InvalidResult", false)]
+    {
+        let plan = Plan { failures: failures(&[("echo", class)]), ..Plan::default() };
+        let rows = rows(&run(spec.clone(), plan).unwrap()).len();
+        assert_eq!(rows, if again { 2 } else { 1 }, "{class}");
+    }
+    let plan = Plan { failures: failures(&[("echo", "ServerError")]), ..Plan::default() };
+    assert!(run(spec, plan).is_err(), "DICOM has no such failure");
+}
+
+#[test]
 fn a_run_stops_at_its_deadline_and_shares_of_it_are_timeouts() {
     let spec = json!({
         "deadline": "1m",

@@ -133,15 +133,16 @@ impl<'a> World<'a> {
             CallResult::Answered(Answer { status, headers, body })
         };
         let values = json!(self.plan.values(step));
-        let (expected, body) = match &step.action {
-            Action::Call(call) => match &call.request {
-                RequestDefinition::Http(http) => (http.expect_status.first().copied().unwrap_or(200), values),
-                RequestDefinition::Fhir(fhir) => {
-                    (200, json!({"resourceType": resource_type(fhir), "simulated": values}))
-                }
-                RequestDefinition::Hl7v2(_) => return acknowledged(task, step),
-            },
-            _ => (200, values),
+        let limit = task.limit.unwrap_or(step.timeout);
+        let request = if let Action::Call(call) = &step.action { Some(&call.request) } else { None };
+        let (expected, body) = match request {
+            Some(RequestDefinition::Hl7v2(_)) => return acknowledged(task.failure, limit),
+            Some(RequestDefinition::Echo(_)) => return echoed(task.failure, limit),
+            Some(RequestDefinition::Http(http)) => (http.expect_status.first().copied().unwrap_or(200), values),
+            Some(RequestDefinition::Fhir(fhir)) => {
+                (200, json!({"resourceType": resource_type(fhir), "simulated": values}))
+            }
+            None => (200, values),
         };
         match task.failure {
             None => answered(expected, body),
@@ -149,10 +150,7 @@ impl<'a> World<'a> {
             Some(ErrorClass::ServerError) => answered(500, Value::Null),
             Some(ErrorClass::Rejected) => answered(400, Value::Null),
             Some(ErrorClass::InvalidResult) => answered(expected, json!({})),
-            Some(ErrorClass::Timeout) => {
-                let message = format!("no whole answer within {:?}", task.limit.unwrap_or(step.timeout));
-                CallResult::Failed { class: ErrorClass::Timeout, sent: true, message }
-            }
+            Some(ErrorClass::Timeout) => late(limit),
             Some(class) => CallResult::Failed { class, sent: false, message: "no connection".to_owned() },
         }
     }
@@ -328,24 +326,44 @@ fn of<'s>(status: &'s WorkflowRunStatus, step: &StepDefinition) -> Option<&'s St
     }
 }
 
-/// The type of the resource that a server would answer with.
+fn late(limit: Duration) -> CallResult {
+    let message = format!("no whole answer within {limit:?}");
+    CallResult::Failed { class: ErrorClass::Timeout, sent: true, message }
+}
+
+/// What a DICOM service answers.
+fn echoed(failure: Option<ErrorClass>, limit: Duration) -> CallResult {
+    let failed = |class, sent, message: &str| CallResult::Failed { class, sent, message: message.to_owned() };
+    match failure {
+        None => CallResult::Echoed { status: 0 },
+        // Refused: SOP class not supported (PS3.7 annex C.5.6)
+        Some(ErrorClass::Rejected) => CallResult::Echoed { status: 0x0122 },
+        Some(ErrorClass::Timeout) => late(limit),
+        Some(class @ ErrorClass::Overloaded) => failed(class, false, "the service takes no association now"),
+        Some(class @ ErrorClass::InvalidResult) => failed(class, true, "what answers does not speak DICOM as it must"),
+        Some(class @ ErrorClass::Configuration) => failed(class, false, "the service does not know the AE title"),
+        Some(class) => failed(class, false, "no connection"),
+    }
+}
+
 /// What a receiver of HL7 messages answers.
-fn acknowledged(task: &Task, step: &StepDefinition) -> CallResult {
+fn acknowledged(failure: Option<ErrorClass>, limit: Duration) -> CallResult {
     let ack = |code, error| CallResult::Acknowledged(Ack { code, control_id: String::new(), error });
-    let failed = |class, sent, message| CallResult::Failed { class, sent, message };
-    match task.failure {
+    let failed = |class, sent, message: &str| CallResult::Failed { class, sent, message: message.to_owned() };
+    match failure {
         None => ack(Code::Accepted, None),
         Some(ErrorClass::Overloaded) => ack(Code::Error, Some(206)),
         Some(ErrorClass::ServerError) => ack(Code::Error, Some(207)),
         Some(ErrorClass::Rejected) => ack(Code::Rejected, Some(200)),
-        Some(class @ ErrorClass::InvalidResult) => failed(class, true, "no acknowledgement of the message".to_owned()),
-        Some(class @ ErrorClass::Timeout) => {
-            failed(class, true, format!("no whole answer within {:?}", task.limit.unwrap_or(step.timeout)))
+        Some(ErrorClass::Timeout) => late(limit),
+        Some(class @ ErrorClass::InvalidResult) => {
+            failed(class, true, "what came is no acknowledgement of the message")
         }
-        Some(class) => failed(class, false, "no connection".to_owned()),
+        Some(class) => failed(class, false, "no connection"),
     }
 }
 
+/// The type of the resource that a server would answer with.
 fn resource_type(fhir: &FhirDefinition) -> &str {
     match fhir {
         FhirDefinition::Read { type_, .. } | FhirDefinition::Update { type_, .. } => type_,

@@ -1,7 +1,7 @@
 //! Hosts outside the cluster: which of their addresses are probed and published, and what is said of them?
 
 use super::*;
-use crate::core::hl7::probe_message::Receiver;
+use crate::core::{dicom::Titles, hl7::probe_message::Receiver};
 
 #[test]
 fn an_external_host_is_published_when_its_probe_answers_and_taken_out_when_it_fails() {
@@ -139,6 +139,37 @@ fn an_interface_of_hl7_is_sent_a_message_where_the_probe_is_to_look_so_deep() {
     story.probed("192.0.2.1", ProbeOutcome::Failed(EndpointReason::AckInvalid), 3);
     story.pass();
     assert_eq!(story.says("Reachable"), "False AckInvalid");
+}
+
+#[test]
+fn an_interface_of_dicom_is_sent_an_echo_where_it_is_known_whom_it_is_for() {
+    let mut story = story(json!({
+        "external": { "endpoints": [{ "host": "192.0.2.1" }] },
+        "interfaces": [
+            { "name": "a", "port": 104, "protocol": "DICOM", "dicom": { "calledAeTitle": "ARCHIVE", "callingAeTitle": "WARD" } },
+            { "name": "b", "port": 105, "protocol": "DICOM", "dicom": { "calledAeTitle": "ARCHIVE" },
+              "probe": { "level": "Transport" } },
+            { "name": "c", "port": 106, "protocol": "DICOM" }
+        ]
+    }));
+    let kinds: Vec<ProbeKind> = story.pass().probes.into_iter().map(|p| p.target.kind).collect();
+    let titles = Titles { called: "ARCHIVE".to_owned(), calling: "WARD".to_owned() };
+    assert_eq!(kinds, [ProbeKind::Dicom(titles), ProbeKind::Tcp, ProbeKind::Tcp]);
+    for (reason, word) in [
+        (EndpointReason::AssociationTimeout, "AssociationTimeout"),
+        (EndpointReason::DicomInvalid, "DicomInvalid"),
+        (EndpointReason::AssociationRejected, "AssociationRejected"),
+        (EndpointReason::AeTitleRejected, "AeTitleRejected"),
+        (EndpointReason::Overloaded, "Overloaded"),
+        (EndpointReason::AssociationAborted, "AssociationAborted"),
+        (EndpointReason::PresentationContextRefused, "PresentationContextRefused"),
+        (EndpointReason::EchoFailed, "EchoFailed"),
+    ] {
+        story.probed("192.0.2.1", ProbeOutcome::Failed(reason), 3);
+        story.pass();
+        assert_eq!(story.says("Reachable"), format!("False {word}"));
+        assert_eq!(serde_json::to_value(reason).unwrap(), word);
+    }
 }
 
 #[test]

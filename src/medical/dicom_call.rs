@@ -1,0 +1,92 @@
+//! C-ECHO of a workflow step.
+
+use std::{net::SocketAddr, time::Duration};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    calls::{failed, late},
+    dicom::{Echo, Failure},
+    dicom_probe::FAREWELL,
+    tcp,
+};
+use crate::{
+    api::vocabulary::ErrorClass,
+    core::{
+        coordination::outcome::CallResult,
+        dicom::{self, Rejection, Titles},
+    },
+};
+
+/// Longest time to connect.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Connects and sends C-ECHO. An echo has no effect, so it is always known what came of it.
+pub(super) async fn call(endpoint: SocketAddr, titles: &Titles, timeout: Duration) -> CallResult {
+    let deadline = Instant::now() + timeout;
+    let begin = deadline.min(Instant::now() + CONNECT);
+    match timeout_at(begin, tcp::connect(endpoint)).await {
+        Ok(Ok(stream)) => ask(stream, titles, deadline, timeout).await,
+        Ok(Err(_)) => failed(ErrorClass::Connection, false, format!("cannot connect (to {endpoint})")),
+        Err(_) if begin == deadline => late(timeout),
+        Err(_) => failed(ErrorClass::Connection, false, format!("cannot connect within {CONNECT:?} (to {endpoint})")),
+    }
+}
+
+async fn ask<S>(stream: S, titles: &Titles, deadline: Instant, timeout: Duration) -> CallResult
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut echo = match Echo::new(stream, titles) {
+        Ok(echo) => echo,
+        Err(failure) => return result(Err(failure)),
+    };
+    let found = timeout_at(deadline, echo.ask()).await;
+    // an association is ended, not dropped
+    let _ = timeout_at(deadline.min(Instant::now() + FAREWELL), echo.finish()).await;
+    found.map_or_else(|_| late(timeout), result)
+}
+
+/// What a step sees of it. Nothing of what the service sent is repeated but numbers of the standard.
+fn result(found: Result<(), Failure>) -> CallResult {
+    use dicom::Failure as Why;
+    let (class, sent, message) = match found {
+        Ok(()) => return CallResult::Echoed { status: 0 },
+        Err(Failure::Dicom(Why::Status(status))) => return CallResult::Echoed { status },
+        Err(Failure::Io(_) | Failure::Dicom(Why::Closed)) => {
+            (ErrorClass::Connection, true, "the connection broke before the answer")
+        }
+        Err(Failure::Dicom(Why::Aborted)) => (ErrorClass::Connection, true, "the service aborted the association"),
+        Err(Failure::Dicom(Why::Invalid)) => {
+            (ErrorClass::InvalidResult, true, "what answers does not speak DICOM as it must")
+        }
+        Err(Failure::Dicom(Why::Titles)) => {
+            (ErrorClass::Configuration, false, "an AE title is not one: 1 to 16 characters, not only spaces")
+        }
+        Err(Failure::Dicom(Why::Rejected(why))) => match why {
+            Rejection::Called => (
+                ErrorClass::Configuration,
+                false,
+                "the service does not know the called AE title: check calledAeTitle of its interface",
+            ),
+            Rejection::Calling => (
+                ErrorClass::Configuration,
+                false,
+                "the service does not know the calling AE title: register it there, or set another callingAeTitle",
+            ),
+            Rejection::Overloaded => (ErrorClass::Overloaded, false, "the service takes no association now"),
+            Rejection::Other => (ErrorClass::Rejected, false, "the service rejects the association"),
+        },
+        Err(Failure::Dicom(Why::ContextRefused)) => {
+            (ErrorClass::Configuration, false, "the service refuses the Verification SOP class, and so every echo")
+        }
+    };
+    failed(class, sent, message.to_owned())
+}
+
+#[cfg(test)]
+#[path = "dicom_call_tests.rs"]
+mod tests;
