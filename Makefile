@@ -18,6 +18,8 @@ NODE_TESTS := charts_node cluster_node node
 FHIR_PEER := $(MEDLEY_CACHE)/peers/fhir-$(shell sha256sum tests/peers/fhir/requirements.txt | cut -c1-16)
 # An HL7 server, likewise.
 HL7_PEER := $(MEDLEY_CACHE)/peers/hl7-$(shell sha256sum tests/peers/hl7/requirements.txt | cut -c1-16)
+# A DICOM service, likewise.
+DICOM_PEER := $(MEDLEY_CACHE)/peers/dicom-$(shell sha256sum tests/peers/dicom/requirements.txt | cut -c1-16)
 # A Python environment with what a list names.
 define VENV
 rm -rf $(1)
@@ -62,15 +64,21 @@ test-mutants: ## Deliberate bugs, one at a time: do the tests notice each? (take
 	cargo run --locked --quiet -p medley-harness --bin mutants -- --scratch $(CARGO_TARGET_DIR)/mutants $(if $(MUTANT),--only '$(MUTANT)')
 
 .PHONY: test-peers
-test-peers: $(FHIR_PEER)/done $(HL7_PEER)/done ## Tests against real servers of medical protocols (python3 with venv; from PyPI, once)
+test-peers: $(FHIR_PEER)/done $(HL7_PEER)/done $(DICOM_PEER)/done ## Tests against real servers of medical protocols (python3 with venv, network namespaces; from PyPI and Debian, once)
 	MEDLEY_FHIR_PYTHON=$(FHIR_PEER)/bin/python MEDLEY_HL7_PYTHON=$(HL7_PEER)/bin/python \
 		cargo test --locked --test fhir_peer --test hl7_peer -- --ignored
+	cargo test --locked --quiet --test dicom_peer --no-run
+	MEDLEY_DICOM_PYTHON=$(DICOM_PEER)/bin/python scripts/dicom-peers.sh \
+		cargo test --locked --offline --test dicom_peer -- --ignored
 
 $(FHIR_PEER)/done: tests/peers/fhir/requirements.txt
 	$(call VENV,$(FHIR_PEER),$<)
 
 $(HL7_PEER)/done: tests/peers/hl7/requirements.txt
 	$(call VENV,$(HL7_PEER),$<)
+
+$(DICOM_PEER)/done: tests/peers/dicom/requirements.txt
+	$(call VENV,$(DICOM_PEER),$<)
 
 .PHONY: test-example
 test-example: ## Tests of the example's own program

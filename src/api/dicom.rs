@@ -11,7 +11,7 @@ use super::rules;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DicomInterface {
-    /// The service's AE title: 1 to 16 characters, upper and lower case are different. Where it is set, external hosts are probed with
+    /// The service's AE title: 1 to 16 characters. Where it is set, external hosts are probed with
     /// C-ECHO unless `probe.level` is Transport, and steps can call the interface.
     #[schemars(schema_with = "ae_title")]
     pub called_ae_title: String,

@@ -1,5 +1,7 @@
 //! A probe of a DICOM service: does it associate with medley, and answer an echo?
 
+use std::io::ErrorKind;
+
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Duration, Instant, timeout_at},
@@ -38,6 +40,10 @@ where
 /// The layer that a failure speaks of.
 const fn reason(failure: Failure) -> EndpointReason {
     match failure {
+        // a service that wants TLS does this too
+        Failure::Io(ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe) => {
+            EndpointReason::AssociationAborted
+        }
         Failure::Io(kind) => tcp::classify(kind),
         Failure::Dicom(dicom::Failure::Invalid) => EndpointReason::DicomInvalid,
         Failure::Dicom(dicom::Failure::Closed | dicom::Failure::Aborted) => EndpointReason::AssociationAborted,

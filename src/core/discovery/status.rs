@@ -314,7 +314,7 @@ const fn advice(reason: EndpointReason) -> &'static str {
             "the service takes no association now; check its limit of associations, its storage and its load"
         }
         EndpointReason::AssociationAborted => {
-            "the service ended the association or the connection before its answer; look at its log"
+            "the service ended the association or the connection before its answer; look at its log, and whether it wants TLS"
         }
         EndpointReason::PresentationContextRefused => {
             "the service does not accept the Verification SOP class; permit it there, or set probe.level Transport"
