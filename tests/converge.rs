@@ -35,6 +35,8 @@ mod follows;
 mod foreseen;
 #[path = "converge/guard.rs"]
 mod guard;
+#[path = "converge/hl7v2.rs"]
+mod hl7v2;
 #[path = "converge/jobs.rs"]
 mod jobs;
 #[path = "converge/kubelet.rs"]

@@ -87,7 +87,7 @@ impl Protocol {
     /// Whether a step can call this interface.
     #[must_use]
     pub const fn takes_calls(self) -> bool {
-        self.speaks_http() || matches!(self, Self::Dicom)
+        self.speaks_http() || matches!(self, Self::Dicom | Self::Hl7v2)
     }
 
     /// The Service port's `appProtocol`: a hint for proxies and meshes. `None` where no name is in use.
