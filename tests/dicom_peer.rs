@@ -34,6 +34,7 @@ use medley::{
     medical::{
         calls::{CallIo, Network},
         probe::probe,
+        tls::Trust,
     },
 };
 use programs::{Orthanc, Storescp};
@@ -48,11 +49,12 @@ async fn probed(address: SocketAddr, called: &str, timeout: Duration) -> ProbeOu
     let target = ProbeTarget {
         endpoint: Endpoint { address: address.ip(), port: address.port(), interface: "dicom".to_owned() },
         kind: ProbeKind::Dicom(titles(called)),
+        tls: None,
         interval: Duration::from_secs(10),
         timeout,
         thresholds: Thresholds { failures: 3, successes: 1 },
     };
-    probe(&target).await
+    probe(&target, &Trust::default()).await.outcome
 }
 
 /// A step's echo that waits so long at most.
@@ -64,11 +66,12 @@ async fn called(address: SocketAddr, called: &str, timeout: Duration) -> CallRes
         urgency: Urgency::Routine,
         turn: None,
         endpoint: address,
+        tls: None,
         wire: Wire::Echo(titles(called)),
         idempotency_key: "k".to_owned(),
         timeout,
     };
-    Network::new(Arc::new(loopback)).unwrap().call(&call).await
+    Network::new(Arc::new(loopback), Arc::default()).unwrap().call(&call).await
 }
 
 /// What a step is to see.
@@ -87,7 +90,7 @@ async fn says(address: SocketAddr, name: &str, reason: Option<EndpointReason>, s
     let found = match called(address, name, timeout).await {
         CallResult::Echoed { status } => Sees::Status(status),
         CallResult::Failed { class, .. } => Sees::Class(class),
-        CallResult::Answered(answer) => panic!("{answer:?}"),
+        other => panic!("{other:?}"),
     };
     assert_eq!(found, sees, "{name}");
 }

@@ -35,6 +35,7 @@ use medley::{
     medical::{
         calls::{CallIo, Network},
         probe::probe,
+        tls::Trust,
     },
 };
 use python::Peer;
@@ -44,7 +45,7 @@ impl Peer {
     /// Runs these steps in order, to the end.
     async fn run(&self, steps: &[(&str, Value, Value)]) -> WorkflowRun {
         let loopback = AddressGuard::new(vec!["127.0.0.0/8".parse().unwrap()], Vec::new(), Vec::new());
-        let network = Network::new(Arc::new(loopback)).unwrap();
+        let network = Network::new(Arc::new(loopback), Arc::default()).unwrap();
         let mut before: Vec<&str> = Vec::new();
         let mut list = Vec::new();
         for (name, interaction, outputs) in steps {
@@ -59,6 +60,7 @@ impl Peer {
             protocol: Protocol::Fhir,
             base_path: String::new(),
             dicom: None,
+            tls: None,
             endpoints: vec![self.address],
             limits: Default::default(),
             loads: BTreeMap::new(),
@@ -173,7 +175,7 @@ async fn a_probe_finds_what_the_server_can_do() {
         let endpoint = Endpoint { address: peer.address.ip(), port: peer.address.port(), interface: "fhir".to_owned() };
         let thresholds = Thresholds { failures: 3, successes: 1 };
         let (interval, timeout) = (Duration::from_secs(10), Duration::from_secs(10));
-        probe(&ProbeTarget { endpoint, kind, interval, timeout, thresholds }).await
+        probe(&ProbeTarget { endpoint, kind, tls: None, interval, timeout, thresholds }, &Trust::default()).await
     };
     let fits = probed(json!({"version": "R4B", "resources": [
         {"type": "Task", "interactions": ["read", "create", "update", "search-type"]}]}))

@@ -24,6 +24,7 @@ use medley::{
     medical::{
         calls::{CallIo, Network},
         probe::probe,
+        tls::Trust,
     },
 };
 use python::Peer;
@@ -32,6 +33,7 @@ fn target(port: u16, kind: ProbeKind) -> ProbeTarget {
     ProbeTarget {
         endpoint: Endpoint { address: [127, 0, 0, 1].into(), port, interface: "adt".to_owned() },
         kind,
+        tls: None,
         interval: Duration::from_secs(10),
         timeout: Duration::from_secs(10),
         thresholds: Thresholds { failures: 3, successes: 1 },
@@ -44,7 +46,8 @@ async fn a_probe_is_answered_and_the_server_goes_on() {
     let peer = Peer::start("MEDLEY_HL7_PYTHON", "hl7/server.py");
     let receiver = Receiver { application: "LAB".to_owned(), facility: "NORTH".to_owned() };
     for _ in 0..3 {
-        let found = probe(&target(peer.address.port(), ProbeKind::Hl7(receiver.clone()))).await.outcome;
+        let found =
+            probe(&target(peer.address.port(), ProbeKind::Hl7(receiver.clone())), &Trust::default()).await.outcome;
         assert_eq!(
             found,
             ProbeOutcome::Answered,
@@ -52,10 +55,15 @@ async fn a_probe_is_answered_and_the_server_goes_on() {
         );
     }
     let other = ProbeKind::Http { path: "/".to_owned(), host: "lab".to_owned() };
-    let found =
-        probe(&ProbeTarget { timeout: Duration::from_secs(1), ..target(peer.address.port(), other) }).await.outcome;
+    let found = probe(
+        &ProbeTarget { timeout: Duration::from_secs(1), ..target(peer.address.port(), other) },
+        &Trust::default(),
+    )
+    .await
+    .outcome;
     assert!(matches!(found, ProbeOutcome::Failed(_)), "{found:?}");
-    let found = probe(&target(peer.address.port(), ProbeKind::Hl7(Receiver::default()))).await.outcome;
+    let found =
+        probe(&target(peer.address.port(), ProbeKind::Hl7(Receiver::default())), &Trust::default()).await.outcome;
     assert_ne!(found, ProbeOutcome::Failed(EndpointReason::AckInvalid), "what is no message does not end it");
 }
 
@@ -69,11 +77,12 @@ async fn send(peer: &Peer, kind: &str, key: &str) -> CallResult {
         urgency: Urgency::Routine,
         turn: None,
         endpoint: peer.address,
+        tls: None,
         wire: Wire::Hl7v2(outgoing::read(&text).unwrap()),
         idempotency_key: key.to_owned(),
         timeout: Duration::from_secs(10),
     };
-    Network::new(Arc::new(loopback)).unwrap().call(&call).await
+    Network::new(Arc::new(loopback), Arc::default()).unwrap().call(&call).await
 }
 
 #[tokio::test]
@@ -89,6 +98,7 @@ async fn a_step_is_told_what_became_of_its_message() {
     let laboratory = Peer::start("MEDLEY_HL7_PYTHON", "hl7/hl7apy_server.py");
     assert_eq!(acknowledged(send(&laboratory, "ORU^R01^ORU_R01", "k2").await), (Code::Committed, None));
     assert_eq!(acknowledged(send(&laboratory, "ADT^A08^ADT_A01", "k3").await), (Code::Error, Some(207)));
-    let found = probe(&target(laboratory.address.port(), ProbeKind::Hl7(Receiver::default()))).await.outcome;
+    let found =
+        probe(&target(laboratory.address.port(), ProbeKind::Hl7(Receiver::default())), &Trust::default()).await.outcome;
     assert_eq!(found, ProbeOutcome::Answered, "a server of another make answers a probe too");
 }

@@ -63,6 +63,7 @@ impl World {
             protocol: Protocol::Http,
             base_path: String::new(),
             dicom: None,
+            tls: None,
             endpoints,
             limits: Default::default(),
             loads: BTreeMap::new(),

@@ -107,6 +107,7 @@ impl World {
             protocol: Protocol::Http,
             base_path: String::new(),
             dicom: None,
+            tls: None,
             endpoints: vec!["10.0.0.1:80".parse().unwrap(), "10.0.0.2:80".parse().unwrap()],
             limits: Default::default(),
             loads: BTreeMap::new(),

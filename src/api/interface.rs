@@ -8,6 +8,7 @@ use super::{
     fhir_capability::{self, FhirResource, FhirVersion},
     rules, schema,
     span::Span,
+    tls::Tls,
     vocabulary::Protocol,
 };
 
@@ -28,6 +29,9 @@ pub struct Interface {
     pub target_port: Option<u16>,
     /// What it speaks.
     pub protocol: Protocol,
+    /// Its protocol is spoken inside TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
     /// HTTP's settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub http: Option<HttpInterface>,
@@ -46,6 +50,19 @@ pub struct Interface {
     /// How its health is found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<Probe>,
+}
+
+impl Interface {
+    /// The Service port's `appProtocol`: a hint for proxies and meshes. `None` where no name is in use.
+    #[must_use]
+    pub fn app_protocol(&self) -> Option<&'static str> {
+        match self.protocol.app_protocol() {
+            Some("http") if self.tls.is_some() => Some("https"),
+            // what else is inside TLS is nothing that a proxy could read
+            Some(_) if self.tls.is_some() => None,
+            plain => plain,
+        }
+    }
 }
 
 /// Settings of an HTTP interface.

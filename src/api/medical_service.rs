@@ -254,6 +254,10 @@ pub struct EndpointStatus {
     /// Since when `ready` is what it is.
     #[schemars(schema_with = "schema::moment")]
     pub since: Timestamp,
+    /// Until when its TLS certificate is valid, as last seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::moment")]
+    pub certificate_expires: Option<Timestamp>,
 }
 
 /// What an endpoint's health says, by the layer that failed.
@@ -273,6 +277,14 @@ pub enum EndpointReason {
     TcpTimeout,
     /// The network says that there is no way there, or the connection broke.
     TcpFailed,
+    /// Connected, but TLS does not come about: the other side does not speak it, or no version and cipher that medley does.
+    TlsFailed,
+    /// The certificate is not valid at this time.
+    CertificateExpired,
+    /// The certificate is for another name.
+    CertificateNameMismatch,
+    /// The certificate is not from `tls.caBundle`.
+    CertificateUntrusted,
     /// Connected, but the answer did not come in time.
     HttpTimeout,
     /// Connected, but what came is not HTTP.

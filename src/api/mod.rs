@@ -24,6 +24,7 @@ pub mod span;
 pub mod status;
 pub mod step;
 pub mod step_status;
+pub mod tls;
 pub mod vocabulary;
 pub mod workflow;
 pub mod workflow_run;

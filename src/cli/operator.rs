@@ -19,7 +19,7 @@ use crate::{
     },
     core::discovery::guard::{AddressGuard, Range},
     loops::{dns, prober},
-    medical::calls,
+    medical::{calls, tls::Trust},
     operator::{Operator, Settings, World},
     serve,
     telemetry::{LogFormat, Metrics, start_logs},
@@ -151,11 +151,11 @@ async fn start(listen: SocketAddr, settings: Settings) -> anyhow::Result<()> {
     config.default_retry = false;
     let client = kube::Client::try_from(config).context("cannot make a client for the API server")?;
     let metrics = Metrics::default();
-    let guard = Arc::clone(&settings.guard);
+    let (guard, trust) = (Arc::clone(&settings.guard), Arc::<Trust>::default());
     let world = World {
         client,
-        calls: calls::Network::new(Arc::clone(&guard)).context("cannot make an HTTP client")?,
-        probes: prober::Network { guard },
+        calls: calls::Network::new(Arc::clone(&guard), Arc::clone(&trust)).context("cannot make an HTTP client")?,
+        probes: prober::Network { guard, trust },
         lookups: dns::NameServers::from_system().context("cannot read the system's DNS settings")?,
         clock: Clock::System,
     };

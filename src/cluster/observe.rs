@@ -16,7 +16,9 @@ use k8s_openapi::api::{
 use kube::ResourceExt;
 
 use crate::{
-    api::{CapacityPool, MedicalService, ServicePolicy, Workflow, WorkflowRun, medical_service::EndpointReason},
+    api::{
+        CapacityPool, MedicalService, ServicePolicy, Workflow, WorkflowRun, medical_service::EndpointReason, tls::Tls,
+    },
     cluster::{
         cache::{Cache, Object},
         definitions::Parsed,
@@ -28,7 +30,7 @@ use crate::{
     core::{
         coordination::{
             definition::Action,
-            view::{DefinitionView, InterfaceView, ServiceView},
+            view::{DefinitionView, InterfaceView, ServiceView, TlsView},
             workflow::{RevisionView, RunView},
         },
         discovery::guard::AddressGuard,
@@ -205,6 +207,7 @@ impl Caches {
                     .or_else(|| i.fhir.as_ref().and_then(|f| f.base_path.clone()))
                     .unwrap_or_default(),
                 dicom: i.dicom.clone(),
+                tls: i.tls.as_ref().map(|tls| tls_view(&service, tls, format!("{name}.{namespace}.svc"))),
                 endpoints,
                 limits: limits.clone(),
                 loads: BTreeMap::new(),
@@ -308,6 +311,18 @@ pub fn prune_nothing<K>(_: &mut K) {}
 #[must_use]
 pub fn workflow_of(revision: &ControllerRevision) -> Option<Key> {
     Some(Key::new(revision.namespace()?, revision.labels().get(WORKFLOW_LABEL)?))
+}
+
+/// TLS of an interface. Hosts outside the cluster have certificates for their own names, pods for the Service's.
+fn tls_view(service: &MedicalService, tls: &Tls, dns_name: String) -> TlsView {
+    let ca_bundle = tls.ca_bundle.clone();
+    if let Some(name) = &tls.server_name {
+        return TlsView { ca_bundle, name: name.clone(), names: BTreeMap::new() };
+    }
+    let told = service.status.iter().flat_map(|s| &s.endpoints).filter(|_| service.spec.external.is_some());
+    let names =
+        told.filter_map(|e| Some((e.address.parse().ok()?, e.host.clone().unwrap_or_else(|| e.address.clone()))));
+    TlsView { ca_bundle, name: dns_name, names: names.collect() }
 }
 
 /// Why a registered host of this interface is neither probed nor published: that its address may not be reached.

@@ -240,6 +240,7 @@ mod tests {
             urgency: Urgency::Routine,
             turn: None,
             endpoint: ([10, 0, 0, 1], 80).into(),
+            tls: None,
             wire: Wire::Http(HttpRequest {
                 host: "h".to_owned(),
                 method: "GET",

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::{
     sync::{Notify, Semaphore},
     time::{Instant, sleep_until},
@@ -29,7 +30,7 @@ use crate::{
         monitoring::health::{Health, ProbeOutcome},
         name::{self, Key},
     },
-    medical,
+    medical::{self, tls::Trust},
 };
 
 /// How a probe is done. Tests give outcomes of their own.
@@ -43,6 +44,8 @@ pub trait ProbeIo: Send + Sync + 'static {
 pub struct Network {
     /// Which addresses may be probed.
     pub guard: Arc<AddressGuard>,
+    /// Settings of TLS.
+    pub trust: Arc<Trust>,
 }
 
 impl ProbeIo for Network {
@@ -50,7 +53,7 @@ impl ProbeIo for Network {
         if self.guard.refusal(target.endpoint.address).is_some() {
             return ProbeOutcome::Failed(EndpointReason::AddressRefused).into();
         }
-        medical::probe::probe(target).await
+        medical::probe::probe(target, &self.trust).await
     }
 }
 
@@ -106,6 +109,7 @@ struct Watched {
     target: ProbeTarget,
     health: Health,
     facts: Held,
+    certificate_expires: Option<Timestamp>,
     stamp: u64,
 }
 
@@ -148,8 +152,9 @@ impl<I> Prober<I> {
                 old => {
                     changed = true;
                     state.stamp += 1;
-                    let (health, facts) = old.map_or((seed, Held::default()), |o| (o.health, o.facts));
-                    Watched { health, facts, stamp: state.stamp, target }
+                    let (health, facts, certificate_expires) =
+                        old.map_or((seed, Held::default(), None), |o| (o.health, o.facts, o.certificate_expires));
+                    Watched { health, facts, certificate_expires, stamp: state.stamp, target }
                 }
             };
             next.insert(watched.target.endpoint.clone(), watched);
@@ -191,6 +196,14 @@ impl<I> Prober<I> {
             .collect()
     }
 
+    /// Until when the certificates of a service's endpoints are valid, as far as they showed one.
+    #[must_use]
+    pub fn certificates(&self, key: &Key) -> BTreeMap<Endpoint, Timestamp> {
+        let state = self.lock();
+        let endpoints = state.services.get(key).into_iter().flat_map(|s| &s.endpoints);
+        endpoints.filter_map(|(endpoint, watched)| Some((endpoint.clone(), watched.certificate_expires?))).collect()
+    }
+
     /// How many endpoints are probed.
     #[must_use]
     pub fn targets(&self) -> usize {
@@ -206,13 +219,23 @@ impl<I> Prober<I> {
     }
 
     /// Takes in how a probe ended; true when the service must be told of.
-    fn observe(&self, key: &Key, endpoint: &Endpoint, stamp: u64, Probed { outcome, facts }: Probed) -> bool {
+    fn observe(
+        &self,
+        key: &Key,
+        endpoint: &Endpoint,
+        stamp: u64,
+        Probed { outcome, facts, certificate_expires }: Probed,
+    ) -> bool {
         let now = self.clock.now();
         let mut state = self.lock();
         let watched = state.services.get_mut(key).and_then(|s| s.endpoints.get_mut(endpoint));
         watched.filter(|w| w.stamp == stamp).is_some_and(|w| {
             let thresholds = w.target.thresholds;
-            let news = facts.is_some_and(|facts| w.facts.observe(facts, thresholds.failures));
+            let mut news = facts.is_some_and(|facts| w.facts.observe(facts, thresholds.failures));
+            if certificate_expires.is_some() && w.certificate_expires != certificate_expires {
+                w.certificate_expires = certificate_expires;
+                news = true;
+            }
             w.health.observe(outcome, now, thresholds) || news
         })
     }

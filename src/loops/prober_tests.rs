@@ -73,6 +73,7 @@ fn probing(address: u8) -> Probing {
         target: ProbeTarget {
             endpoint,
             kind: ProbeKind::Tcp,
+            tls: None,
             interval: Duration::from_secs(10),
             timeout: Duration::from_secs(3),
             thresholds: Thresholds { failures: 3, successes: 1 },

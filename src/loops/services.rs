@@ -100,7 +100,7 @@ impl<P: ProbeIo, L: LookupIo> Services<P, L> {
         let core_service = self.caches.core_services.get(key);
         let budget = self.caches.budgets.get(key);
         let (lookups, health) = (self.resolver.lookups(key), self.prober.health(key));
-        let facts = self.prober.facts(key);
+        let (facts, certificates) = (self.prober.facts(key), self.prober.certificates(key));
         let decided_by = self.caches.limits_of(service).decided_by;
         let view = ServiceView {
             service,
@@ -112,6 +112,7 @@ impl<P: ProbeIo, L: LookupIo> Services<P, L> {
             lookups: &lookups,
             health: &health,
             facts: &facts,
+            certificates: &certificates,
             guard: &self.guard,
             decided_by: &decided_by,
             epoch,

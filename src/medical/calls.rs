@@ -1,21 +1,28 @@
 //! Requests of workflow steps: each is sent in its protocol, within its time, and only to an address that the guard permits.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
 use reqwest::Client;
 use tokio::time::timeout;
 
-use super::{dicom_call, hl7_call, http};
+use super::{
+    dicom_call, hl7_call, http,
+    secure::{self, SecureClients},
+    tls::Trust,
+};
 use crate::{
-    api::vocabulary::ErrorClass,
+    api::{medical_service::EndpointReason, vocabulary::ErrorClass},
     core::{
         coordination::{
             outcome::CallResult,
-            view::{StartCall, Wire},
+            view::{HttpRequest, StartCall, Wire},
         },
-        discovery::guard::AddressGuard,
+        discovery::{guard::AddressGuard, target::TlsTarget},
     },
 };
+
+/// Longest time to connect, TLS included.
+pub(super) const CONNECT: Duration = Duration::from_secs(5);
 
 /// Makes requests: the network, or the world of a simulation.
 pub trait CallIo: Send + Sync + 'static {
@@ -28,6 +35,8 @@ pub trait CallIo: Send + Sync + 'static {
 pub struct Network {
     client: Client,
     guard: Arc<AddressGuard>,
+    trust: Arc<Trust>,
+    secure: Arc<SecureClients>,
 }
 
 impl Network {
@@ -35,8 +44,19 @@ impl Network {
     ///
     /// # Errors
     /// When the TLS library cannot be set up.
-    pub fn new(guard: Arc<AddressGuard>) -> reqwest::Result<Self> {
-        Ok(Self { client: http::client()?, guard })
+    pub fn new(guard: Arc<AddressGuard>, trust: Arc<Trust>) -> reqwest::Result<Self> {
+        Ok(Self { client: http::client()?, guard, trust, secure: Arc::default() })
+    }
+
+    async fn http(&self, call: &StartCall, tls: Option<&TlsTarget>, request: &HttpRequest) -> CallResult {
+        let (client, authority) = match tls {
+            None => (Ok(self.client.clone()), format!("http://{}", call.endpoint)),
+            Some(tls) => (self.secure.get(&self.trust, call.endpoint, tls), secure::authority(call.endpoint, tls)),
+        };
+        match client {
+            Ok(client) => http::send(&client, &authority, call.endpoint, request, &call.idempotency_key).await,
+            Err(reason) => failed(ErrorClass::Configuration, false, insecure(reason)),
+        }
     }
 }
 
@@ -46,17 +66,19 @@ impl CallIo for Network {
         if let Some(refused) = self.guard.refuse(call.endpoint.ip()) {
             return failed(ErrorClass::Configuration, false, refused);
         }
+        let tls = call.tls.as_ref().map(|tls| tls.target(call.endpoint.ip()));
+        let tls = tls.as_ref();
         match &call.wire {
             Wire::Http(request) => {
-                let sent = http::send(&self.client, call.endpoint, request, &call.idempotency_key);
+                let sent = self.http(call, tls, request);
                 timeout(call.timeout, sent).await.unwrap_or_else(|_| late(call.timeout))
             }
             Wire::Hl7v2(message) => {
-                let sent = hl7_call::send(call.endpoint, message, &call.idempotency_key);
+                let sent = hl7_call::send(&self.trust, call.endpoint, tls, message, &call.idempotency_key);
                 timeout(call.timeout, sent).await.unwrap_or_else(|_| late(call.timeout))
             }
             // it ends its association in what is left of the time
-            Wire::Echo(titles) => dicom_call::call(call.endpoint, titles, call.timeout).await,
+            Wire::Echo(titles) => dicom_call::call(&self.trust, call.endpoint, tls, titles, call.timeout).await,
         }
     }
 }
@@ -68,4 +90,25 @@ pub(super) fn late(within: Duration) -> CallResult {
 
 pub(super) const fn failed(class: ErrorClass, sent: bool, message: String) -> CallResult {
     CallResult::Failed { class, sent, message }
+}
+
+/// What a step is told when there is no connection.
+pub(super) fn unconnected(reason: EndpointReason, endpoint: SocketAddr) -> CallResult {
+    use EndpointReason as E;
+    match reason {
+        E::CertificateExpired | E::CertificateNameMismatch | E::CertificateUntrusted => {
+            failed(ErrorClass::Configuration, false, insecure(reason))
+        }
+        E::TlsFailed => failed(ErrorClass::Connection, false, format!("no TLS came about (to {endpoint})")),
+        _ => failed(ErrorClass::Connection, false, format!("cannot connect (to {endpoint})")),
+    }
+}
+
+fn insecure(reason: EndpointReason) -> String {
+    let why = match reason {
+        EndpointReason::CertificateExpired => "is not valid at this time: renew it, and check the clocks",
+        EndpointReason::CertificateNameMismatch => "is for another name: correct it, or set tls.serverName",
+        _ => "is not from tls.caBundle: put in the certificate of the authority that issued it",
+    };
+    format!("the service's certificate {why}")
 }

@@ -8,29 +8,33 @@ use tokio::{
 };
 
 use super::{
-    calls::{failed, late},
+    calls::{CONNECT, failed, late, unconnected},
     dicom::{Echo, Failure},
     dicom_probe::FAREWELL,
-    tcp,
+    tls::Trust,
 };
 use crate::{
     api::vocabulary::ErrorClass,
     core::{
         coordination::outcome::CallResult,
         dicom::{self, Rejection, Titles},
+        discovery::target::TlsTarget,
     },
 };
 
-/// Longest time to connect.
-const CONNECT: Duration = Duration::from_secs(5);
-
 /// Connects and sends C-ECHO. An echo has no effect, so it is always known what came of it.
-pub(super) async fn call(endpoint: SocketAddr, titles: &Titles, timeout: Duration) -> CallResult {
+pub(super) async fn call(
+    trust: &Trust,
+    endpoint: SocketAddr,
+    tls: Option<&TlsTarget>,
+    titles: &Titles,
+    timeout: Duration,
+) -> CallResult {
     let deadline = Instant::now() + timeout;
     let begin = deadline.min(Instant::now() + CONNECT);
-    match timeout_at(begin, tcp::connect(endpoint)).await {
+    match timeout_at(begin, trust.connect(endpoint, tls)).await {
         Ok(Ok(stream)) => ask(stream, titles, deadline, timeout).await,
-        Ok(Err(_)) => failed(ErrorClass::Connection, false, format!("cannot connect (to {endpoint})")),
+        Ok(Err(reason)) => unconnected(reason, endpoint),
         Err(_) if begin == deadline => late(timeout),
         Err(_) => failed(ErrorClass::Connection, false, format!("cannot connect within {CONNECT:?} (to {endpoint})")),
     }

@@ -28,7 +28,7 @@ async fn says(answer: &'static [u8]) -> SocketAddr {
 }
 
 async fn class(answer: &'static [u8]) -> Option<(ErrorClass, bool)> {
-    match call(says(answer).await, &titles(), Duration::from_secs(5)).await {
+    match call(&Trust::default(), says(answer).await, None, &titles(), Duration::from_secs(5)).await {
         CallResult::Failed { class, sent, .. } => Some((class, sent)),
         _ => None,
     }
@@ -61,10 +61,10 @@ fn a_status_is_an_answer() {
 async fn nobody_there_is_no_connection_and_silence_is_a_timeout() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let silent = call(address, &titles(), Duration::from_millis(100)).await;
+    let silent = call(&Trust::default(), address, None, &titles(), Duration::from_millis(100)).await;
     let CallResult::Failed { class: ErrorClass::Timeout, sent: true, message } = silent else { panic!("{silent:?}") };
     assert_eq!(message, "no whole answer within 100ms");
     drop(listener);
-    let gone = call(address, &titles(), Duration::from_secs(5)).await;
+    let gone = call(&Trust::default(), address, None, &titles(), Duration::from_secs(5)).await;
     assert!(matches!(gone, CallResult::Failed { class: ErrorClass::Connection, sent: false, .. }), "{gone:?}");
 }

@@ -29,7 +29,7 @@ where
     let Ok(facts) = read(&body) else { return ProbeOutcome::Failed(EndpointReason::MetadataInvalid).into() };
     let fits = missing(declared, &facts).is_empty();
     let outcome = if fits { ProbeOutcome::Answered } else { ProbeOutcome::Failed(EndpointReason::CapabilityMismatch) };
-    Probed { outcome, facts: Some(facts) }
+    Probed { facts: Some(facts), ..Probed::from(outcome) }
 }
 
 async fn statement<S>(stream: S, path: &str, host: &str) -> Result<Vec<u8>, EndpointReason>

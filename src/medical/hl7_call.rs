@@ -1,29 +1,36 @@
 //! Messages of HL7 version 2 that steps send. Each has a connection of its own.
 
-use std::{io, net::SocketAddr};
+use std::net::SocketAddr;
 
 use jiff::Timestamp;
-use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use super::{
-    calls::failed,
+    calls::{CONNECT, failed, unconnected},
     mllp::{NoAck, exchange},
+    tls::Trust,
 };
 use crate::{
-    api::vocabulary::ErrorClass,
+    api::{medical_service::EndpointReason, vocabulary::ErrorClass},
     core::{
         coordination::outcome::CallResult,
+        discovery::target::TlsTarget,
         hl7::outgoing::{complete, control_id},
     },
 };
 
 /// Sends a message and waits for its acknowledgement. The caller bounds the time.
-pub(super) async fn send(endpoint: SocketAddr, message: &str, idempotency_key: &str) -> CallResult {
-    let unsent = |_: io::Error| failed(ErrorClass::Connection, false, format!("cannot connect (to {endpoint})"));
-    let stream = match TcpStream::connect(endpoint).await.and_then(|s| s.set_nodelay(true).map(|()| s)).map_err(unsent)
-    {
-        Ok(stream) => stream,
-        Err(failed) => return failed,
+pub(super) async fn send(
+    trust: &Trust,
+    endpoint: SocketAddr,
+    tls: Option<&TlsTarget>,
+    message: &str,
+    idempotency_key: &str,
+) -> CallResult {
+    let stream = match timeout(CONNECT, trust.connect(endpoint, tls)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(reason)) => return unconnected(reason, endpoint),
+        Err(_) => return unconnected(EndpointReason::TcpTimeout, endpoint),
     };
     let id = control_id(idempotency_key);
     let (class, message) = match exchange(stream, &complete(message, &id, Timestamp::now()), &id).await {
@@ -66,7 +73,8 @@ mod tests {
                 stream.write_all(&frame(text.replace("ID", &id).as_bytes())).await.unwrap();
             }
         };
-        tokio::join!(send(address, MESSAGE, "k"), receiver).0
+        let trust = Trust::default();
+        tokio::join!(send(&trust, address, None, MESSAGE, "k"), receiver).0
     }
 
     #[tokio::test]
@@ -90,7 +98,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        let result = send(address, MESSAGE, "k").await;
+        let result = send(&Trust::default(), address, None, MESSAGE, "k").await;
         assert!(matches!(result, CallResult::Failed { class: ErrorClass::Connection, sent: false, .. }), "{result:?}");
     }
 }

@@ -1,14 +1,17 @@
 //! HTTP requests of workflow steps: bounded in size, no redirects, no proxy from the environment.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{error::Error, io, net::SocketAddr, time::Duration};
 
 use futures::StreamExt;
-use reqwest::{Client, Method, Url, header, redirect};
+use reqwest::{Client, ClientBuilder, Method, Url, header, redirect};
 use serde_json::Value;
 
-use super::calls::failed;
+use super::{
+    calls::{CONNECT, failed, unconnected},
+    tls,
+};
 use crate::{
-    api::vocabulary::ErrorClass,
+    api::{medical_service::EndpointReason, vocabulary::ErrorClass},
     core::coordination::{
         outcome::{Answer, CallResult},
         view::HttpRequest,
@@ -17,14 +20,15 @@ use crate::{
 
 /// Largest answer that is read, in bytes.
 pub const MAX_BODY: usize = 256 * 1024;
-/// Longest time to connect.
-const CONNECT: Duration = Duration::from_secs(5);
-
 /// A client with a pool of connections.
 ///
 /// # Errors
 /// When the TLS library cannot be set up.
 pub(super) fn client() -> reqwest::Result<Client> {
+    builder().build()
+}
+
+pub(super) fn builder() -> ClientBuilder {
     Client::builder()
         .redirect(redirect::Policy::none())
         .no_proxy()
@@ -32,18 +36,26 @@ pub(super) fn client() -> reqwest::Result<Client> {
         .pool_idle_timeout(Duration::from_secs(30))
         .tcp_nodelay(true)
         .user_agent(concat!("medley/", env!("CARGO_PKG_VERSION")))
-        .build()
 }
 
-/// Sends a request to an address and reads the answer. The caller bounds the time.
-pub(super) async fn send(client: &Client, endpoint: SocketAddr, call: &HttpRequest, key: &str) -> CallResult {
-    let url = match Url::parse(&format!("http://{endpoint}{}", call.path)) {
+/// Sends a request to an address, which the client reaches by scheme and `authority`, and reads the answer. The caller bounds the time.
+pub(super) async fn send(
+    client: &Client,
+    authority: &str,
+    endpoint: SocketAddr,
+    call: &HttpRequest,
+    key: &str,
+) -> CallResult {
+    let url = match Url::parse(&format!("{authority}{}", call.path)) {
         Ok(url) => url,
         Err(error) => return failed(ErrorClass::Configuration, false, format!("the path is not valid: {error}")),
     };
     // methods come from a closed set
     let method = Method::from_bytes(call.method.as_bytes()).unwrap_or(Method::GET);
-    let mut request = client.request(method, url).header(header::HOST, &call.host).header("idempotency-key", key);
+    let mut request = client.request(method, url).header("idempotency-key", key);
+    if authority.starts_with("http:") {
+        request = request.header(header::HOST, &call.host);
+    } // inside TLS it is the name that was asked for: servers refuse another one (RFC 9110 §7.4)
     for (name, value) in &call.headers {
         request = request.header(name, value);
     }
@@ -56,6 +68,9 @@ pub(super) async fn send(client: &Client, endpoint: SocketAddr, call: &HttpReque
             return failed(ErrorClass::Configuration, false, "a header's value is not valid in HTTP".to_owned());
         }
         Err(error) => {
+            if let Some(reason) = certificate(&error) {
+                return unconnected(reason, endpoint);
+            }
             let connected = !error.is_connect();
             let message = if connected { "the connection broke before the answer" } else { "cannot connect" };
             return failed(ErrorClass::Connection, connected, format!("{message} (to {endpoint})"));
@@ -87,6 +102,20 @@ pub(super) async fn send(client: &Client, endpoint: SocketAddr, call: &HttpReque
     let json = if is_json { serde_json::from_slice(&body).ok() } else { None };
     let body = json.unwrap_or_else(|| Value::String(String::from_utf8_lossy(&body).into_owned()));
     CallResult::Answered(Answer { status, headers, body })
+}
+
+/// What is wrong with the certificate, if that is why there is no connection.
+fn certificate(error: &reqwest::Error) -> Option<EndpointReason> {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(rustls::Error::InvalidCertificate(why)) = cause.downcast_ref() {
+            return Some(tls::certificate(why));
+        }
+        // an I/O error does not name what it holds as its source
+        let held = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        source = held.map(|e| e as &(dyn Error + 'static)).or_else(|| cause.source());
+    }
+    None
 }
 
 #[cfg(test)]

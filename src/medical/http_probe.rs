@@ -132,7 +132,7 @@ mod tests {
             discovery::target::{Endpoint, ProbeKind, ProbeTarget},
             monitoring::health::{ProbeOutcome, Thresholds},
         },
-        medical::probe::probe,
+        medical::{probe::probe, tls::Trust},
     };
 
     /// What a service on loopback does with its one connection.
@@ -186,6 +186,7 @@ mod tests {
         ProbeTarget {
             endpoint: Endpoint { address: "127.0.0.1".parse().unwrap(), port, interface: "web".to_owned() },
             kind,
+            tls: None,
             interval: Duration::from_secs(10),
             timeout: Duration::from_millis(500),
             thresholds: Thresholds { failures: 3, successes: 1 },
@@ -198,7 +199,7 @@ mod tests {
 
     async fn ask(manner: Manner) -> ProbeOutcome {
         let (port, _task) = service(manner).await;
-        probe(&target(port, http())).await.outcome
+        probe(&target(port, http()), &Trust::default()).await.outcome
     }
 
     fn answer(head: &str) -> Manner {
@@ -208,7 +209,7 @@ mod tests {
     #[tokio::test]
     async fn the_request_names_path_and_host_and_asks_for_no_more() {
         let (port, task) = service(answer("HTTP/1.1 200 OK\r\ncontent-length: 0")).await;
-        assert_eq!(probe(&target(port, http())).await.outcome, ProbeOutcome::Answered);
+        assert_eq!(probe(&target(port, http()), &Trust::default()).await.outcome, ProbeOutcome::Answered);
         let request = task.await.unwrap();
         assert!(request.starts_with("GET /fhir/metadata?_summary=true HTTP/1.1\r\n"), "{request}");
         assert!(
@@ -256,7 +257,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_is_enough_on_the_transport_level() {
         let (port, _task) = service(Manner::Silent).await;
-        assert_eq!(probe(&target(port, ProbeKind::Tcp)).await.outcome, ProbeOutcome::Answered);
+        assert_eq!(probe(&target(port, ProbeKind::Tcp), &Trust::default()).await.outcome, ProbeOutcome::Answered);
     }
 
     #[tokio::test]
@@ -273,7 +274,7 @@ mod tests {
             held.push(stream);
             assert!(held.len() < 64, "the backlog does not fill");
         }
-        let outcome = probe(&target(address.port(), ProbeKind::Tcp)).await.outcome;
+        let outcome = probe(&target(address.port(), ProbeKind::Tcp), &Trust::default()).await.outcome;
         assert_eq!(outcome, ProbeOutcome::Failed(EndpointReason::TcpTimeout));
     }
 }

@@ -77,6 +77,7 @@ fn to(endpoint: SocketAddr, timeout: Duration) -> StartCall {
         urgency: Urgency::Routine,
         turn: None,
         endpoint,
+        tls: None,
         wire: Wire::Http(HttpRequest {
             host: "archive.radiology.svc".to_owned(),
             method: "GET",
@@ -90,7 +91,7 @@ fn to(endpoint: SocketAddr, timeout: Duration) -> StartCall {
 }
 
 async fn call(endpoint: SocketAddr) -> CallResult {
-    Network::new(open()).unwrap().call(&to(endpoint, Duration::from_secs(5))).await
+    Network::new(open(), Arc::default()).unwrap().call(&to(endpoint, Duration::from_secs(5))).await
 }
 
 fn class(result: &CallResult) -> Option<(ErrorClass, bool)> {
@@ -103,7 +104,7 @@ fn class(result: &CallResult) -> Option<(ErrorClass, bool)> {
 #[tokio::test]
 async fn no_call_reaches_loopback_unless_an_administrator_opens_it() {
     let (address, asked) = service(|_| async {}).await;
-    let closed = Network::new(Arc::default()).unwrap();
+    let closed = Network::new(Arc::default(), Arc::default()).unwrap();
     let mapped = SocketAddr::new("::ffff:127.0.0.1".parse().unwrap(), address.port());
     for endpoint in [address, mapped] {
         let result = closed.call(&to(endpoint, Duration::from_secs(5))).await;
@@ -141,7 +142,7 @@ async fn a_body_that_drips_ends_with_the_timeout() {
             }
         })
         .await;
-        let network = Network::new(open()).unwrap();
+        let network = Network::new(open(), Arc::default()).unwrap();
         let begin = Instant::now();
         let result = network.call(&to(address, Duration::from_millis(300))).await;
         assert_eq!(class(&result), Some((ErrorClass::Timeout, true)), "{result:?}");

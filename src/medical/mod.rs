@@ -11,4 +11,6 @@ pub mod http;
 pub mod http_probe;
 pub mod mllp;
 pub mod probe;
+mod secure;
 pub mod tcp;
+pub mod tls;

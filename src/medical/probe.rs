@@ -2,11 +2,14 @@
 
 use jiff::Timestamp;
 use tokio::{
-    net::TcpStream,
+    io::{AsyncRead, AsyncWrite},
     time::{Instant, timeout_at},
 };
 
-use super::{dicom_probe, fhir_probe, hl7_probe, http_probe, tcp};
+use super::{
+    dicom_probe, fhir_probe, hl7_probe, http_probe, tcp,
+    tls::{Trust, valid_until},
+};
 use crate::{
     api::medical_service::EndpointReason,
     core::{
@@ -16,8 +19,8 @@ use crate::{
     },
 };
 
-/// Probes an endpoint once. Takes no longer than the target's timeout, which covers connection and answer.
-pub async fn probe(target: &ProbeTarget) -> Probed {
+/// Probes an endpoint once. Takes no longer than the target's timeout, which covers connection, TLS and answer.
+pub async fn probe(target: &ProbeTarget, trust: &Trust) -> Probed {
     let deadline = Instant::now() + target.timeout;
     let address = (target.endpoint.address, target.endpoint.port).into();
     let stream = match timeout_at(deadline, tcp::connect(address)).await {
@@ -25,7 +28,22 @@ pub async fn probe(target: &ProbeTarget) -> Probed {
         Ok(Err(reason)) => return ProbeOutcome::Failed(reason).into(),
         Err(_) => return ProbeOutcome::Failed(EndpointReason::TcpTimeout).into(),
     };
-    match &target.kind {
+    let Some(tls) = &target.tls else { return ask(stream, &target.kind, deadline).await };
+    match timeout_at(deadline, trust.secure(stream, tls)).await {
+        Ok(Ok(stream)) => {
+            let certificate_expires = valid_until(&stream);
+            Probed { certificate_expires, ..ask(stream, &target.kind, deadline).await }
+        }
+        Ok(Err(reason)) => ProbeOutcome::Failed(reason).into(),
+        Err(_) => ProbeOutcome::Failed(EndpointReason::TlsFailed).into(),
+    }
+}
+
+async fn ask<S>(stream: S, kind: &ProbeKind, deadline: Instant) -> Probed
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    match kind {
         ProbeKind::Tcp => ProbeOutcome::Answered.into(),
         ProbeKind::Http { path, host } => http(stream, path, host, deadline).await.into(),
         ProbeKind::Fhir { path, host, declared } => timeout_at(deadline, fhir_probe::ask(stream, path, host, declared))
@@ -50,7 +68,10 @@ pub async fn probe(target: &ProbeTarget) -> Probed {
     }
 }
 
-async fn http(stream: TcpStream, path: &str, host: &str, deadline: Instant) -> ProbeOutcome {
+async fn http<S>(stream: S, path: &str, host: &str, deadline: Instant) -> ProbeOutcome
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     match timeout_at(deadline, http_probe::get(stream, path, host, "*/*")).await {
         Ok(Ok(answer)) if !(200..=399).contains(&answer.status) => ProbeOutcome::Failed(EndpointReason::HttpStatus),
         Ok(Ok(answer)) => {

@@ -128,8 +128,13 @@ fn readiness(interface: &Interface) -> Probe {
     };
     match (how.level, defaults::probe_path(interface)) {
         (ProbeLevel::Protocol, Some(path)) => {
-            probe.http_get =
-                Some(HTTPGetAction { path: Some(path), port: IntOrString::Int(port), ..HTTPGetAction::default() });
+            probe.http_get = Some(HTTPGetAction {
+                path: Some(path),
+                port: IntOrString::Int(port),
+                // the kubelet does not check certificates
+                scheme: interface.tls.as_ref().map(|_| "HTTPS".to_owned()),
+                ..HTTPGetAction::default()
+            });
         }
         (ProbeLevel::Protocol, None) if interface.protocol == Protocol::Grpc => {
             let service = interface.grpc.as_ref().and_then(|g| g.service.clone());
@@ -163,6 +168,7 @@ pub(super) mod tests {
             port,
             target_port: None,
             protocol,
+            tls: None,
             http: None,
             fhir: None,
             grpc: None,

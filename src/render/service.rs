@@ -33,7 +33,7 @@ fn port(interface: &Interface) -> ServicePort {
         protocol: Some("TCP".to_owned()),
         // a number: pods that somebody else deploys need not name their ports
         target_port: Some(IntOrString::Int(i32::from(defaults::target_port(interface)))),
-        app_protocol: interface.protocol.app_protocol().map(str::to_owned),
+        app_protocol: interface.app_protocol().map(str::to_owned),
         node_port: None,
     }
 }

@@ -30,6 +30,7 @@ fn interface(i: usize) -> Interface {
         port,
         target_port: None,
         protocol,
+        tls: None,
         http: None,
         fhir: None,
         grpc: None,

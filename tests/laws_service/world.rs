@@ -67,6 +67,7 @@ impl World {
             lookups: &self.lookups,
             health: &self.health,
             facts: &BTreeMap::new(),
+            certificates: &BTreeMap::new(),
             refused: None,
             decided_by: &BTreeMap::new(),
             guard: &AddressGuard::default(),

@@ -82,9 +82,32 @@ pub fn external_endpoint() -> Value {
     ])
 }
 
+/// Certificates in PEM.
+pub fn ca_bundle() -> Value {
+    extension(&[rule(
+        "",
+        "self.contains('-----BEGIN CERTIFICATE-----')",
+        "must hold a certificate in PEM: put in the text from BEGIN CERTIFICATE to END CERTIFICATE",
+    )])
+}
+
+/// The name in a certificate.
+pub fn server_name() -> Value {
+    extension(&[rule(
+        "",
+        "isIP(self) || self.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\\\\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$')",
+        "must be a DNS name in lower case or an IP address, as the server's certificate has it",
+    )])
+}
+
 /// One way to talk to a service.
 pub fn interface() -> Value {
     extension(&[
+        rule(
+            ".probe",
+            "!has(self.tls) || self.protocol != 'GRPC' || !has(self.probe) || !has(self.probe.level) || self.probe.level == 'Transport'",
+            "the kubelet does not speak TLS in its gRPC probe: set level Transport",
+        ),
         rule(
             ".http",
             "!has(self.http) || self.protocol in ['HTTP', 'DICOMweb']",

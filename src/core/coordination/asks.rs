@@ -53,6 +53,7 @@ pub fn reachable(definition: &Definition) -> BTreeMap<String, ServiceView> {
                 base_path: String::new(),
                 dicom: is_dicom
                     .then(|| DicomInterface { called_ae_title: "SIMULATED".to_owned(), calling_ae_title: None }),
+                tls: None,
                 endpoints: vec![ENDPOINT],
                 limits: Limits::default(),
                 loads: BTreeMap::new(),

@@ -106,6 +106,7 @@ pub(super) fn request(
         urgency: flow.urgency,
         turn: *turn,
         endpoint: chosen.endpoint,
+        tls: interface.tls.clone(),
         wire,
         idempotency_key: format!("{uid}-{}{item}-{known}", step.id()),
         timeout: flow.timeout(step),

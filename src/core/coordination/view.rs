@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
@@ -20,6 +20,7 @@ use crate::{
         coordination::{
             capacity::SchedulingView, definition::Definition, forecast::Model, outcome::CallOutcome, risk::Outlook,
         },
+        discovery::target::TlsTarget,
         dispatch::{Limits, Load, Turn},
         note::Note,
         refusal::Refusal,
@@ -265,6 +266,8 @@ pub struct InterfaceView {
     pub base_path: String,
     /// DICOM's settings.
     pub dicom: Option<DicomInterface>,
+    /// TLS's settings.
+    pub tls: Option<TlsView>,
     /// Endpoints that are ready and may be reached, in order.
     pub endpoints: Vec<SocketAddr>,
     /// What holds for calls to it.
@@ -273,6 +276,26 @@ pub struct InterfaceView {
     pub loads: BTreeMap<SocketAddr, Load>,
     /// Why an endpoint that is ready may not be reached; the first of these.
     pub refused: Option<String>,
+}
+
+/// TLS of an interface, as callers see it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TlsView {
+    /// Certificates in PEM, of which one must have issued the server's.
+    pub ca_bundle: String,
+    /// Name that the certificate of an endpoint must have.
+    pub name: String,
+    /// The same for endpoints at these addresses.
+    pub names: BTreeMap<IpAddr, String>,
+}
+
+impl TlsView {
+    /// Whom TLS must be spoken with at an address.
+    #[must_use]
+    pub fn target(&self, address: IpAddr) -> TlsTarget {
+        let name = self.names.get(&address).unwrap_or(&self.name).clone();
+        TlsTarget { name, ca_bundle: self.ca_bundle.clone() }
+    }
 }
 
 /// What is asked for.

@@ -10,7 +10,11 @@ use crate::{
         vocabulary::Urgency,
     },
     core::{
-        coordination::{definition::WorkspaceDefinition, parameters::SecretKey, view::Attempt},
+        coordination::{
+            definition::WorkspaceDefinition,
+            parameters::SecretKey,
+            view::{Attempt, TlsView},
+        },
         dicom::Titles,
         dispatch::Ask,
     },
@@ -156,6 +160,8 @@ pub struct StartCall {
     pub turn: Option<u64>,
     /// Where it is sent.
     pub endpoint: SocketAddr,
+    /// TLS, by the address that it is sent to; none where it is spoken without.
+    pub tls: Option<TlsView>,
     /// What is said, and in which protocol.
     pub wire: Wire,
     /// The same for every attempt of which it is not known that the one before had no effect: where the protocol has a place

@@ -67,7 +67,9 @@ pub fn probe(interface: &Interface, prober: Prober) -> Probe {
 /// Protocol where the prober speaks it, Transport otherwise.
 const fn level(interface: &Interface, prober: Prober) -> ProbeLevel {
     match (interface.protocol, prober) {
-        (Protocol::Http | Protocol::Fhir, _) | (Protocol::Grpc, Prober::Kubelet) => ProbeLevel::Protocol,
+        (Protocol::Http | Protocol::Fhir, _) => ProbeLevel::Protocol,
+        // its gRPC probe speaks no TLS
+        (Protocol::Grpc, Prober::Kubelet) if interface.tls.is_none() => ProbeLevel::Protocol,
         // an echo names whom it calls
         (Protocol::Dicom, Prober::Medley) if interface.dicom.is_some() => ProbeLevel::Protocol,
         _ => ProbeLevel::Transport,
@@ -126,6 +128,7 @@ mod tests {
             port: 8080,
             target_port: None,
             protocol,
+            tls: None,
             http: None,
             fhir: None,
             grpc: None,

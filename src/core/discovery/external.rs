@@ -14,7 +14,7 @@ use super::{
     address::usable,
     defaults,
     lookup::LookupFailure,
-    target::{Endpoint, ProbeKind, ProbeTarget, Probing},
+    target::{Endpoint, ProbeKind, ProbeTarget, Probing, TlsTarget},
     view::ServiceView,
 };
 use crate::{
@@ -172,7 +172,7 @@ impl Outlook {
                 let slice = slices.entry((&interface.name, Family::of(address))).or_insert_with(|| SliceWish {
                     interface: interface.name.clone(),
                     port: interface.port,
-                    app_protocol: interface.protocol.app_protocol(),
+                    app_protocol: interface.app_protocol(),
                     family: Family::of(address),
                     addresses: Vec::new(),
                 });
@@ -187,6 +187,7 @@ impl Outlook {
                     ready: health.ready(),
                     reason: health.reason(),
                     since: health.since(),
+                    certificate_expires: interface.tls.as_ref().and_then(|_| past.certificate(view, &endpoint)),
                 });
                 self.probes.push(Probing { target: target(endpoint, interface, source.host.as_deref()), seed });
             }
@@ -198,13 +199,16 @@ impl Outlook {
 /// How an endpoint is probed.
 fn target(endpoint: Endpoint, interface: &Interface, host: Option<&str>) -> ProbeTarget {
     let how = defaults::probe(interface, defaults::Prober::Medley);
+    let default_port = if interface.tls.is_some() { 443 } else { 80 };
     let kind = match (how.level, defaults::probe_path(interface)) {
         (ProbeLevel::Protocol, Some(path)) if interface.protocol == Protocol::Fhir => ProbeKind::Fhir {
             path,
-            host: host_header(&endpoint, host),
+            host: host_header(&endpoint, host, default_port),
             declared: interface.fhir.clone().unwrap_or_default(),
         },
-        (ProbeLevel::Protocol, Some(path)) => ProbeKind::Http { path, host: host_header(&endpoint, host) },
+        (ProbeLevel::Protocol, Some(path)) => {
+            ProbeKind::Http { path, host: host_header(&endpoint, host, default_port) }
+        }
         (ProbeLevel::Protocol, None) if interface.protocol == Protocol::Hl7v2 => {
             let names = interface.hl7v2.clone().unwrap_or_default();
             ProbeKind::Hl7(Receiver {
@@ -217,9 +221,14 @@ fn target(endpoint: Endpoint, interface: &Interface, host: Option<&str>) -> Prob
         }
         (ProbeLevel::Transport, _) => ProbeKind::Tcp,
     };
+    let tls = interface.tls.as_ref().map(|tls| {
+        let registered = || host.map_or_else(|| endpoint.address.to_string(), str::to_owned);
+        TlsTarget { name: tls.server_name.clone().unwrap_or_else(registered), ca_bundle: tls.ca_bundle.clone() }
+    });
     ProbeTarget {
         endpoint,
         kind,
+        tls,
         interval: how.interval.duration(),
         timeout: how.timeout.duration(),
         thresholds: how.thresholds,
@@ -227,13 +236,13 @@ fn target(endpoint: Endpoint, interface: &Interface, host: Option<&str>) -> Prob
 }
 
 /// RFC 9110 §7.2: the host as it is known, and the port unless it is the scheme's own.
-fn host_header(endpoint: &Endpoint, host: Option<&str>) -> String {
+fn host_header(endpoint: &Endpoint, host: Option<&str>, default_port: u16) -> String {
     let host = match (host, endpoint.address) {
         (Some(name), _) => name.to_owned(),
         (None, IpAddr::V4(address)) => address.to_string(),
         (None, IpAddr::V6(address)) => format!("[{address}]"),
     };
-    if endpoint.port == 80 { host } else { format!("{host}:{}", endpoint.port) }
+    if endpoint.port == default_port { host } else { format!("{host}:{}", endpoint.port) }
 }
 
 /// What the present status and slices say.
@@ -288,6 +297,13 @@ impl<'a> Past<'a> {
         }
     }
 
+    /// Until when the certificate of an endpoint is valid: as a probe found it, or as the status tells.
+    fn certificate(&self, view: &ServiceView<'_>, endpoint: &Endpoint) -> Option<Timestamp> {
+        let address = endpoint.address.to_string();
+        let told = self.told.get(&(address.as_str(), Some(endpoint.interface.as_str())));
+        view.certificates.get(endpoint).copied().or_else(|| told?.certificate_expires)
+    }
+
     /// The entry of an address that medley must not reach.
     fn refused(&self, endpoint: &Endpoint, source: &Source, now: Timestamp) -> EndpointStatus {
         let address = endpoint.address.to_string();
@@ -299,6 +315,7 @@ impl<'a> Past<'a> {
             ready: false,
             reason: EndpointReason::AddressRefused,
             since: told.filter(|e| !e.ready).map_or(now, |e| e.since),
+            certificate_expires: None,
             address,
         }
     }
@@ -320,6 +337,7 @@ impl<'a> Past<'a> {
                 None => before,
             },
             since: told.map_or(now, |e| e.since),
+            certificate_expires: None,
         }
     }
 }

@@ -65,6 +65,7 @@ pub(super) fn endpoints(view: &ServiceView<'_>, owner: &Owner, now: Timestamp) -
                 ready: seen.ready,
                 reason: seen.reason,
                 since,
+                certificate_expires: None,
             }
         })
         .collect()

@@ -244,6 +244,10 @@ const fn word(reason: EndpointReason) -> &'static str {
         EndpointReason::TcpRefused => "TcpRefused",
         EndpointReason::TcpTimeout => "TcpTimeout",
         EndpointReason::TcpFailed => "TcpFailed",
+        EndpointReason::TlsFailed => "TlsFailed",
+        EndpointReason::CertificateExpired => "CertificateExpired",
+        EndpointReason::CertificateNameMismatch => "CertificateNameMismatch",
+        EndpointReason::CertificateUntrusted => "CertificateUntrusted",
         EndpointReason::HttpTimeout => "HttpTimeout",
         EndpointReason::HttpInvalid => "HttpInvalid",
         EndpointReason::HttpStatus => "HttpStatus",
@@ -277,6 +281,18 @@ const fn advice(reason: EndpointReason) -> &'static str {
         EndpointReason::TcpTimeout => "no connection within the timeout; check firewalls and the host",
         EndpointReason::TcpFailed => {
             "the network says that there is no way, or the connection broke; check routes and the host"
+        }
+        EndpointReason::TlsFailed => {
+            "connected, but no TLS 1.2 or 1.3 came about in time; check that the port speaks TLS, or remove tls"
+        }
+        EndpointReason::CertificateExpired => {
+            "the certificate is not valid at this time; renew it, and check the clocks"
+        }
+        EndpointReason::CertificateNameMismatch => {
+            "the certificate is for another name than the host; correct it, or set tls.serverName to its name"
+        }
+        EndpointReason::CertificateUntrusted => {
+            "the certificate is not from tls.caBundle; put the certificate of the authority that issued it there"
         }
         EndpointReason::HttpTimeout => {
             "connected, but no answer within the timeout; check the service's load, or set probe.timeout"

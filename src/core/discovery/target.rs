@@ -2,6 +2,8 @@
 
 use std::{net::IpAddr, time::Duration};
 
+use jiff::Timestamp;
+
 use crate::{
     api::interface::FhirInterface,
     core::{
@@ -50,6 +52,15 @@ pub enum ProbeKind {
     Dicom(Titles),
 }
 
+/// Whom TLS must be spoken with.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TlsTarget {
+    /// Name or IP address that the certificate must have.
+    pub name: String,
+    /// Certificates in PEM, of which one must have issued it.
+    pub ca_bundle: String,
+}
+
 /// One endpoint and how it is probed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ProbeTarget {
@@ -57,6 +68,8 @@ pub struct ProbeTarget {
     pub endpoint: Endpoint,
     /// What an answer is.
     pub kind: ProbeKind,
+    /// It is given inside TLS.
+    pub tls: Option<TlsTarget>,
     /// From the start of one probe to the start of the next.
     pub interval: Duration,
     /// Longest time for one probe, the connection included.
@@ -72,11 +85,13 @@ pub struct Probed {
     pub outcome: ProbeOutcome,
     /// What the endpoint can do, if it told.
     pub facts: Option<Facts>,
+    /// Until when its certificate is valid, if it showed one.
+    pub certificate_expires: Option<Timestamp>,
 }
 
 impl From<ProbeOutcome> for Probed {
     fn from(outcome: ProbeOutcome) -> Self {
-        Self { outcome, facts: None }
+        Self { outcome, facts: None, certificate_expires: None }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use jiff::Timestamp;
 use k8s_openapi::{
     api::{apps::v1::Deployment, core::v1::Service, discovery::v1::EndpointSlice, policy::v1::PodDisruptionBudget},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
@@ -39,6 +40,8 @@ pub struct ServiceView<'a> {
     pub health: &'a BTreeMap<Endpoint, Health>,
     /// What the probed endpoints can do, as far as they told.
     pub facts: &'a BTreeMap<Endpoint, Arc<Facts>>,
+    /// Until when the certificates of probed endpoints are valid, as far as they showed one.
+    pub certificates: &'a BTreeMap<Endpoint, Timestamp>,
     /// What the API server refused to write for it.
     pub refused: Option<&'a Refusal>,
     /// Which addresses may be probed and published.

@@ -170,6 +170,7 @@ mod tests {
             ready,
             reason,
             since: at(5),
+            certificate_expires: None,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Test harness of medley.
 
+pub mod certificates;
 pub mod cluster;
 pub mod conformance;
 pub mod mutants;

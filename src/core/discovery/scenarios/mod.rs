@@ -96,6 +96,7 @@ impl Story {
             lookups: &self.lookups,
             health: &self.health,
             facts: &BTreeMap::new(),
+            certificates: &BTreeMap::new(),
             refused: None,
             decided_by: &BTreeMap::new(),
             guard: &self.guard,

@@ -1,0 +1,51 @@
+//! Certificates for tests of TLS.
+
+use anyhow::Result;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+
+/// An authority.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+/// A certificate and its key, in DER.
+#[derive(Clone, Debug)]
+pub struct Certified {
+    /// The certificate.
+    pub certificate: Vec<u8>,
+    /// Its key (PKCS #8).
+    pub key: Vec<u8>,
+}
+
+impl Authority {
+    /// A new one.
+    ///
+    /// # Errors
+    /// When no key can be made.
+    pub fn new() -> Result<Self> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(Vec::new())?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let pem = params.self_signed(&key)?.pem();
+        Ok(Self { issuer: Issuer::new(params, key), pem })
+    }
+
+    /// Its certificate in PEM.
+    #[must_use]
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// A certificate for these names, valid from the start of one year to the start of another.
+    ///
+    /// # Errors
+    /// When a name is none.
+    pub fn issue(&self, names: &[&str], from: i32, until: i32) -> Result<Certified> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(names.iter().map(|n| (*n).to_owned()).collect::<Vec<_>>())?;
+        (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(until, 1, 1));
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        Ok(Certified { certificate: certificate.der().to_vec(), key: key.serialize_der() })
+    }
+}
