@@ -28,6 +28,7 @@ use crate::{
         lanes::Lanes,
         pools::Pools,
         prober::{Limits, ProbeIo, Prober},
+        queries::Queries,
         reconciler::{self, Context},
         refusals::Refusals,
         resolver::{LookupIo, Resolver},
@@ -84,6 +85,7 @@ pub struct World<C, P, L> {
 #[derive(Clone, Default)]
 struct Queues {
     services: Arc<Queue>,
+    queries: Arc<Queue>,
     workflows: Arc<Queue>,
     runs: Arc<Queue>,
     pools: Arc<Queue>,
@@ -92,6 +94,7 @@ struct Queues {
 impl Queues {
     fn open(&self) {
         self.services.open();
+        self.queries.open();
         self.workflows.open();
         self.runs.open();
         self.pools.open();
@@ -99,6 +102,7 @@ impl Queues {
 
     fn close(&self) {
         self.services.close();
+        self.queries.close();
         self.workflows.close();
         self.runs.close();
         self.pools.close();
@@ -270,6 +274,15 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
             cluster_domain: self.settings.cluster_domain.clone(),
         };
         tasks.spawn(reconciler::run(Arc::new(services), context(&self.queues.services), term.clone()));
+        let queries = Queries {
+            caches: self.caches.clone(),
+            writer: writer.clone(),
+            clock: self.clock,
+            notes: notes.clone(),
+            guard: Arc::clone(&self.settings.guard),
+            cluster_domain: self.settings.cluster_domain.clone(),
+        };
+        tasks.spawn(reconciler::run(Arc::new(queries), context(&self.queues.queries), term.clone()));
         let samples = Arc::new(Samples::new(self.metrics.clone()));
         let workflows = Workflows {
             caches: self.caches.clone(),
@@ -304,6 +317,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         tasks.spawn(reconciler::run(Arc::new(runs), context(&self.queues.runs), term.clone()));
         for (queue, keys) in [
             (&self.queues.services, self.caches.services.keys()),
+            (&self.queues.queries, self.caches.queries.keys()),
             (&self.queues.workflows, self.caches.workflows.keys()),
             (&self.queues.runs, self.caches.runs.keys()),
             (&self.queues.pools, self.caches.pools.keys()),

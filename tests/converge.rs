@@ -49,6 +49,8 @@ mod large;
 mod limits;
 #[path = "converge/plans/mod.rs"]
 mod plans;
+#[path = "converge/questions.rs"]
+mod questions;
 #[path = "converge/queues.rs"]
 mod queues;
 #[path = "converge/refusals.rs"]

@@ -107,6 +107,7 @@ fn every_rule_says_what_to_do_and_is_tried() {
         include_str!("schema/workflowruns.yaml"),
         include_str!("schema/capacitypools.yaml"),
         include_str!("schema/servicepolicies.yaml"),
+        include_str!("schema/servicequeries.yaml"),
     ]
     .concat()
     .replace("\\\"", "\"");

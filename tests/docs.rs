@@ -10,7 +10,7 @@ use std::{
 };
 
 use medley::{
-    api::{API_VERSION, CapacityPool, MedicalService, ServicePolicy, Workflow, WorkflowRun},
+    api::{API_VERSION, CapacityPool, MedicalService, ServicePolicy, ServiceQuery, Workflow, WorkflowRun},
     core::coordination::{Definition, definition::Action},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -142,6 +142,7 @@ fn check(value: &Value) -> Result<Vec<&'static str>, String> {
         }
         Some("WorkflowRun") => read::<WorkflowRun>(value).map(|_| vec!["run"]),
         Some("CapacityPool") => read::<CapacityPool>(value).map(|_| vec!["pool"]),
+        Some("ServiceQuery") => read::<ServiceQuery>(value).map(|_| vec!["query"]),
         Some("ServicePolicy") => read::<ServicePolicy>(value).map(|_| vec!["policy"]),
         other => Err(format!("there is no kind {other:?}")),
     }
@@ -169,7 +170,7 @@ fn the_concepts_show_each_action_and_each_backend() {
         .collect();
     let backends = ["workload", "select", "external"];
     let actions = ["call", "container", "transform", "wait", "workflow"];
-    let all: BTreeSet<&str> = backends.into_iter().chain(actions).chain(["run", "pool", "policy"]).collect();
+    let all: BTreeSet<&str> = backends.into_iter().chain(actions).chain(["run", "pool", "policy", "query"]).collect();
     assert_eq!(shown, all);
 }
 

@@ -222,6 +222,7 @@ fn every_bad_object_of_the_schema_tables_is_found_at_its_field() {
     let (mut bad, mut wrong) = (0, Vec::new());
     for (plural, kind, text) in [
         ("medicalservices", "MedicalService", include_str!("schema/medicalservices.yaml")),
+        ("servicequeries", "ServiceQuery", include_str!("schema/servicequeries.yaml")),
         ("workflows", "Workflow", include_str!("schema/workflows.yaml")),
         ("workflowruns", "WorkflowRun", include_str!("schema/workflowruns.yaml")),
     ] {

@@ -44,6 +44,12 @@ async fn service_policies() {
     holds("servicepolicies", include_str!("schema/servicepolicies.yaml")).await;
 }
 
+#[tokio::test]
+#[ignore = "needs a real control plane: make test-cluster"]
+async fn service_queries() {
+    holds("servicequeries", include_str!("schema/servicequeries.yaml")).await;
+}
+
 async fn holds(plural: &str, text: &str) {
     let table: Table = serde_saphyr::from_str(text).unwrap();
     let server = Server::connect(plural).await;

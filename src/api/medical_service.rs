@@ -9,7 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    call_limits::CallLimits, fhir_capability::FhirFacts, interface::Interface, rules, schema, vocabulary::Urgency,
+    call_limits::CallLimits, data_use::DataUse, fhir_capability::FhirFacts, interface::Interface, rules, schema,
+    vocabulary::Urgency,
 };
 
 /// Shown by `kubectl explain msvc`.
@@ -56,6 +57,21 @@ pub struct MedicalServiceSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = rules::service_capacity()))]
     pub capacity: Option<CallLimits>,
+    /// What it can do, such as `ct-stroke-triage`: a `ServiceQuery` asks for one of these.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 64),
+        inner(length(min = 1, max = 63), regex(pattern = "^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")),
+        extend("x-kubernetes-list-type" = "set")
+    )]
+    pub capabilities: Vec<String>,
+    /// Facts that a `ServiceQuery` matches, such as `modality: CT` or `site: north`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::attributes")]
+    pub attributes: BTreeMap<String, String>,
+    /// What data it may be given, and what for: a `ServiceQuery` that asks for a purpose or a class finds only services that say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataUse>,
 }
 
 /// Pods that medley runs.

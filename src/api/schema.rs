@@ -7,9 +7,9 @@ use kube::CustomResourceExt;
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 use super::{
-    CapacityPool, MedicalService, ServicePolicy, Workflow, WorkflowRun, capacity_pool, medical_service,
+    CapacityPool, MedicalService, ServicePolicy, ServiceQuery, Workflow, WorkflowRun, capacity_pool, medical_service,
     rules::{self, Rule},
-    service_policy, workflow, workflow_run,
+    service_policy, service_query, workflow, workflow_run,
 };
 
 /// Any JSON value, kept as it is: parameter values, defaults and outputs.
@@ -121,6 +121,16 @@ pub fn label_values(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// Facts about a service, by name.
+pub fn attributes(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 32,
+        "x-kubernetes-validations": rules::attribute_keys(),
+        "additionalProperties": { "type": "string", "maxLength": 256 }
+    })
+}
+
 /// A moment as Kubernetes writes it (RFC 3339).
 pub fn moment(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "date-time" })
@@ -138,6 +148,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         finish(CapacityPool::crd(), capacity_pool::DESCRIPTION, &rules::capacity_pool()),
         finish(MedicalService::crd(), medical_service::DESCRIPTION, &rules::medical_service()),
         finish(ServicePolicy::crd(), service_policy::DESCRIPTION, &[]),
+        finish(ServiceQuery::crd(), service_query::DESCRIPTION, &rules::service_query()),
         finish(Workflow::crd(), workflow::DESCRIPTION, &rules::workflow()),
         finish(WorkflowRun::crd(), workflow_run::DESCRIPTION, &rules::workflow_run()),
     ]

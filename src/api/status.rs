@@ -18,3 +18,7 @@ pub const SUCCEEDED: &str = "Succeeded";
 pub const LAST_RUN: &str = "LastRun";
 /// `WorkflowRun`: whether all that had to be undone was.
 pub const COMPENSATED: &str = "Compensated";
+/// `ServiceQuery`: nothing is in the answer.
+pub const EMPTY: &str = "Empty";
+/// `ServiceQuery`: none of its endpoints is ready, and the last good answer is kept.
+pub const PANIC: &str = "Panic";

@@ -78,6 +78,20 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// As it is written in a spec.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "HTTP",
+            Self::Grpc => "GRPC",
+            Self::Tcp => "TCP",
+            Self::Fhir => "FHIR",
+            Self::Hl7v2 => "HL7v2",
+            Self::Dicom => "DICOM",
+            Self::DicomWeb => "DICOMweb",
+        }
+    }
+
     /// Whether an HTTP request can be sent to this interface.
     #[must_use]
     pub const fn speaks_http(self) -> bool {

@@ -16,6 +16,7 @@ pub mod notes;
 pub mod observe;
 pub mod perform;
 pub mod pods;
+mod queries;
 pub mod queue;
 mod waits;
 pub mod watch;

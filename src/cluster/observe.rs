@@ -17,7 +17,8 @@ use kube::ResourceExt;
 
 use crate::{
     api::{
-        CapacityPool, MedicalService, ServicePolicy, Workflow, WorkflowRun, medical_service::EndpointReason, tls::Tls,
+        CapacityPool, MedicalService, ServicePolicy, ServiceQuery, Workflow, WorkflowRun,
+        medical_service::EndpointReason, tls::Tls,
     },
     cluster::{
         cache::{Cache, Object},
@@ -36,7 +37,7 @@ use crate::{
         discovery::guard::AddressGuard,
         name::Key,
     },
-    render::{self, RUN_LABEL, SERVICE_LABEL, WORKFLOW_LABEL},
+    render::{self, QUERY_LABEL, RUN_LABEL, SERVICE_LABEL, WORKFLOW_LABEL},
 };
 
 /// All caches.
@@ -44,6 +45,12 @@ use crate::{
 pub struct Caches {
     /// `MedicalService`s.
     pub services: Arc<Cache<MedicalService>>,
+    /// `ServiceQuery`s.
+    pub queries: Arc<Cache<ServiceQuery>>,
+    /// Kubernetes Services of queries.
+    pub query_services: Arc<Cache<Service>>,
+    /// Endpoints of queries' answers.
+    pub query_slices: Arc<Cache<EndpointSlice>>,
     /// Workflows.
     pub workflows: Arc<Cache<Workflow>>,
     /// Runs; of finished ones only what counts.
@@ -80,6 +87,9 @@ impl Default for Caches {
     fn default() -> Self {
         Self {
             services: Arc::default(),
+            queries: Arc::default(),
+            query_services: Arc::default(),
+            query_slices: Arc::new(Cache::grouped(|s: &Arc<EndpointSlice>| s.labels().get(QUERY_LABEL).cloned())),
             workflows: Arc::default(),
             runs: Arc::new(Cache::grouped(group_of_run)),
             pods: Arc::new(Cache::grouped(|p: &Arc<Pod>| p.labels().get(RUN_LABEL).cloned())),
@@ -105,6 +115,9 @@ impl Caches {
     pub async fn wait_ready(&self) {
         futures::join!(
             self.services.wait_ready(),
+            self.queries.wait_ready(),
+            self.query_services.wait_ready(),
+            self.query_slices.wait_ready(),
             self.workflows.wait_ready(),
             self.runs.wait_ready(),
             self.pods.wait_ready(),
@@ -123,6 +136,9 @@ impl Caches {
     /// Tells nobody of changes any more.
     pub fn tell_nobody(&self) {
         self.services.on_change(None);
+        self.queries.on_change(None);
+        self.query_services.on_change(None);
+        self.query_slices.on_change(None);
         self.workflows.on_change(None);
         self.runs.on_change(None);
         self.pods.on_change(None);
@@ -142,6 +158,9 @@ impl Caches {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.services.is_ready()
+            && self.queries.is_ready()
+            && self.query_services.is_ready()
+            && self.query_slices.is_ready()
             && self.workflows.is_ready()
             && self.runs.is_ready()
             && self.pods.is_ready()
@@ -271,6 +290,12 @@ pub fn owner_of_workflow(workflow: &Workflow) -> render::Owner {
 #[must_use]
 pub fn owner_of_service(service: &MedicalService) -> render::Owner {
     owner("MedicalService", service)
+}
+
+/// The owner of the objects of a query's answer.
+#[must_use]
+pub fn owner_of_query(query: &ServiceQuery) -> render::Owner {
+    owner("ServiceQuery", query)
 }
 
 fn owner<K: ResourceExt>(kind: &'static str, object: &K) -> render::Owner {

@@ -1,12 +1,15 @@
 //! Long-lived tasks, one file each.
 
 pub mod admitter;
+pub(crate) mod concerned;
 pub mod dispatcher;
 pub mod dns;
 mod effects;
 pub mod lanes;
+mod owned;
 pub mod pools;
 pub mod prober;
+pub mod queries;
 pub mod reconciler;
 pub mod refusals;
 pub mod resolver;

@@ -2,18 +2,17 @@
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
-use kube::{Resource, ResourceExt};
+use jiff::Timestamp;
+use kube::Resource;
 
 use crate::{
     api::MedicalService,
     cluster::{
-        cache::Cache,
         clock::Clock,
         error::Error,
         notes::Notes,
         observe::{Caches, owner_of_service},
-        perform::{Writable, Writer},
+        perform::Writer,
     },
     core::{
         discovery::{
@@ -26,6 +25,7 @@ use crate::{
         refusal::Refusal,
     },
     loops::{
+        owned::{LOOK_AGAIN, apply, look_again, remove},
         prober::{ProbeIo, Prober},
         reconciler::Reconcile,
         refusals::set_aside,
@@ -33,9 +33,6 @@ use crate::{
     },
     render::Owner,
 };
-
-/// An object that is in the way is looked at this often: nothing tells when it goes.
-const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(30);
 
 /// What is needed to look after services.
 pub struct Services<P, L> {
@@ -68,9 +65,9 @@ impl<P: ProbeIo, L: LookupIo> Reconcile for Services<P, L> {
         };
         let epoch = self.writer.term_after(service.status.as_ref().and_then(|s| s.leader_epoch))?.epoch;
         let owner = owner_of_service(&service);
-        let mut taken = self.look_again(key, &self.caches.deployments, &owner).await?;
-        taken |= self.look_again(key, &self.caches.core_services, &owner).await?;
-        taken |= self.look_again(key, &self.caches.budgets, &owner).await?;
+        let mut taken = look_again(&self.writer, key, &self.caches.deployments, &owner).await?;
+        taken |= look_again(&self.writer, key, &self.caches.core_services, &owner).await?;
+        taken |= look_again(&self.writer, key, &self.caches.budgets, &owner).await?;
         let mut decision = self.decide(key, &service, epoch, None);
         self.resolver.set_hosts(key, std::mem::take(&mut decision.hosts));
         self.prober.set_targets(key, std::mem::take(&mut decision.probes));
@@ -128,79 +125,23 @@ impl<P, L> Services<P, L> {
         let mut refused = None;
         for wanted in &decision.wanted {
             let applied = match wanted {
-                Wanted::Deployment(o) => self.apply(o.as_ref(), &self.caches.deployments, owner).await,
-                Wanted::Service(o) => self.apply(o.as_ref(), &self.caches.core_services, owner).await,
-                Wanted::EndpointSlice(o) => self.apply(o.as_ref(), &self.caches.slices, owner).await,
-                Wanted::PodDisruptionBudget(o) => self.apply(o.as_ref(), &self.caches.budgets, owner).await,
+                Wanted::Deployment(o) => apply(&self.writer, o.as_ref(), &self.caches.deployments, owner).await,
+                Wanted::Service(o) => apply(&self.writer, o.as_ref(), &self.caches.core_services, owner).await,
+                Wanted::EndpointSlice(o) => apply(&self.writer, o.as_ref(), &self.caches.slices, owner).await,
+                Wanted::PodDisruptionBudget(o) => apply(&self.writer, o.as_ref(), &self.caches.budgets, owner).await,
             };
             set_aside(applied, &mut refused)?;
         }
         for (kind, name) in &decision.unwanted {
             let key = Key::new(&key.namespace, name);
             let removed = match kind {
-                OwnedKind::Deployment => self.remove(&key, &self.caches.deployments).await,
-                OwnedKind::Service => self.remove(&key, &self.caches.core_services).await,
-                OwnedKind::EndpointSlice => self.remove(&key, &self.caches.slices).await,
-                OwnedKind::PodDisruptionBudget => self.remove(&key, &self.caches.budgets).await,
+                OwnedKind::Deployment => remove(&self.writer, &key, &self.caches.deployments).await,
+                OwnedKind::Service => remove(&self.writer, &key, &self.caches.core_services).await,
+                OwnedKind::EndpointSlice => remove(&self.writer, &key, &self.caches.slices).await,
+                OwnedKind::PodDisruptionBudget => remove(&self.writer, &key, &self.caches.budgets).await,
             };
             set_aside(removed, &mut refused)?;
         }
         Ok(refused)
-    }
-
-    async fn apply<K: Writable + Send + Sync + 'static>(
-        &self,
-        object: &K,
-        cache: &Cache<K>,
-        owner: &Owner,
-    ) -> Result<(), Error> {
-        let present = cache.get(&Key::new(&owner.namespace, object.name_any()));
-        let applied = match self.writer.apply(object, present.as_deref(), owner).await {
-            Err(error @ Error::NameTaken { .. }) => {
-                // it does not carry our label, so no watch brings it: the next look sees it and says so in the status
-                if let Some(mut found) = self.writer.read::<K>(&owner.namespace, &object.name_any()).await? {
-                    found.managed_fields_mut().clear();
-                    cache.wrote(found);
-                }
-                return Err(error);
-            }
-            applied => applied?,
-        };
-        if let Some(mut written) = applied {
-            written.managed_fields_mut().clear();
-            cache.wrote(written);
-        }
-        Ok(())
-    }
-
-    /// An object of our name that belongs to somebody else is not watched: it is read again at each look. Whether it is there.
-    async fn look_again<K: Writable + Send + Sync + 'static>(
-        &self,
-        key: &Key,
-        cache: &Cache<K>,
-        owner: &Owner,
-    ) -> Result<bool, Error> {
-        if cache.get(key).is_none_or(|present| owner.controls(present.meta())) {
-            return Ok(false);
-        }
-        match self.writer.read::<K>(&key.namespace, &key.name).await? {
-            Some(mut found) => {
-                found.managed_fields_mut().clear();
-                let foreign = !owner.controls(found.meta());
-                cache.wrote(found);
-                Ok(foreign)
-            }
-            None => {
-                cache.gone(key);
-                Ok(false)
-            }
-        }
-    }
-
-    async fn remove<K: Writable + Send + Sync + 'static>(&self, key: &Key, cache: &Cache<K>) -> Result<(), Error> {
-        match cache.get(key) {
-            Some(object) => self.writer.delete(object.as_ref()).await,
-            None => Ok(()),
-        }
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     },
     core::{name::Key, scheduling::nodes},
     loops::{
+        concerned::{by_service, by_slice},
         prober::ProbeIo,
         resolver::LookupIo,
         runs::tell_others,
@@ -29,18 +30,20 @@ use crate::{
         workflows::RUNS_WAIT,
     },
     medical::calls::CallIo,
-    render::{RUN_LABEL, SERVICE_LABEL, WORKFLOW_LABEL},
+    render::{QUERY_LABEL, RUN_LABEL, SERVICE_LABEL, WORKFLOW_LABEL},
 };
 
 impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
     pub(super) fn watch_all(&self, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
-        let Queues { services, workflows, runs, .. } = self.queues.clone();
+        let Queues { services, queries, workflows, runs, .. } = self.queues.clone();
         self.watch_capacity(stop, tasks);
         self.watch(&self.caches.services, None, prune_nothing, stop, tasks, {
             let (services, waiting) = (services.clone(), waiting_runs(&self.caches, &runs));
             let lanes = Arc::clone(&self.lanes);
+            let asking = by_service(&self.caches, &queries);
             move |change: &Change<MedicalService>| {
                 touched(change, &services);
+                asking(change);
                 if let Some(service) = change.after.as_ref().or(change.before.as_ref()) {
                     lanes.refresh(&service.namespace().unwrap_or_default(), Some(&service.name_any()));
                 }
@@ -49,6 +52,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
                 }
             }
         });
+        self.watch_queries(stop, tasks);
         self.watch(&self.caches.workflows, None, prune_nothing, stop, tasks, {
             let (workflows, pending) = (workflows.clone(), pending_runs(&self.caches, &runs));
             move |change| {
@@ -102,8 +106,10 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         self.watch(&self.caches.slices, label, prune_nothing, stop, tasks, {
             let (to_service, waiting) = (by_label(SERVICE_LABEL, &services), waiting_runs(&self.caches, &runs));
             let lanes = Arc::clone(&self.lanes);
+            let asking = by_slice(&self.caches, &queries);
             move |change: &Change<k8s_openapi::api::discovery::v1::EndpointSlice>| {
                 to_service(change);
+                asking(change);
                 if let Some(slice) = change.after.as_ref().or(change.before.as_ref())
                     && let Some(service) = slice.labels().get(SERVICE_LABEL)
                 {
@@ -114,6 +120,18 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
                 }
             }
         });
+    }
+
+    /// Queries and what they own.
+    fn watch_queries(&self, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
+        let queries = &self.queues.queries;
+        self.watch(&self.caches.queries, None, prune_nothing, stop, tasks, {
+            let queries = Arc::clone(queries);
+            move |change| touched(change, &queries)
+        });
+        let (label, caches) = (Some(QUERY_LABEL), &self.caches);
+        self.watch(&caches.query_services, label, prune_nothing, stop, tasks, by_label(QUERY_LABEL, queries));
+        self.watch(&caches.query_slices, label, prune_nothing, stop, tasks, by_label(QUERY_LABEL, queries));
     }
 
     /// Pools, policies, and the namespaces that shares select.

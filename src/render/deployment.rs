@@ -194,6 +194,9 @@ pub(super) mod tests {
             capacity: None,
             interfaces,
             urgency: None,
+            capabilities: vec![],
+            attributes: BTreeMap::new(),
+            data: None,
         }
     }
 

@@ -1,11 +1,11 @@
 //! The `EndpointSlice`s of a service outside the cluster: one for each interface and address family, since health is known
-//! for each interface and a slice holds one family.
+//! for each interface and a slice holds one family. Those of the answer to a query: one for each port number and family.
 
 use std::net::IpAddr;
 
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 
-use super::{Owner, SERVICE_LABEL};
+use super::{Owner, QUERY_LABEL, SERVICE_LABEL};
 use crate::core::name;
 
 /// Label by which Kubernetes finds the Service of a slice.
@@ -78,9 +78,20 @@ pub fn slice_name(service: &str, interface: &str, family: Family) -> String {
 /// The slice that fulfils a wish. A slice without addresses stays: removing and making it again would only be more writes.
 #[must_use]
 pub fn endpoint_slice(owner: &Owner, wish: &SliceWish) -> EndpointSlice {
-    let labels = [(SERVICE_LABEL, owner.name.as_str()), (SERVICE_NAME, owner.name.as_str()), (MANAGED_BY, MANAGER)];
+    slice(owner, &slice_name(&owner.name, &wish.interface, wish.family), SERVICE_LABEL, wish)
+}
+
+/// The slice of the answer to a query, whose endpoints may listen on different ports.
+#[must_use]
+pub fn of_query(owner: &Owner, wish: &SliceWish) -> EndpointSlice {
+    let name = name::child(&[&owner.name, &wish.interface, &wish.port.to_string(), wish.family.suffix()]);
+    slice(owner, &name, QUERY_LABEL, wish)
+}
+
+fn slice(owner: &Owner, name: &str, label: &str, wish: &SliceWish) -> EndpointSlice {
+    let labels = [(label, owner.name.as_str()), (SERVICE_NAME, owner.name.as_str()), (MANAGED_BY, MANAGER)];
     EndpointSlice {
-        metadata: owner.metadata(&slice_name(&owner.name, &wish.interface, wish.family), &labels),
+        metadata: owner.metadata(name, &labels),
         address_type: wish.family.address_type().to_owned(),
         endpoints: Some(
             wish.addresses

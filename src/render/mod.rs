@@ -22,6 +22,8 @@ pub mod service;
 pub const MANAGER: &str = "medley";
 /// Label: name of the `MedicalService` that an object belongs to.
 pub const SERVICE_LABEL: &str = "medley.health/service";
+/// Label: name of the `ServiceQuery` that an object belongs to.
+pub const QUERY_LABEL: &str = "medley.health/query";
 /// Label: name of the `Workflow` that an object belongs to.
 pub const WORKFLOW_LABEL: &str = "medley.health/workflow";
 /// Label: name of the `WorkflowRun` that a pod or child run belongs to.

@@ -7,8 +7,11 @@ use k8s_openapi::{
     apimachinery::pkg::util::intstr::IntOrString,
 };
 
-use super::{Owner, SERVICE_LABEL};
-use crate::{api::interface::Interface, core::discovery::defaults};
+use super::{Owner, QUERY_LABEL, SERVICE_LABEL};
+use crate::{
+    api::{Protocol, ServiceQuerySpec, interface::Interface},
+    core::discovery::defaults,
+};
 
 /// A `ClusterIP` Service with a named port for each interface: an unnamed port has no SRV record. Without a selector nobody
 /// but medley fills its `EndpointSlice`s.
@@ -20,6 +23,28 @@ pub fn service(owner: &Owner, interfaces: &[Interface], selector: Option<&BTreeM
             type_: Some("ClusterIP".to_owned()),
             selector: selector.cloned(),
             ports: Some(interfaces.iter().map(port).collect()),
+            ..ServiceSpec::default()
+        }),
+        status: None,
+    }
+}
+
+/// The Service that gives the answer to a query its name in cluster DNS: one named port, no selector.
+#[must_use]
+pub fn of_query(owner: &Owner, spec: &ServiceQuerySpec) -> Service {
+    Service {
+        metadata: owner.metadata(&owner.name, &[(QUERY_LABEL, &owner.name)]),
+        spec: Some(ServiceSpec {
+            type_: Some("ClusterIP".to_owned()),
+            ports: Some(vec![ServicePort {
+                name: Some(defaults::query_port(spec)),
+                port: i32::from(spec.port),
+                protocol: Some("TCP".to_owned()),
+                // what slices say counts; without a word here the server writes this itself
+                target_port: Some(IntOrString::Int(i32::from(spec.port))),
+                app_protocol: spec.protocol.and_then(Protocol::app_protocol).map(str::to_owned),
+                node_port: None,
+            }]),
             ..ServiceSpec::default()
         }),
         status: None,

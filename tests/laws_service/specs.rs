@@ -61,6 +61,9 @@ pub(crate) fn external() -> impl Strategy<Value = MedicalServiceSpec> {
         capacity: None,
         interfaces,
         urgency: None,
+        capabilities: vec![],
+        attributes: BTreeMap::new(),
+        data: None,
     })
 }
 
@@ -80,6 +83,9 @@ pub(crate) fn any_spec() -> impl Strategy<Value = MedicalServiceSpec> {
         capacity: None,
         interfaces,
         urgency: None,
+        capabilities: vec![],
+        attributes: BTreeMap::new(),
+        data: None,
     });
     let select = interfaces().prop_map(|interfaces| MedicalServiceSpec {
         workload: None,
@@ -88,6 +94,9 @@ pub(crate) fn any_spec() -> impl Strategy<Value = MedicalServiceSpec> {
         capacity: None,
         interfaces,
         urgency: None,
+        capabilities: vec![],
+        attributes: BTreeMap::new(),
+        data: None,
     });
     prop_oneof![external(), workload, select]
 }

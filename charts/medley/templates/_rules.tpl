@@ -4,7 +4,7 @@ No wildcard, no Secrets. Server-side apply needs patch, and create for an object
 */}}
 {{- define "medley.rules" -}}
 - apiGroups: [medley.health]
-  resources: [medicalservices, workflows]
+  resources: [medicalservices, servicequeries, workflows]
   verbs: [get, list, watch]
 - apiGroups: [medley.health]
   resources: [servicepolicies]
@@ -13,7 +13,7 @@ No wildcard, no Secrets. Server-side apply needs patch, and create for an object
   resources: [workflowruns]
   verbs: [get, list, watch, create, delete]
 - apiGroups: [medley.health]
-  resources: [medicalservices/status, workflows/status, workflowruns/status]
+  resources: [medicalservices/status, servicequeries/status, workflows/status, workflowruns/status]
   verbs: [update]
 - apiGroups: [""]
   resources: [pods]

@@ -9,6 +9,7 @@
 mod calls;
 mod dicom;
 mod fhir;
+mod query;
 mod run;
 mod scheduling;
 mod service;
@@ -19,6 +20,7 @@ use serde_json::{Value, json};
 pub use calls::*;
 pub use dicom::*;
 pub use fhir::*;
+pub use query::*;
 pub use run::*;
 pub use scheduling::*;
 pub use service::*;

@@ -1,8 +1,8 @@
-//! What a field of a `MedicalService` means when it is not set: here and nowhere else.
+//! What a field of a `MedicalService` or `ServiceQuery` means when it is not set: here and nowhere else.
 
 use crate::{
     api::{
-        MedicalServiceSpec, Protocol, Span, Urgency,
+        MedicalServiceSpec, Protocol, ServiceQuerySpec, Span, Urgency,
         dicom::DicomInterface,
         interface::{Interface, ProbeLevel},
         medical_service::Workload,
@@ -97,6 +97,13 @@ pub fn probe_path(interface: &Interface) -> Option<String> {
 pub fn titles(interface: &DicomInterface, calling: Option<&str>) -> Titles {
     let calling = calling.or(interface.calling_ae_title.as_deref()).unwrap_or(CALLING_AE_TITLE);
     Titles { called: interface.called_ae_title.clone(), calling: calling.to_owned() }
+}
+
+/// Name of the port of a query's Service, and so of its SRV record: that of the interface, or the protocol in lower case.
+#[must_use]
+pub fn query_port(spec: &ServiceQuerySpec) -> String {
+    let protocol = spec.protocol.map(|p| p.as_str().to_ascii_lowercase());
+    spec.interface.clone().or(protocol).unwrap_or_default()
 }
 
 /// Port of the pods or hosts.

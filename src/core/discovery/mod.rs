@@ -13,6 +13,7 @@ mod external;
 pub mod guard;
 pub mod lookup;
 mod pods;
+pub mod query;
 mod rollout;
 #[cfg(test)]
 mod scenarios;

@@ -45,6 +45,7 @@ fn read(object: &Object, settled: &Value, fits: bool, findings: &mut Findings) -
     let result = match object.kind.as_str() {
         "CapacityPool" => serde_json::from_value(spec).map(Spec::CapacityPool),
         "ServicePolicy" => serde_json::from_value(spec).map(Spec::ServicePolicy),
+        "ServiceQuery" => serde_json::from_value(spec).map(Spec::ServiceQuery),
         "MedicalService" => serde_json::from_value(spec).map(Spec::MedicalService),
         "Workflow" => serde_json::from_value(spec).map(Spec::Workflow),
         _ => serde_json::from_value(spec).map(Spec::WorkflowRun),

@@ -15,6 +15,7 @@ mod items;
 mod metadata;
 mod object;
 mod place;
+mod question;
 mod references;
 mod retries;
 mod scalar;
@@ -89,6 +90,7 @@ impl Linter {
             match &object.spec {
                 object::Spec::Workflow(spec) => workflow::check(object, spec, &mut findings),
                 object::Spec::MedicalService(spec) => templates::service(object, spec, &mut findings),
+                object::Spec::ServiceQuery(spec) => question::check(object, spec, &mut findings),
                 object::Spec::CapacityPool(spec) => hours::check(object, spec, &mut findings),
                 object::Spec::ServicePolicy(_) | object::Spec::WorkflowRun(_) | object::Spec::Unreadable => {}
             }

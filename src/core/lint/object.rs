@@ -11,8 +11,8 @@ use super::{
 };
 use crate::{
     api::{
-        API_VERSION, CapacityPoolSpec, GROUP, MedicalServiceSpec, ServicePolicySpec, WorkflowRunSpec, WorkflowSpec,
-        schema::crds,
+        API_VERSION, CapacityPoolSpec, GROUP, MedicalServiceSpec, ServicePolicySpec, ServiceQuerySpec, WorkflowRunSpec,
+        WorkflowSpec, schema::crds,
     },
     core::suggest::{distance, nearest},
 };
@@ -66,6 +66,7 @@ pub(super) enum Spec {
     CapacityPool(Box<CapacityPoolSpec>),
     MedicalService(Box<MedicalServiceSpec>),
     ServicePolicy(Box<ServicePolicySpec>),
+    ServiceQuery(Box<ServiceQuerySpec>),
     Workflow(Box<WorkflowSpec>),
     WorkflowRun(Box<WorkflowRunSpec>),
     Unreadable,

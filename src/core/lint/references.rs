@@ -9,7 +9,7 @@ use super::{
     deadlines,
     finding::{Findings, Severity},
     object::{Object, Spec},
-    variables, workflow,
+    question, variables, workflow,
 };
 use crate::{
     api::{
@@ -44,6 +44,7 @@ pub(super) fn check(objects: &[Object], sources: &[Source<'_>], findings: &mut F
                 let pool_name = spec.scheduling.as_ref().and_then(|s| s.pool.as_ref());
                 pool(objects, object, pool_name, "spec.scheduling.pool", findings);
             }
+            Spec::ServiceQuery(spec) => question::among(objects, object, spec, findings),
             Spec::MedicalService(_) | Spec::Unreadable => {}
         }
     }

@@ -19,7 +19,8 @@ use super::until;
 /// Replicas of the operator: each has a ServiceAccount, so that the audit log tells them apart.
 pub(crate) const REPLICAS: [&str; 2] = ["one", "two"];
 /// The kinds' definitions, as files of the checkout.
-pub(crate) const CRDS: [&str; 5] = ["capacitypools", "medicalservices", "servicepolicies", "workflows", "workflowruns"];
+pub(crate) const CRDS: [&str; 6] =
+    ["capacitypools", "medicalservices", "servicepolicies", "servicequeries", "workflows", "workflowruns"];
 
 /// Everything that operators need.
 pub(crate) struct Stage {

@@ -1,0 +1,109 @@
+//! The answer to a query: which endpoints, and why not the other services.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+};
+
+use super::{
+    filter,
+    known::Known,
+    rank::{Candidate, Ranked, rank, tier},
+    view::ServiceFacts,
+};
+use crate::{
+    api::{
+        MedicalService, ServiceQuerySpec,
+        service_query::{ExclusionReason, QueryMatch, WhenNoneReady},
+    },
+    core::expression::{Budget, Expression},
+};
+
+/// An answer.
+#[derive(Clone, Debug, Default)]
+pub struct Answer<'a> {
+    /// Its endpoints, best first.
+    pub matches: Vec<Ranked<'a>>,
+    /// Every other service by name.
+    pub excluded: BTreeMap<&'a str, ExclusionReason>,
+    /// None of its endpoints is ready: they are what is left of the last answer.
+    pub panic: bool,
+}
+
+/// A service that matches.
+struct Matching<'a> {
+    service: &'a MedicalService,
+    interface: &'a str,
+    known: &'a [Known],
+    share: f64,
+}
+
+impl<'a> Matching<'a> {
+    fn of(facts: &'a ServiceFacts<'_>, interface: &'a str) -> Self {
+        let count = |n: usize| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
+        let ready = facts.known.iter().filter(|k| k.ready).count();
+        let share = if ready == 0 { 0.0 } else { count(ready) / count(facts.known.len()) };
+        Self { service: facts.service, interface, known: &facts.known, share }
+    }
+
+    fn candidates(&self) -> impl Iterator<Item = Candidate<'a>> + use<'a> {
+        let (service, interface, share) = (self.service, self.interface, self.share);
+        self.known.iter().map(move |known| Candidate { service, interface, known, share })
+    }
+}
+
+/// Answers a query from what is known of the services. `last` is the answer before: what is kept of it when nothing is ready.
+#[must_use]
+pub fn answer<'a>(
+    spec: &ServiceQuerySpec,
+    condition: Option<&Expression>,
+    services: &'a [ServiceFacts<'_>],
+    last: &[QueryMatch],
+) -> Answer<'a> {
+    let mut answer = Answer::default();
+    // by name, so that the order in which they come does not decide where the budget ends
+    let present = services.iter().filter(|f| f.service.metadata.deletion_timestamp.is_none());
+    let by_name: BTreeMap<&str, &ServiceFacts<'_>> = present.map(|f| (f.name(), f)).collect();
+    let mut matching = Vec::new();
+    let mut budget = Budget::default();
+    for (name, facts) in by_name {
+        let found = filter::interface(spec, facts.service).and_then(|interface| {
+            condition.map_or(Ok(()), |c| filter::holds(c, facts.service, &mut budget)).map(|()| interface)
+        });
+        match found {
+            Ok(interface) => matching.push((name, Matching::of(facts, &interface.name))),
+            Err(reason) => {
+                answer.excluded.insert(name, reason);
+            }
+        }
+    }
+    let all = || matching.iter().flat_map(|(_, m)| m.candidates());
+    let mut candidates: Vec<Candidate<'a>> = all().filter(|c| c.known.ready).collect();
+    if candidates.is_empty() && spec.when_none_ready != Some(WhenNoneReady::Empty) {
+        let last: BTreeSet<_> = last.iter().filter_map(place).collect();
+        candidates = all().filter(|c| last.contains(&(c.name(), c.interface, c.known.endpoint))).collect();
+        answer.panic = !candidates.is_empty();
+    }
+    answer.matches = rank(spec, candidates.iter().copied());
+    let first = answer.matches.first().map(|r| r.tier);
+    let named: BTreeSet<&str> = answer.matches.iter().map(Ranked::service).collect();
+    let mut tiers: BTreeMap<&str, usize> = BTreeMap::new();
+    for candidate in &candidates {
+        let (own, best) = (tier(spec, *candidate), tiers.entry(candidate.name()).or_insert(usize::MAX));
+        *best = own.min(*best);
+    }
+    for (name, _) in matching.iter().filter(|(name, _)| !named.contains(name)) {
+        let reason = match tiers.get(name) {
+            None => ExclusionReason::NoneReady,
+            own if own == first.as_ref() => ExclusionReason::BeyondMaxTargets,
+            Some(_) => ExclusionReason::LaterTier,
+        };
+        answer.excluded.insert(name, reason);
+    }
+    answer
+}
+
+/// Which endpoint it was.
+fn place(told: &QueryMatch) -> Option<(&str, &str, SocketAddr)> {
+    Some((&told.service, &told.interface, told.endpoint.parse().ok()?))
+}

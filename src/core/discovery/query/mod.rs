@@ -1,0 +1,13 @@
+//! Which services can do this now: P(service given query).
+//!
+//! [`decide::decide`] is the one entry. `known` reads the endpoints of a service and whether they are ready, `filter` tells which
+//! services match and why others do not, `rank` which of their endpoints are how good, `answer` puts the three together, `status` puts
+//! it into words.
+
+pub mod answer;
+pub mod decide;
+pub mod filter;
+pub mod known;
+pub mod rank;
+mod status;
+pub mod view;
