@@ -113,6 +113,10 @@ bench-coordination: programs ## Figures of whole workflows beside the least that
 bench-scheduling: ## Figures of decisions about capacity, in one thread and without a cluster (SECTIONS="pass shares plan")
 	cargo bench --locked --bench scheduling -- $(SECTIONS)
 
+.PHONY: bench-discovery
+bench-discovery: ## Figures of answers to queries, in one thread and without a cluster (SECTIONS="rank change")
+	cargo bench --locked --bench discovery -- $(SECTIONS)
+
 .PHONY: bench-admission
 bench-admission: programs ## Figures of admission on a control plane with fake nodes (SECTIONS="load stat calls")
 	cargo bench --locked --bench admission --no-run

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+#[path = "converge/answers.rs"]
+mod answers;
 #[path = "converge/capacity.rs"]
 mod capacity;
 #[path = "converge/crashes.rs"]

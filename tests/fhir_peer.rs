@@ -92,6 +92,7 @@ impl Peer {
                 epoch: 1,
                 draining: false,
                 scheduling: Default::default(),
+                answers: BTreeMap::new(),
                 turns: BTreeMap::new(),
                 handed_over: BTreeMap::new(),
                 refused: None,

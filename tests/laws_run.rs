@@ -136,6 +136,7 @@ impl World {
             epoch,
             draining: false,
             scheduling: Default::default(),
+            answers: BTreeMap::new(),
             turns: BTreeMap::new(),
             handed_over: BTreeMap::new(),
             refused: None,

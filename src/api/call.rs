@@ -5,15 +5,21 @@ use serde::{Deserialize, Serialize};
 
 use super::{dicom::DicomCall, fhir::FhirCall, rules, schema};
 
-/// A request to a `MedicalService` of the same namespace: HTTP, an interaction of FHIR's REST API, a message of HL7 version 2, or DICOM.
+/// A request to a service of the same namespace: HTTP, an interaction of FHIR's REST API, a message of HL7 version 2, or DICOM.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[schemars(extend("x-kubernetes-validations" = rules::call()))]
 pub struct Call {
     /// Name of the `MedicalService`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"), extend("x-kubernetes-validations" = rules::dns_label()))]
-    pub service: String,
-    /// Name of its interface. When not set: the first that speaks HTTP, for fhir the first of the protocol FHIR, for hl7v2 of HL7v2, and for
-    /// dicom of DICOM.
+    pub service: Option<String>,
+    /// Name of the `ServiceQuery` that knows which services can do it: one of the services in its answer is called, each with the
+    /// probability of its endpoints together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"), extend("x-kubernetes-validations" = rules::dns_label()))]
+    pub query: Option<String>,
+    /// Name of the interface of `service`. When not set: the first that speaks HTTP, for fhir the first of the protocol FHIR, for hl7v2 of
+    /// HL7v2, and for dicom of DICOM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 15), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"), extend("x-kubernetes-validations" = rules::dns_label()))]
     pub interface: Option<String>,

@@ -90,6 +90,20 @@ pub struct CallTarget {
     /// `address:port`.
     #[schemars(length(max = 64))]
     pub endpoint: String,
+    /// With what probability it was chosen among those of its service, in percent.
+    #[schemars(range(min = 0, max = 100))]
+    pub probability: u8,
+    /// The service that was chosen from the answer of a query.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ChosenService>,
+}
+
+/// A service that was chosen from the answer of a query.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ChosenService {
+    /// Name of the `MedicalService`.
+    #[schemars(length(max = 63))]
+    pub name: String,
     /// With what probability it was chosen, in percent.
     #[schemars(range(min = 0, max = 100))]
     pub probability: u8,

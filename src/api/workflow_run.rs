@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{admission::Admission, rules, schema, span::Span, vocabulary::Urgency};
 
-pub use super::step_status::{CallTarget, StepPhase, StepStatus};
+pub use super::step_status::{CallTarget, ChosenService, StepPhase, StepStatus};
 
 /// Shown by `kubectl explain mrun`.
 pub const DESCRIPTION: &str =

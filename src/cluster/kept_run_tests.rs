@@ -147,6 +147,7 @@ fn decision(caches: &Caches, run: &WorkflowRun) -> Decision {
         epoch: 8,
         draining: false,
         scheduling: Default::default(),
+        answers: BTreeMap::new(),
         turns: BTreeMap::new(),
         handed_over: BTreeMap::new(),
         refused: None,

@@ -30,8 +30,8 @@ use crate::{
     },
     core::{
         coordination::{
-            definition::Action,
-            view::{DefinitionView, InterfaceView, ServiceView, TlsView},
+            definition::{Action, Callee},
+            view::{DefinitionView, InterfaceView, ServiceShare, ServiceView, TlsView},
             workflow::{RevisionView, RunView},
         },
         discovery::guard::AddressGuard,
@@ -182,18 +182,27 @@ impl Caches {
         of_run(&self.pods, run)
     }
 
-    /// The services that a definition's calls go to.
+    /// The services that a definition's calls go to, those in the answers of queries included.
     #[must_use]
     pub fn services_of(
         &self,
         namespace: &str,
         definition: &DefinitionView,
+        answers: &BTreeMap<String, Vec<ServiceShare>>,
         guard: &AddressGuard,
     ) -> BTreeMap<String, ServiceView> {
         let DefinitionView::Found { definition, .. } = definition else { return BTreeMap::new() };
+        let of_answers = answers.values().flatten().map(|share| share.service.as_str());
         let names: BTreeSet<&str> = definition
             .every_step()
-            .filter_map(|s| if let Action::Call(call) = &s.action { Some(call.service.as_str()) } else { None })
+            .filter_map(|s| match &s.action {
+                Action::Call(call) => match &call.callee {
+                    Callee::Service { name, .. } => Some(name.as_str()),
+                    Callee::Query(_) => None,
+                },
+                _ => None,
+            })
+            .chain(of_answers)
             .collect();
         names.into_iter().filter_map(|name| Some((name.to_owned(), self.service(namespace, name, guard)?))).collect()
     }

@@ -107,7 +107,8 @@ impl<I: CallIo> Reconcile for Runs<I> {
             return Ok(Some(self.clock.now().saturating_add(STALE_AGAIN).unwrap_or(Timestamp::MAX)));
         };
         let unwanted = self.is_unwanted(&run).await?;
-        let mut services = self.caches.services_of(&key.namespace, &definition, &self.guard);
+        let answers = self.caches.answers_of(&key.namespace, &definition);
+        let mut services = self.caches.services_of(&key.namespace, &definition, &answers, &self.guard);
         self.lanes.tell_loads(&key.namespace, &mut services);
         let conditions = run.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
         let refused_before = self.refusals.of(key, conditions);
@@ -125,6 +126,7 @@ impl<I: CallIo> Reconcile for Runs<I> {
             jobs: own.jobs.iter().map(|(name, job)| (name.clone(), job_view(job))).collect(),
             handed_over: handed_over(&own.pods, &own.jobs),
             services,
+            answers,
             outcomes,
             in_flight,
             children: own.children.clone(),

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Operator, Queues};
 use crate::{
-    api::{CapacityPool, MedicalService, WorkflowRun},
+    api::{CapacityPool, MedicalService, ServiceQuery, WorkflowRun},
     cluster::{
         cache::{Cache, Change, Kept, Object, Scope, key},
         jobs::prune_job,
@@ -126,8 +126,13 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
     fn watch_queries(&self, stop: &CancellationToken, tasks: &mut JoinSet<()>) {
         let queries = &self.queues.queries;
         self.watch(&self.caches.queries, None, prune_nothing, stop, tasks, {
-            let queries = Arc::clone(queries);
-            move |change| touched(change, &queries)
+            let (queries, waiting) = (Arc::clone(queries), waiting_runs(&self.caches, &self.queues.runs));
+            move |change: &Change<ServiceQuery>| {
+                touched(change, &queries);
+                if let Some(query) = change.after.as_ref() {
+                    waiting(&query.namespace().unwrap_or_default());
+                }
+            }
         });
         let (label, caches) = (Some(QUERY_LABEL), &self.caches);
         self.watch(&caches.query_services, label, prune_nothing, stop, tasks, by_label(QUERY_LABEL, queries));

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use super::stage::{NAMESPACE, Stage};
 
 /// A service outside the cluster that can triage, one HTTP interface: out after 2 failures, a second apart.
-async fn triage(stage: &Stage, name: &str, hosts: &[(&str, &str)], more: Value) {
+pub(crate) async fn triage(stage: &Stage, name: &str, hosts: &[(&str, &str)], more: Value) {
     let endpoints: Vec<Value> = hosts.iter().map(|(host, zone)| json!({"host": host, "zone": zone})).collect();
     let probe = json!({"level": "Transport", "interval": "1s", "timeout": "1s", "failureThreshold": 2});
     let mut spec = json!({
@@ -23,7 +23,7 @@ async fn triage(stage: &Stage, name: &str, hosts: &[(&str, &str)], more: Value) 
     stage.create::<MedicalService>(name, spec).await;
 }
 
-async fn ask(stage: &Stage, name: &str, more: Value) {
+pub(crate) async fn ask(stage: &Stage, name: &str, more: Value) {
     let mut spec = json!({"capability": "triage", "protocol": "HTTP", "port": 80});
     for (key, value) in more.as_object().into_iter().flatten() {
         spec[key] = value.clone();
@@ -32,7 +32,7 @@ async fn ask(stage: &Stage, name: &str, more: Value) {
 }
 
 /// Addresses that get the traffic of a Service.
-fn behind(stage: &Stage, service: &str) -> Vec<String> {
+pub(crate) fn behind(stage: &Stage, service: &str) -> Vec<String> {
     let of_service = |s: &Value| {
         s["metadata"]["namespace"] == NAMESPACE && s["metadata"]["labels"]["kubernetes.io/service-name"] == service
     };
@@ -56,7 +56,7 @@ fn condition(stage: &Stage, query: &str, type_: &str) -> String {
     found.map(|c| format!("{} {}", c["status"].as_str().unwrap(), c["reason"].as_str().unwrap())).unwrap_or_default()
 }
 
-fn matches(stage: &Stage, query: &str) -> Vec<String> {
+pub(crate) fn matches(stage: &Stage, query: &str) -> Vec<String> {
     let status = status(stage, query);
     let list = status["matches"].as_array().into_iter().flatten();
     list.map(|m| format!("{} {} {}", m["service"].as_str().unwrap(), m["endpoint"].as_str().unwrap(), m["probability"]))
@@ -77,7 +77,7 @@ fn writes(stage: &Stage) -> usize {
     stage.server.calls().iter().filter(of_query).count()
 }
 
-const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_follows_an_endpoint_that_fails_and_comes_back() {

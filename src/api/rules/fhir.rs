@@ -6,11 +6,23 @@ use super::{extension, rule};
 
 /// A call of a step.
 pub fn call() -> Value {
-    extension(&[rule(
-        "",
-        "[has(self.http), has(self.fhir), has(self.hl7v2), has(self.dicom)].filter(b, b).size() == 1",
-        "exactly one of http, fhir, hl7v2 and dicom must be set: it says what is sent",
-    )])
+    extension(&[
+        rule(
+            "",
+            "[has(self.http), has(self.fhir), has(self.hl7v2), has(self.dicom)].filter(b, b).size() == 1",
+            "exactly one of http, fhir, hl7v2 and dicom must be set: it says what is sent",
+        ),
+        rule(
+            "",
+            "has(self.service) != has(self.query)",
+            "exactly one of service and query must be set: it says who is called",
+        ),
+        rule(
+            ".interface",
+            "!has(self.interface) || !has(self.query)",
+            "the answer of a query says which interface is called: remove interface, or set it in the ServiceQuery",
+        ),
+    ])
 }
 
 /// A message of HL7 version 2.

@@ -18,16 +18,20 @@ use crate::{
     core::{
         coordination::{
             capacity::SchedulingView,
-            definition::{Action, Definition, with_ids},
+            definition::{Action, Callee, Definition, with_ids},
             fan_out::{at_work, children},
             run::decide,
-            view::{Attempt, ChildView, DefinitionView, InterfaceView, JobView, PodView, ServiceView, View},
+            view::{
+                Attempt, ChildView, DefinitionView, InterfaceView, JobView, PodView, ServiceShare, ServiceView, View,
+            },
         },
         dispatch::Limits,
         scheduling::Demand,
     },
 };
 
+/// Name of the interface that answers where none is named.
+const FIRST: &str = "first";
 /// Where every service is: an address for documentation (RFC 5737).
 const ENDPOINT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 80);
 
@@ -37,21 +41,26 @@ pub fn reachable(definition: &Definition) -> BTreeMap<String, ServiceView> {
     let mut services: BTreeMap<String, ServiceView> = BTreeMap::new();
     for step in definition.every_step() {
         let Action::Call(call) = &step.action else { continue };
-        let service = services.entry(call.service.clone()).or_insert_with(|| ServiceView {
-            dns_name: format!("{}.simulated.svc.cluster.local", call.service),
+        let (callee, interface) = match &call.callee {
+            Callee::Service { name, interface } => (name, interface.clone()),
+            Callee::Query(name) => (name, None),
+        };
+        let service = services.entry(callee.clone()).or_insert_with(|| ServiceView {
+            dns_name: format!("{callee}.simulated.svc.cluster.local"),
             interfaces: Vec::new(),
         });
-        let name = call.interface.clone().unwrap_or_else(|| "first".to_owned());
+        let name = interface.unwrap_or_else(|| FIRST.to_owned());
         let fits = |i: &InterfaceView| i.name == name && call.request.fits(i.protocol);
         if !service.interfaces.iter().any(fits) {
-            let is_dicom = call.request.fits(Protocol::Dicom);
+            // FHIR takes plain HTTP requests too
+            let spoken = [Protocol::Fhir, Protocol::Hl7v2, Protocol::Dicom].into_iter().find(|p| call.request.fits(*p));
+            let protocol = spoken.unwrap_or(Protocol::Fhir);
             service.interfaces.push(InterfaceView {
                 name,
-                // FHIR takes plain HTTP requests too
-                protocol: if is_dicom { Protocol::Dicom } else { Protocol::Fhir },
+                protocol,
                 port: 80,
                 base_path: String::new(),
-                dicom: is_dicom
+                dicom: (protocol == Protocol::Dicom)
                     .then(|| DicomInterface { called_ae_title: "SIMULATED".to_owned(), calling_ae_title: None }),
                 tls: None,
                 endpoints: vec![ENDPOINT],
@@ -62,6 +71,20 @@ pub fn reachable(definition: &Definition) -> BTreeMap<String, ServiceView> {
         }
     }
     services
+}
+
+/// The answers of the queries that a definition calls: of each one service, which has the query's name.
+#[must_use]
+pub fn answers(definition: &Definition) -> BTreeMap<String, Vec<ServiceShare>> {
+    let queries = definition.every_step().filter_map(|step| match &step.action {
+        Action::Call(call) => match &call.callee {
+            Callee::Query(name) => Some(name.clone()),
+            Callee::Service { .. } => None,
+        },
+        _ => None,
+    });
+    let sole = |name: &String| ServiceShare { service: name.clone(), interface: FIRST.to_owned(), percent: 100 };
+    queries.map(|name| (name.clone(), vec![sole(&name)])).collect()
 }
 
 /// What the steps of a run that are ready ask for; none of a run that is not to go on.
@@ -83,6 +106,7 @@ pub fn demands(
         doubtful: BTreeSet::new(),
         jobs: BTreeMap::new(),
         services: reachable(definition),
+        answers: answers(definition),
         outcomes: BTreeMap::new(),
         in_flight: Vec::new(),
         children: BTreeMap::new(),

@@ -9,15 +9,16 @@ use crate::{
     api::{
         admission::Admission,
         vocabulary::{ErrorClass, Safety},
-        workflow_run::{CallTarget, StepPhase, StepStatus},
+        workflow_run::{CallTarget, ChosenService, StepPhase, StepStatus},
     },
     core::{
         coordination::{
             capacity,
-            definition::{CallDefinition, StepDefinition},
+            definition::{CallDefinition, Callee, StepDefinition},
             outcome::{CallResult, Failure},
             retry_after,
             run::Flow,
+            share::{self, ServiceShare},
             step::{fail, fail_asked, fill, later, succeed},
             turn::{self, Ready, Turned},
             view::{Attempt, InterfaceView, LaneKey, ServiceView, StartCall},
@@ -28,7 +29,9 @@ use crate::{
 
 pub(super) fn start(flow: &mut Flow<'_>, step: &StepDefinition, call: &CallDefinition, mut status: StepStatus) {
     let number = status.attempt.unwrap_or(1);
-    let way = match way(flow, call) {
+    let seed = number.to_string();
+    let same_service = status.target.as_ref().and_then(|t| t.service.as_ref()).map(|s| s.name.clone());
+    let way = match way(flow, step, call, &seed, same_service.as_deref()) {
         Ok(found) => found,
         Err(Missing { class, why }) => {
             let since = *status.started_at.get_or_insert(flow.now);
@@ -51,8 +54,8 @@ pub(super) fn start(flow: &mut Flow<'_>, step: &StepDefinition, call: &CallDefin
     let same = status.target.as_ref().and_then(|t| t.endpoint.parse().ok());
     let since = Some(capacity::waits_since(flow, step));
     let stored = flow.get(step).is_some_and(|s| s.phase.is_at_work());
-    let ready = Ready { since, count: 1, stored, same, seed: number.to_string() };
-    let target = match target(flow, step, call, way, &ready) {
+    let ready = Ready { since, count: 1, stored, same, seed };
+    let target = match target(flow, step, way, &ready) {
         Ok(target) => target,
         Err(Held::Queued(admission)) => return queued(flow, step, status, admission),
         Err(Held::Refused(why)) => return fail(flow, step, status, ErrorClass::Overloaded, true, why),
@@ -64,7 +67,7 @@ pub(super) fn start(flow: &mut Flow<'_>, step: &StepDefinition, call: &CallDefin
             status.phase = StepPhase::Starting;
             status.message = None;
             status.admission = None;
-            status.target = Some(told(target.chosen));
+            status.target = Some(told(target.chosen, target.way.chosen_service()));
             flow.set(step, status);
             flow.decision.start_calls.push(request);
         }
@@ -72,8 +75,8 @@ pub(super) fn start(flow: &mut Flow<'_>, step: &StepDefinition, call: &CallDefin
     }
 }
 
-fn told(Chosen { endpoint, probability }: Chosen) -> CallTarget {
-    CallTarget { endpoint: endpoint.to_string(), probability }
+fn told(Chosen { endpoint, probability }: Chosen, service: Option<ChosenService>) -> CallTarget {
+    CallTarget { endpoint: endpoint.to_string(), probability, service }
 }
 
 /// A step waits for its turn.
@@ -96,13 +99,13 @@ pub(super) fn request(
     target: &Target<'_>,
     known: u32,
 ) -> Result<StartCall, String> {
-    let Target { way: Way { service, interface }, chosen, turn } = target;
+    let Target { way: Way { name, service, interface, .. }, chosen, turn } = target;
     let wire = call.request.wire(&|template| fill(flow, template), &service.dns_name, interface)?;
     let uid = flow.view.run.metadata.uid.as_deref().unwrap_or_default();
     let item = attempt.index.map(|i| format!(".{i}")).unwrap_or_default();
     Ok(StartCall {
         attempt,
-        lane: LaneKey { service: call.service.clone(), interface: interface.name.clone() },
+        lane: LaneKey { service: (*name).to_owned(), interface: interface.name.clone() },
         urgency: flow.urgency,
         turn: *turn,
         endpoint: chosen.endpoint,
@@ -134,8 +137,17 @@ pub(super) fn settle(
 /// What a step calls.
 #[derive(Clone, Copy)]
 pub(super) struct Way<'v> {
+    name: &'v str,
+    /// Its share of the answer of the query that it was chosen from.
+    share: Option<u8>,
     service: &'v ServiceView,
     interface: &'v InterfaceView,
+}
+
+impl Way<'_> {
+    fn chosen_service(&self) -> Option<ChosenService> {
+        self.share.map(|percent| ChosenService { name: self.name.to_owned(), probability: percent.min(100) })
+    }
 }
 
 /// Where a request goes.
@@ -166,16 +178,54 @@ const fn absent(why: String) -> Missing {
     Missing { class: ErrorClass::Connection, why }
 }
 
-/// The interface that a step calls, which has endpoints that are ready.
-pub(super) fn way<'v>(flow: &Flow<'v>, call: &CallDefinition) -> Result<Way<'v>, Missing> {
-    let name = &call.service;
-    let service = flow
+/// The interface that a step calls, which has endpoints that are ready. Of the services in the answer of a query the one that the `seed`
+/// of the attempt chooses; `same` is kept where it is still among them.
+pub(super) fn way<'v>(
+    flow: &Flow<'v>,
+    step: &StepDefinition,
+    call: &CallDefinition,
+    seed: &str,
+    same: Option<&str>,
+) -> Result<Way<'v>, Missing> {
+    let name = match &call.callee {
+        Callee::Service { name, interface } => return to_service(flow, call, name, interface.as_deref()),
+        Callee::Query(name) => name,
+    };
+    let shares = flow
+        .view
+        .answers
+        .get(name)
+        .ok_or_else(|| absent(format!("there is no ServiceQuery `{name}` with an answer in this namespace")))?;
+    let (mut open, mut closed): (Vec<&'v ServiceShare>, _) = (Vec::new(), None);
+    for share in shares {
+        match to_service(flow, call, &share.service, Some(&share.interface)) {
+            Ok(_) => open.push(share),
+            Err(missing) => closed = closed.or(Some(missing)),
+        }
+    }
+    let uid = flow.view.run.metadata.uid.as_deref().unwrap_or_default();
+    match share::choose(&open, same, (uid, &step.id(), seed)) {
+        Some(chosen) => {
+            let way = to_service(flow, call, &chosen.service, Some(&chosen.interface))?;
+            Ok(Way { share: Some(chosen.percent), ..way })
+        }
+        None => Err(closed.unwrap_or_else(|| absent(format!("the answer of ServiceQuery `{name}` is empty")))),
+    }
+}
+
+fn to_service<'v>(
+    flow: &Flow<'v>,
+    call: &CallDefinition,
+    name: &str,
+    interface: Option<&str>,
+) -> Result<Way<'v>, Missing> {
+    let (name, service) = flow
         .view
         .services
-        .get(name)
+        .get_key_value(name)
         .ok_or_else(|| absent(format!("there is no MedicalService `{name}` in this namespace")))?;
     let mut fitting = service.interfaces.iter().filter(|i| call.request.fits(i.protocol));
-    let interface = match &call.interface {
+    let interface = match interface {
         Some(name) => fitting.find(|i| i.name == *name),
         None => fitting.next(),
     };
@@ -190,18 +240,17 @@ pub(super) fn way<'v>(flow: &Flow<'v>, call: &CallDefinition) -> Result<Way<'v>,
             None => absent(format!("MedicalService `{name}` has no endpoint that is ready")),
         });
     }
-    Ok(Way { service, interface })
+    Ok(Way { name, share: None, service, interface })
 }
 
 /// The endpoint for one request of a step, when it is its turn.
 pub(super) fn target<'v>(
     flow: &mut Flow<'v>,
     step: &StepDefinition,
-    call: &CallDefinition,
     way: Way<'v>,
     ready: &Ready,
 ) -> Result<Target<'v>, Held> {
-    match turn::take(flow, step, &call.service, way.interface, ready) {
+    match turn::take(flow, step, way.name, way.interface, ready) {
         Turned::Go(chosen, turn) => Ok(Target { way, chosen, turn }),
         Turned::Wait(admission) => Err(Held::Queued(admission)),
         Turned::Refused(why) => Err(Held::Refused(why)),
@@ -212,7 +261,10 @@ pub(super) fn watch(flow: &mut Flow<'_>, step: &StepDefinition, call: &CallDefin
     let this = Attempt { step: step.id(), index: None, number: status.attempt.unwrap_or(1) };
     if let Some(outcome) = flow.view.outcomes.get(&this) {
         let status = match outcome.moved {
-            Some(chosen) => StepStatus { target: Some(told(chosen)), ..status },
+            Some(chosen) => {
+                let service = status.target.and_then(|t| t.service);
+                StepStatus { target: Some(told(chosen, service)), ..status }
+            }
             None => status,
         };
         match settle(call, outcome.what.clone(), flow.now) {

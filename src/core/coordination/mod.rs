@@ -26,6 +26,7 @@ pub mod retry;
 mod retry_after;
 pub mod risk;
 pub mod run;
+mod share;
 mod stages;
 mod step;
 mod turn;

@@ -28,6 +28,7 @@ use crate::{
     },
 };
 
+pub use super::share::ServiceShare;
 pub use super::wish::{
     CallAsk, HttpRequest, LaneKey, Mount, StartCall, StartClaim, StartJob, StartPod, StartRun, Variable, VariableValue,
     Wire,
@@ -65,6 +66,8 @@ pub struct View<'a> {
     pub handed_over: BTreeMap<String, HandedOver>,
     /// The services that its steps call, by name.
     pub services: BTreeMap<String, ServiceView>,
+    /// The answers of the queries that its steps call, by the query's name. One that has not been answered yet is not among them.
+    pub answers: BTreeMap<String, Vec<ServiceShare>>,
     /// Results of calls that are not in the status yet.
     pub outcomes: BTreeMap<Attempt, CallOutcome>,
     /// Calls under way in this process.

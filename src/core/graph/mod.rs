@@ -144,7 +144,7 @@ fn action(step: &Step) -> (Action, String) {
 
 fn works(call: Option<&Call>, container: Option<&Container>, child: Option<&ChildWorkflow>) -> (Action, String) {
     match (call, container, child) {
-        (Some(call), ..) => (Action::Call, call.service.clone()),
+        (Some(call), ..) => (Action::Call, call.service.clone().or_else(|| call.query.clone()).unwrap_or_default()),
         (_, Some(container), _) => (Action::Container, container.image.clone()),
         (.., Some(child)) => (Action::Workflow, child.name.clone()),
         _ => (Action::Nothing, String::new()),

@@ -114,18 +114,22 @@ fn pool(objects: &[Object], from: &Object, name: Option<&String>, field: &str, f
 }
 
 fn service(objects: &[Object], from: &Object, path: &str, call: &Call, findings: &mut Findings) {
-    let field = format!("{path}.service");
-    let Some(service) = find(objects, from, "MedicalService", &call.service) else {
-        return missing(objects, from, "MedicalService", &call.service, &field, findings);
+    if let Some(query) = &call.query
+        && find(objects, from, "ServiceQuery", query).is_none()
+    {
+        missing(objects, from, "ServiceQuery", query, &format!("{path}.query"), findings);
+    }
+    let Some(name) = &call.service else { return };
+    let Some(service) = find(objects, from, "MedicalService", name) else {
+        return missing(objects, from, "MedicalService", name, &format!("{path}.service"), findings);
     };
     let Spec::MedicalService(spec) = &service.spec else { return };
-    if let Some((field, message)) = interface(spec, call) {
+    if let Some((field, message)) = interface(spec, name, call) {
         findings.at(from, Severity::Error, "reference", &format!("{path}.{field}"), message);
     }
 }
 
-fn interface(spec: &MedicalServiceSpec, call: &Call) -> Option<(&'static str, String)> {
-    let name = &call.service;
+fn interface(spec: &MedicalServiceSpec, name: &str, call: &Call) -> Option<(&'static str, String)> {
     let (fits, speech): (fn(Protocol) -> bool, &str) = if call.fhir.is_some() {
         (|p| p == Protocol::Fhir, "FHIR")
     } else if call.hl7v2.is_some() {
@@ -139,7 +143,7 @@ fn interface(spec: &MedicalServiceSpec, call: &Call) -> Option<(&'static str, St
     let list = |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
     let Some(wanted) = &call.interface else {
         return match spec.interfaces.iter().find(|i| fits(i.protocol)) {
-            Some(first) => silent(first, call),
+            Some(first) => silent(first, name, call),
             None => {
                 Some(("service", format!("the service `{name}` has no interface that speaks {speech}: add one to it")))
             }
@@ -160,15 +164,15 @@ fn interface(spec: &MedicalServiceSpec, call: &Call) -> Option<(&'static str, St
             );
             Some(("interface", message))
         }
-        Some(interface) => silent(interface, call),
+        Some(interface) => silent(interface, name, call),
     }
 }
 
 /// Whom an echo calls must be said.
-fn silent(interface: &Interface, call: &Call) -> Option<(&'static str, String)> {
+fn silent(interface: &Interface, service: &str, call: &Call) -> Option<(&'static str, String)> {
     (call.dicom.is_some() && interface.dicom.is_none()).then(|| {
         let name = &interface.name;
-        ("dicom", format!("the interface `{name}` of `{}` has no dicom.calledAeTitle: set it there", call.service))
+        ("dicom", format!("the interface `{name}` of `{service}` has no dicom.calledAeTitle: set it there"))
     })
 }
 

@@ -187,6 +187,24 @@ fn a_fhir_server_is_simulated_too() {
 }
 
 #[test]
+fn a_message_is_simulated_with_its_own_failures() {
+    let spec = json!({"steps": [
+        {"name": "tell", "call": {"service": "engine", "hl7v2": {"message": "MSH|^~\\&|A|B|C|D|||ADT^A08||P|2.5"}},
+         "retry": {"limit": 1}, "outputs": [{"name": "code", "type": "String", "value": "result.code"}]}
+    ], "outputs": [{"name": "code", "value": "steps.tell.outputs.code"}]});
+    let timeline = run(spec.clone(), Plan::default()).unwrap();
+    assert_eq!((timeline.phase, timeline.outputs["code"].clone()), (RunPhase::Succeeded, json!("AA")));
+    for (class, again) in [("Overloaded", true), ("ServerError", true), ("Rejected", false), ("InvalidResult", false)] {
+        let plan = Plan { failures: failures(&[("tell", class)]), ..Plan::default() };
+        let rows = rows(&run(spec.clone(), plan).unwrap()).len();
+        assert_eq!(rows, if again { 2 } else { 1 }, "{class}");
+    }
+    let given =
+        Plan { outputs: BTreeMap::from([(("tell".to_owned(), "code".to_owned()), json!("CA"))]), ..Plan::default() };
+    assert!(run(spec, given).is_err(), "its outputs follow from the acknowledgement");
+}
+
+#[test]
 fn an_echo_is_simulated_with_its_own_failures() {
     let spec = json!({"steps": [
         {"name": "echo", "call": {"service": "pacs", "dicom": {"echo": {}}}, "retry": {"limit": 1},

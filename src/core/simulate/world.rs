@@ -17,14 +17,14 @@ use crate::{
     },
     core::{
         coordination::{
-            asks::reachable,
+            asks::{answers, reachable},
             capacity::SchedulingView,
             definition::{Action, Definition, Role, StepDefinition},
             fan_out::{self, at_work},
             fhir::FhirDefinition,
             outcome::{Answer, CallOutcome, CallResult},
             request::RequestDefinition,
-            view::{Attempt, ChildView, Decision, DefinitionView, PodView, ServiceView, View},
+            view::{Attempt, ChildView, Decision, DefinitionView, PodView, ServiceShare, ServiceView, View},
         },
         hl7::ack::{Ack, Code},
         name,
@@ -50,6 +50,7 @@ struct Task {
 pub(super) struct World<'a> {
     plan: &'a Plan,
     services: BTreeMap<String, ServiceView>,
+    answers: BTreeMap<String, Vec<ServiceShare>>,
     steps: BTreeMap<String, &'a StepDefinition>,
     pods: BTreeMap<String, Task>,
     jobs: BTreeMap<String, IndexedJob<'a>>,
@@ -64,6 +65,7 @@ impl<'a> World<'a> {
         Self {
             plan,
             services: reachable(definition),
+            answers: answers(definition),
             steps: definition.every_step().map(|s| (s.id(), s)).collect(),
             pods: BTreeMap::new(),
             jobs: BTreeMap::new(),
@@ -109,6 +111,7 @@ impl<'a> World<'a> {
             doubtful: BTreeSet::new(),
             jobs: self.jobs.iter().map(|(name, job)| (name.clone(), job.view())).collect(),
             services: self.services.clone(),
+            answers: self.answers.clone(),
             outcomes: outcomes.collect(),
             in_flight: self.calls.values().filter(|t| over(t).is_none()).map(|t| t.attempt.clone()).collect(),
             children: self.children.iter().map(|(name, task)| (name.clone(), self.child(task, over(task)))).collect(),

@@ -249,13 +249,25 @@ pub struct ChildDefinition {
     pub parameters: Vec<(String, Source<Expression>)>,
 }
 
+/// Who is called.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Callee {
+    /// A `MedicalService`.
+    Service {
+        /// Its name.
+        name: String,
+        /// Name of its interface; the first that fits the request when `None`.
+        interface: Option<String>,
+    },
+    /// One of the services in the answer of the `ServiceQuery` of this name.
+    Query(String),
+}
+
 /// A request to a service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CallDefinition {
-    /// Name of the `MedicalService`.
-    pub service: String,
-    /// Name of its interface; the first that fits the request when `None`.
-    pub interface: Option<String>,
+    /// Who is called.
+    pub callee: Callee,
     /// What is sent.
     pub request: RequestDefinition,
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Action, CallDefinition, ChildDefinition, ConcurrencyDefinition, ContainerDefinition, Definition, Fault,
+    Action, CallDefinition, Callee, ChildDefinition, ConcurrencyDefinition, ContainerDefinition, Definition, Fault,
     OutputDefinition, Role, Source, StepDefinition, WorkspaceDefinition,
     fan_out::{INDEX_VARIABLE, ITEMS_VARIABLE},
     scope::Scope,
@@ -280,7 +280,15 @@ impl Reader<'_> {
     fn call(&mut self, at: &str, call: &Call, known: &BTreeSet<String>) -> Option<Read> {
         let request = RequestDefinition::read(call, &mut StepTexts { reader: self, at, known })?;
         let safety = request.safety();
-        let call = CallDefinition { service: call.service.clone(), interface: call.interface.clone(), request };
+        let callee = match (&call.service, &call.query) {
+            (Some(name), None) => Callee::Service { name: name.clone(), interface: call.interface.clone() },
+            (None, Some(name)) => Callee::Query(name.clone()),
+            _ => {
+                self.fault(format!("{at}.call"), "exactly one of service and query must be set");
+                return None;
+            }
+        };
+        let call = CallDefinition { callee, request };
         Some((Action::Call(Box::new(call)), CALL_TIMEOUT, safety))
     }
 

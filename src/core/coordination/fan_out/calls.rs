@@ -19,6 +19,9 @@ use crate::{
 /// together cost at most 4 N / P writes and one each 100 ms besides.
 const GATHER: SignedDuration = SignedDuration::from_millis(100);
 
+/// So many items in a row go to the same service of an answer.
+const TOGETHER: u32 = 32;
+
 /// Takes what has come of the calls under way, once it is worth a write: a quarter of them have ended, or the first one did
 /// 100 ms ago, or no other is under way.
 pub(super) fn collect(fan: &mut Fan<'_, '_>, call: &CallDefinition) {
@@ -75,7 +78,7 @@ pub(super) fn collect(fan: &mut Fan<'_, '_>, call: &CallDefinition) {
 
 /// Starts one item; why it has to wait, when it has to.
 pub(super) fn start(fan: &mut Fan<'_, '_>, call: &CallDefinition, index: u32) -> Option<Hold> {
-    let way = match call::way(fan.flow, call) {
+    let way = match call::way(fan.flow, fan.step, call, &batch(fan, index), None) {
         Ok(way) => way,
         Err(Missing { class, why }) if fan.overdue > 0 => {
             fan.overdue -= 1;
@@ -86,7 +89,7 @@ pub(super) fn start(fan: &mut Fan<'_, '_>, call: &CallDefinition, index: u32) ->
         }
         Err(missing) => return Some(Hold::Missing(missing.why)),
     };
-    match target(fan, call, way, index) {
+    match target(fan, way, index) {
         Ok(target) => request(fan, call, index, &target),
         Err(Held::Queued(admission)) => return Some(Hold::Queued(admission)),
         Err(Held::Refused(why)) => {
@@ -97,15 +100,16 @@ pub(super) fn start(fan: &mut Fan<'_, '_>, call: &CallDefinition, index: u32) ->
     None
 }
 
-fn target<'v>(
-    fan: &mut Fan<'_, 'v>,
-    call: &CallDefinition,
-    way: Way<'v>,
-    index: u32,
-) -> Result<call::Target<'v>, Held> {
+/// What the choice of a service from an answer follows from. Items that stand together go to the same one: each queue is asked for many
+/// at a time, and a look at the run is spent on each change of the queue.
+fn batch(fan: &Fan<'_, '_>, index: u32) -> String {
+    format!("{}.{}", index / TOGETHER, fan.work.attempt(index).attempt)
+}
+
+fn target<'v>(fan: &mut Fan<'_, 'v>, way: Way<'v>, index: u32) -> Result<call::Target<'v>, Held> {
     let seed = format!("{index}.{}", fan.work.attempt(index).attempt);
     let count = fan.work.room(fan.parallel(), fan.flow.now);
-    call::target(fan.flow, fan.step, call, way, &Ready { since: None, count, stored: false, same: None, seed })
+    call::target(fan.flow, fan.step, way, &Ready { since: None, count, stored: false, same: None, seed })
 }
 
 /// Sends the request of an item whose intent is in the status.
@@ -113,7 +117,8 @@ fn send(fan: &mut Fan<'_, '_>, call: &CallDefinition, index: u32) {
     if let Err(problem) = fan.show(index) {
         return fan.failed(index, ErrorClass::Configuration, true, &problem);
     }
-    let target = call::way(fan.flow, call).ok().map(|way| target(fan, call, way, index));
+    let way = call::way(fan.flow, fan.step, call, &batch(fan, index), None);
+    let target = way.ok().map(|way| target(fan, way, index));
     match target {
         Some(Ok(target)) => request(fan, call, index, &target),
         Some(Err(Held::Refused(why))) => fan.failed(index, ErrorClass::Overloaded, true, &why),

@@ -240,7 +240,8 @@ impl Fan<'_, '_> {
     /// Starts the items whose turn it is; why none can start, when they have to wait.
     fn start_more(&mut self) -> Option<Hold> {
         // as for a single call: it asks once there is somebody to answer it
-        let calls = matches!(&self.step.action, Action::Call(call) if call::way(self.flow, call).is_ok());
+        let calls =
+            matches!(&self.step.action, Action::Call(call) if call::way(self.flow, self.step, call, "", None).is_ok());
         if calls && self.may_start() && self.work.due(self.parallel(), self.flow.now).is_some() {
             let (began, most) = (self.status.started_at, self.fan_out.parallel.min(self.work.open()));
             if let Err(told) = capacity::admit(self.flow, self.step, &mut self.status, most) {
