@@ -21,11 +21,12 @@ use crate::{
         perform::Writer,
         queue::Queue,
     },
-    core::{discovery::guard::AddressGuard, name::Key},
+    core::{discovery::guard::AddressGuard, name::Key, registry::Holder},
     loops::{
         admitter::Admitter,
         dispatcher::Dispatcher,
         lanes::Lanes,
+        mirror::{self, Mirrors},
         pools::Pools,
         prober::{Limits, ProbeIo, Prober},
         queries::Queries,
@@ -63,6 +64,8 @@ pub struct Settings {
     pub pools: bool,
     /// Which addresses services may have.
     pub guard: Arc<AddressGuard>,
+    /// Where the registry is told besides.
+    pub mirrors: mirror::Settings,
     /// How the lease is held.
     pub lease: LeaseSettings,
 }
@@ -124,6 +127,7 @@ pub struct Operator<C, P, L> {
     resolver: Arc<Resolver<L>>,
     admitter: Arc<Admitter>,
     lanes: Arc<Lanes>,
+    mirrors: Mirrors,
 }
 
 impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
@@ -145,7 +149,9 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         let (leads, report) = (leadership.clone(), tell(&queues.runs));
         let dispatcher = Dispatcher::new(calls, Arc::clone(&lanes), leads, clock, metrics.clone(), report);
         let (to_runs, to_pools) = (Arc::clone(&queues.runs), Arc::clone(&queues.pools));
+        let mirrors = Mirrors::new(&settings.mirrors, &caches, &metrics);
         Self {
+            mirrors,
             admitter: Admitter::new(caches.clone(), to_runs, to_pools, clock, metrics.clone()),
             dispatcher,
             lanes,
@@ -240,6 +246,14 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         true
     }
 
+    /// What mirrors must know of a term.
+    fn writes(&self, epoch: i64) -> mirror::Term {
+        let leadership = self.leadership.clone();
+        let lease = leadership.lease();
+        let lasts = Arc::new(move || leadership.term().is_some_and(|t| t.epoch == epoch));
+        mirror::Term { holder: Holder { lease, epoch }, lasts }
+    }
+
     /// One term: everything is looked at once, then whatever changes.
     async fn lead(&self, epoch: i64, notes: &Notes, stop: &CancellationToken) {
         let term = CancellationToken::new();
@@ -257,6 +271,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         tasks.spawn(Arc::clone(&self.lanes).run(term.clone()));
         tasks.spawn(Arc::clone(&self.prober).run(term.clone()));
         tasks.spawn(Arc::clone(&self.resolver).run(term.clone()));
+        self.mirrors.start(&self.writes(epoch), &term, &mut tasks);
         let context = |queue: &Arc<Queue>| Context {
             queue: Arc::clone(queue),
             clock: self.clock,

@@ -58,6 +58,13 @@ pub struct UrgencyLabel {
     pub urgency: &'static str,
 }
 
+/// Label: a mirror of the registry.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct MirrorLabel {
+    /// `redis` or `memcached`.
+    pub mirror: &'static str,
+}
+
 /// All metrics of the operator.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -100,6 +107,12 @@ pub struct Metrics {
     pub preemptions: Counter<u64, AtomicU64>,
     /// Finished runs that their workflow did not learn from, because too many waited.
     pub samples_dropped: Counter<u64, AtomicU64>,
+    /// 1 while a mirror follows the registry, 0 while it does not; nothing where this process does not lead.
+    pub mirror_up: Family<MirrorLabel, Gauge<i64, AtomicI64>>,
+    /// Times that a mirror failed.
+    pub mirror_failures: Family<MirrorLabel, Counter<u64, AtomicU64>>,
+    /// Entries of mirrors that were changed.
+    pub mirror_written: Family<MirrorLabel, Counter<u64, AtomicU64>>,
 }
 
 impl Default for Metrics {
@@ -127,6 +140,10 @@ impl Default for Metrics {
         let (calls_refused, endpoints_paused) = (Counter::default(), Counter::default());
         let (preemptions, ledger_drift) = (Counter::default(), Gauge::default());
         let samples_dropped = Counter::default();
+        let (mirror_up, mirror_failures, mirror_written) = (Family::default(), Family::default(), Family::default());
+        registry.register("mirror_up", "1 while a mirror follows the registry", mirror_up.clone());
+        registry.register("mirror_failures", "Times that a mirror of the registry failed", mirror_failures.clone());
+        registry.register("mirror_written", "Entries of a mirror that were changed", mirror_written.clone());
         registry.register("leader", "1 while this process leads", leader.clone());
         registry.register("api_calls", "Calls to the Kubernetes API server", api_calls.clone());
         registry.register("api_call_seconds", "Duration of calls to the Kubernetes API server", api_seconds.clone());
@@ -199,6 +216,9 @@ impl Default for Metrics {
             ledger_drift,
             preemptions,
             samples_dropped,
+            mirror_up,
+            mirror_failures,
+            mirror_written,
         }
     }
 }

@@ -21,7 +21,7 @@ use tools::{
 use values::{another, leaves, set};
 
 /// Value sets that together use every branch of the templates.
-const SETS: [(&str, &str); 6] = [
+const SETS: [(&str, &str); 7] = [
     ("defaults", "{}"),
     ("cluster-wide", r#"{"clusterWide": true, "global": {"of": "a bundle"}}"#),
     (
@@ -32,6 +32,12 @@ const SETS: [(&str, &str); 6] = [
         "nothing optional",
         r#"{"rbac": {"create": false, "userRoles": false}, "serviceAccount": {"create": false}, "priorityClasses": {"create": false},
             "podDisruptionBudget": {"enabled": false}, "networkPolicy": {"enabled": false}, "resources": null}"#,
+    ),
+    (
+        "mirrors",
+        r#"{"mirrors": {"redis": {"url": "rediss://medley@[fd00::7]:6380/2", "existingSecret": "redis", "caSecret": "authority"},
+            "memcached": {"address": "memcached.cache.svc:11211"}, "ttl": "90s"},
+            "networkPolicy": {"mirrors": [{"to": [{"podSelector": {}}], "ports": [{"protocol": "TCP", "port": 6380}]}]}}"#,
     ),
     (
         "closed network",
@@ -96,6 +102,13 @@ fn a_wrong_value_is_refused_by_name() {
         (r#"{"clusterWide": "yes"}"#, "/clusterWide"),
         (r#"{"calls": {"allowedRanges": ["10.0.0.1"]}}"#, "/calls/allowedRanges/0"),
         (r#"{"calls": {"deniedRanges": "10.0.0.0/8"}}"#, "/calls/deniedRanges"),
+        (r#"{"mirrors": {"redis": {"url": "redis://user:secret@cache"}}}"#, "/mirrors/redis/url"),
+        (r#"{"mirrors": {"redis": {"existingSecret": "login"}}}"#, "mirrors.redis.url must be set"),
+        (r#"{"mirrors": {"redis": {"url": "rediss://cache"}}}"#, "mirrors.redis.caSecret"),
+        (r#"{"mirrors": {"redis": {"url": "redis://cache", "caSecret": "a"}}}"#, "must begin with rediss://"),
+        (r#"{"mirrors": {"redis": {"prefix": "a:b"}}}"#, "/mirrors/redis/prefix"),
+        (r#"{"mirrors": {"memcached": {"address": "cache"}}}"#, "/mirrors/memcached/address"),
+        (r#"{"mirrors": {"renew": "21s"}}"#, "mirrors.renew (21s) must be at most a third of mirrors.ttl (60s)"),
         (r#"{"leaderElection": {"leaseDuration": 15}}"#, "/leaderElection/leaseDuration"),
         (r#"{"leaderElection": {"retryPeriod": "1m"}}"#, "/leaderElection/retryPeriod"),
         (r#"{"log": {"format": "xml"}}"#, "/log/format"),
@@ -129,7 +142,8 @@ fn a_wrong_value_is_refused_by_name() {
 #[test]
 fn every_value_changes_what_is_rendered_and_is_documented() {
     // where each value has an effect
-    let base = json!({"replicas": 3, "serviceMonitor": {"enabled": true}});
+    let redis = json!({"url": "rediss://cache:6379", "caSecret": "authority"});
+    let base = json!({"replicas": 3, "serviceMonitor": {"enabled": true}, "mirrors": {"redis": redis}});
     let of_base = render("medley", &base);
     let defaults: Value = serde_saphyr::from_str(&read(&chart_dir("medley").join("values.yaml"))).unwrap();
     let readme = read(&chart_dir("medley").join("README.md"));
@@ -265,8 +279,12 @@ fn the_pods_fulfil_the_restricted_standard_whatever_the_values() {
             assert_eq!(security["readOnlyRootFilesystem"], true, "{name}");
             assert_eq!(security["capabilities"], json!({"drop": ["ALL"]}), "{name}");
         }
-        for forbidden in ["hostNetwork", "hostPID", "hostIPC", "volumes", "initContainers"] {
+        for forbidden in ["hostNetwork", "hostPID", "hostIPC", "initContainers"] {
             assert!(pod.get(forbidden).is_none(), "{name}: {forbidden}");
+        }
+        for volume in pod["volumes"].as_array().into_iter().flatten() {
+            let names: BTreeSet<&str> = volume.as_object().unwrap().keys().map(String::as_str).collect();
+            assert_eq!(names, ["name", "secret"].into(), "{name}");
         }
     }
 }

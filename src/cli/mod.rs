@@ -6,6 +6,7 @@ pub mod files;
 pub mod format;
 pub mod graph;
 pub mod lint;
+mod mirrors;
 pub mod operator;
 pub mod picture;
 pub mod plan;

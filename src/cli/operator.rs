@@ -69,6 +69,8 @@ pub struct Args {
     /// Address of the API server as pods reach it, which services must not have; Kubernetes sets the variable.
     #[arg(long, env = "KUBERNETES_SERVICE_HOST", hide = true)]
     api_server_host: Option<String>,
+    #[command(flatten)]
+    mirrors: super::mirrors::Args,
     /// Where /live, /ready and /metrics are served.
     #[arg(long, env = "MEDLEY_LISTEN", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
@@ -104,6 +106,7 @@ impl Args {
             workers: usize::from(self.workers),
             pools: self.pools,
             guard: Arc::new(self.guard()?),
+            mirrors: self.mirrors.settings()?,
             lease: LeaseSettings {
                 namespace: self.lease_namespace.clone(),
                 name: self.lease_name.clone(),

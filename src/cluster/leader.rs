@@ -10,7 +10,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -59,6 +59,8 @@ pub struct Leadership {
     term: watch::Receiver<Option<Term>>,
     /// The highest epoch that is known to have been used in another term.
     spent: Arc<AtomicI64>,
+    /// UID of the Lease that was held last.
+    lease: Arc<Mutex<String>>,
 }
 
 impl Leadership {
@@ -68,7 +70,7 @@ impl Leadership {
     pub fn forever() -> Self {
         let until = Instant::now() + Duration::from_secs(1 << 30);
         let (_, term) = watch::channel(Some(Term { epoch: 1, until }));
-        Self { term, spent: Arc::default() }
+        Self { term, spent: Arc::default(), lease: Arc::default() }
     }
 
     /// The present term, while a write that begins now may still end in it.
@@ -81,6 +83,12 @@ impl Leadership {
     /// term above it. Who holds the lease no more has found the mark of its successor.
     pub fn spent(&self, epoch: i64) {
         self.spent.fetch_max(epoch, Ordering::Relaxed);
+    }
+
+    /// UID of the Lease that was held last: another one where somebody has deleted it since, or in another cluster.
+    #[must_use]
+    pub fn lease(&self) -> String {
+        self.lease.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until this process leads.
@@ -119,6 +127,7 @@ pub struct Election {
     api: Api<Lease>,
     sender: watch::Sender<Option<Term>>,
     spent: Arc<AtomicI64>,
+    lease: Arc<Mutex<String>>,
     clock: Clock,
     metrics: Metrics,
 }
@@ -130,8 +139,9 @@ impl Election {
         let (sender, receiver) = watch::channel(None);
         let api = Api::namespaced(client, &settings.namespace);
         let spent = Arc::new(AtomicI64::new(0));
-        let leadership = Leadership { term: receiver, spent: Arc::clone(&spent) };
-        (Arc::new(Self { settings, api, sender, spent, clock, metrics }), leadership)
+        let lease = Arc::<Mutex<String>>::default();
+        let leadership = Leadership { term: receiver, spent: Arc::clone(&spent), lease: Arc::clone(&lease) };
+        (Arc::new(Self { settings, api, sender, spent, lease, clock, metrics }), leadership)
     }
 
     /// Runs until stopped, then releases the lease.
@@ -235,6 +245,7 @@ impl Election {
             self.api.create(&params, &next).await?
         };
         let version = written.metadata.resource_version.clone();
+        *self.lease.lock().unwrap_or_else(PoisonError::into_inner) = written.metadata.uid.clone().unwrap_or_default();
         *seen = Seen { version, at: Instant::now(), own: Some(written) };
         Ok(i64::from(epoch))
     }

@@ -18,5 +18,5 @@ pub mod perform;
 pub mod pods;
 mod queries;
 pub mod queue;
-mod waits;
+pub(crate) mod waits;
 pub mod watch;

@@ -36,6 +36,7 @@ use crate::{
         },
         discovery::guard::AddressGuard,
         name::Key,
+        registry::{self, Record},
     },
     render::{self, QUERY_LABEL, RUN_LABEL, SERVICE_LABEL, WORKFLOW_LABEL},
 };
@@ -245,6 +246,15 @@ impl Caches {
         // its status knows the cluster's domain; it is written before any endpoint of it is ready
         let known = service.status.as_ref().and_then(|s| s.dns_name.clone());
         Some(ServiceView { dns_name: known.unwrap_or_else(|| format!("{name}.{namespace}.svc")), interfaces })
+    }
+
+    /// A service as the registry tells of it.
+    #[must_use]
+    pub fn record(&self, key: &Key) -> Option<Record> {
+        let service = self.services.get(key)?;
+        let beyond = registry::needs_slices(&service);
+        let slices = if beyond { self.slices_of(&key.namespace, &key.name) } else { Vec::new() };
+        Some(Record::of(&service, &slices))
     }
 
     /// The slices of a service, whoever made them.

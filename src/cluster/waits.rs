@@ -8,12 +8,12 @@ use tokio::time::Instant;
 use crate::core::name::chance;
 
 /// The first wait, doubled so many times, `longest` at most.
-pub(super) fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
+pub(crate) fn doubled(first: Duration, times: u32, longest: Duration) -> Duration {
     first.saturating_mul(1 << times.min(16)).min(longest)
 }
 
 /// A moment in the upper half of a wait, so that those that failed together do not come back together.
-pub(super) fn spread(wait: Duration, seed: &[&str]) -> Duration {
+pub(crate) fn spread(wait: Duration, seed: &[&str]) -> Duration {
     wait.mul_f64(0.5 + 0.5 * chance(seed))
 }
 

@@ -16,6 +16,7 @@ pub mod name;
 pub mod note;
 pub mod prospect;
 pub mod refusal;
+pub mod registry;
 pub mod scheduling;
 pub mod simulate;
 pub mod suggest;

@@ -6,6 +6,7 @@ pub mod dispatcher;
 pub mod dns;
 mod effects;
 pub mod lanes;
+pub mod mirror;
 mod owned;
 pub mod pools;
 pub mod prober;

@@ -30,6 +30,10 @@ pub(crate) fn another(path: &str, default: &Value) -> Value {
         }
         "calls.allowedRanges" | "calls.deniedRanges" => json!(["10.8.0.0/16"]),
         "networkPolicy.calls" => json!([]),
+        "networkPolicy.mirrors" => json!([{"ports": [{"protocol": "TCP", "port": 6379}]}]),
+        "mirrors.redis.url" => json!("rediss://other:6379/2"),
+        "mirrors.memcached.address" => json!("other:11211"),
+        "mirrors.renew" => json!("19s"),
         "tolerations" => json!([{"operator": "Exists"}]),
         "affinity" => json!({"podAntiAffinity": {}}),
         "topologySpreadConstraints" => {

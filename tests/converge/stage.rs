@@ -123,6 +123,7 @@ impl Stage {
             workers: 4,
             pools: true,
             guard: Arc::default(),
+            mirrors: Default::default(),
             lease: leader::Settings {
                 namespace: "medley".to_owned(),
                 name: "medley".to_owned(),

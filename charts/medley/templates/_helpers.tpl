@@ -66,6 +66,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- if and .Values.clusterWide .Values.namespaces -}}
 {{- fail "namespaces must be empty when clusterWide is true: list the namespaces, or work in all of them" -}}
 {{- end -}}
+{{- with .Values.mirrors -}}
+{{- if and (eq .redis.url "") (or .redis.existingSecret .redis.caSecret) -}}
+{{- fail "mirrors.redis.url must be set where mirrors.redis.existingSecret or mirrors.redis.caSecret is: they are of no use without" -}}
+{{- end -}}
+{{- if and .redis.url (ne (hasPrefix "rediss://" .redis.url) (ne .redis.caSecret "")) -}}
+{{- fail "mirrors.redis.url must begin with rediss:// where mirrors.redis.caSecret is set, and only there: the Secret holds the authority of the server's certificate" -}}
+{{- end -}}
+{{- if gt (mul 3 (trimSuffix "s" .renew | int)) (trimSuffix "s" .ttl | int) -}}
+{{- fail (printf "mirrors.renew (%s) must be at most a third of mirrors.ttl (%s): entries have to outlive a renewal that fails" .renew .ttl) -}}
+{{- end -}}
+{{- if gt (trimSuffix "s" .ttl | int) 3600 -}}
+{{- fail (printf "mirrors.ttl (%s) must be at most 3600s" .ttl) -}}
+{{- end -}}
+{{- end -}}
 {{- $lease := trimSuffix "s" .Values.leaderElection.leaseDuration | int -}}
 {{- $renew := trimSuffix "s" .Values.leaderElection.renewDeadline | int -}}
 {{- $retry := trimSuffix "s" .Values.leaderElection.retryPeriod | int -}}

@@ -1,0 +1,155 @@
+//! The registry in a store of hashes and sets: a hash for each service, and sets of services by what they have in common. What is
+//! there and what should be there are compared as plain values; the difference is a list of commands.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::record::Record;
+use crate::{api::vocabulary::Protocol, core::name::Key};
+
+/// The field that marks a hash as medley's.
+pub const MANAGED_BY: &str = "managedBy";
+/// What that field says.
+pub const MANAGER: &str = "medley.health";
+/// The set of all services.
+pub const SERVICES: &str = "services";
+
+/// The fields of a hash.
+pub type Fields = BTreeMap<String, String>;
+
+/// What lies at the place of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// A hash that is marked as medley's.
+    Ours(Fields),
+    /// Something else: it is never overwritten and never removed.
+    Foreign,
+}
+
+/// What a store holds, or should hold. Services are named `<namespace>/<name>`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Content {
+    /// The hash of each service.
+    pub services: BTreeMap<String, Held>,
+    /// The members of each set; no set is empty.
+    pub sets: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// The hash of this service has these fields and no others.
+    Put(String, Fields),
+    /// The hash of this service is removed.
+    Drop(String),
+    /// These are members of the set from now on.
+    Add(String, BTreeSet<String>),
+    /// These are no members of the set any more.
+    Remove(String, BTreeSet<String>),
+}
+
+/// The service that a member of a set names.
+#[must_use]
+pub fn key_of(member: &str) -> Option<Key> {
+    let (namespace, name) = member.split_once('/')?;
+    Some(Key::new(namespace, name)).filter(|_| !namespace.is_empty() && !name.is_empty())
+}
+
+/// The word of the spec.
+fn word(protocol: Protocol) -> String {
+    serde_json::to_value(protocol).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// The sets that a service is a member of. Each kind of set is one field of the hash, whose words are separated by commas, so that a hash
+/// tells by itself where its service is a member.
+#[must_use]
+pub fn sets_of(fields: &Fields) -> BTreeSet<String> {
+    let words = |field: &str| fields.get(field).into_iter().flat_map(|f| f.split(',')).filter(|w| !w.is_empty());
+    let mut sets = BTreeSet::from([SERVICES.to_owned()]);
+    sets.extend(words("namespace").map(|w| format!("namespace:{w}")));
+    sets.extend(words("protocols").map(|w| format!("protocol:{w}")));
+    sets
+}
+
+/// The hash of a service.
+fn fields_of(record: &Record) -> Fields {
+    let protocols: Vec<String> = record.protocols().into_iter().map(word).collect();
+    let mut fields = Fields::from([
+        (MANAGED_BY.to_owned(), MANAGER.to_owned()),
+        ("namespace".to_owned(), record.namespace.clone()),
+        ("name".to_owned(), record.name.clone()),
+        ("ready".to_owned(), record.ready.to_string()),
+        ("total".to_owned(), record.total.to_string()),
+        ("generation".to_owned(), record.generation.to_string()),
+        ("protocols".to_owned(), protocols.join(",")),
+    ]);
+    fields.extend(record.dns_name.clone().map(|name| ("dnsName".to_owned(), name)));
+    for interface in &record.interfaces {
+        // a record holds texts and numbers only, so it can always be JSON
+        fields.insert(format!("interface:{}", interface.name), serde_json::to_string(interface).unwrap_or_default());
+    }
+    fields
+}
+
+impl Content {
+    /// What a store should hold for these services.
+    #[must_use]
+    pub fn of<'a>(records: impl IntoIterator<Item = &'a Record>) -> Self {
+        let services = records.into_iter().map(|r| (r.key().to_string(), Held::Ours(fields_of(r)))).collect();
+        Self { services, sets: BTreeMap::new() }.with_presumed_sets()
+    }
+
+    /// With the sets that follow from the hashes.
+    #[must_use]
+    pub fn with_presumed_sets(mut self) -> Self {
+        self.sets.clear();
+        for (service, held) in &self.services {
+            let Held::Ours(fields) = held else { continue };
+            for set in sets_of(fields) {
+                self.sets.entry(set).or_default().insert(service.clone());
+            }
+        }
+        self
+    }
+}
+
+/// What makes `held` into `wanted`, for all that is medley's. What is foreign is left alone, and a service whose place it takes is in no
+/// set.
+#[must_use]
+pub fn plan(held: &Content, wanted: &Content) -> Vec<Command> {
+    let mut commands = Vec::new();
+    let mut barred = BTreeSet::new();
+    for (service, want) in &wanted.services {
+        match (held.services.get(service), want) {
+            (Some(Held::Foreign), _) => {
+                barred.insert(service.as_str());
+            }
+            (there, Held::Ours(fields)) if there != Some(want) => {
+                commands.push(Command::Put(service.clone(), fields.clone()));
+            }
+            _ => {}
+        }
+    }
+    let gone = held
+        .services
+        .iter()
+        .filter(|(service, there)| matches!(there, Held::Ours(_)) && !wanted.services.contains_key(service.as_str()));
+    commands.extend(gone.map(|(service, _)| Command::Drop(service.clone())));
+    let none = BTreeSet::new();
+    let names: BTreeSet<&String> = held.sets.keys().chain(wanted.sets.keys()).collect();
+    for name in names {
+        let there = held.sets.get(name).unwrap_or(&none);
+        let want = |member: &String| {
+            wanted.sets.get(name).is_some_and(|w| w.contains(member)) && !barred.contains(member.as_str())
+        };
+        let missing: BTreeSet<String> =
+            wanted.sets.get(name).into_iter().flatten().filter(|m| want(m) && !there.contains(*m)).cloned().collect();
+        let extra: BTreeSet<String> = there.iter().filter(|m| !want(m)).cloned().collect();
+        if !missing.is_empty() {
+            commands.push(Command::Add(name.clone(), missing));
+        }
+        if !extra.is_empty() {
+            commands.push(Command::Remove(name.clone(), extra));
+        }
+    }
+    commands
+}

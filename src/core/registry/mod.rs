@@ -1,0 +1,12 @@
+//! The registry for programs that do not speak Kubernetes: what is told of a service, how it lies in a store beside the cluster, and
+//! whose store that is.
+
+mod answer;
+mod content;
+mod holder;
+mod record;
+
+pub use answer::{Answer, encode, read};
+pub use content::{Command, Content, Fields, Held, MANAGED_BY, MANAGER, SERVICES, key_of, plan, sets_of};
+pub use holder::{Claim, Holder, judge};
+pub use record::{EndpointRecord, InterfaceRecord, MAX_ENDPOINTS, Record, needs_slices};
