@@ -10,7 +10,7 @@ export CARGO_TARGET_DIR ?= $(MEDLEY_CACHE)/target/$(LOCKS)
 
 CLUSTER_BIN = $(CARGO_TARGET_DIR)/debug/cluster
 # Tests that need a real control plane, and those that need a real node.
-FAKE_TESTS := schema conformance_real cluster cluster_fake cluster_lifecycle
+FAKE_TESTS := schema conformance_real cluster registry_api cluster_fake cluster_lifecycle
 # Of these, what any cluster can answer.
 CURRENT_TESTS := schema conformance_real
 NODE_TESTS := charts_node cluster_node node

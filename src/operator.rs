@@ -174,6 +174,12 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         self.caches.clone()
     }
 
+    /// The mirrors of the registry: for who asks how they do.
+    #[must_use]
+    pub fn mirrors(&self) -> Mirrors {
+        self.mirrors.clone()
+    }
+
     /// Runs until stopped: watches always, works while it leads. On the way out what is under way is brought to its end and
     /// the lease is given back.
     pub async fn run(self, stop: CancellationToken) {

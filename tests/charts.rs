@@ -34,9 +34,10 @@ const SETS: [(&str, &str); 7] = [
             "podDisruptionBudget": {"enabled": false}, "networkPolicy": {"enabled": false}, "resources": null}"#,
     ),
     (
-        "mirrors",
+        "mirrors and the registry",
         r#"{"mirrors": {"redis": {"url": "rediss://medley@[fd00::7]:6380/2", "existingSecret": "redis", "caSecret": "authority"},
             "memcached": {"address": "memcached.cache.svc:11211"}, "ttl": "90s"},
+            "registry": {"enabled": true, "tlsSecret": "certificate", "from": [{"podSelector": {}}]},
             "networkPolicy": {"mirrors": [{"to": [{"podSelector": {}}], "ports": [{"protocol": "TCP", "port": 6380}]}]}}"#,
     ),
     (
@@ -109,6 +110,12 @@ fn a_wrong_value_is_refused_by_name() {
         (r#"{"mirrors": {"redis": {"prefix": "a:b"}}}"#, "/mirrors/redis/prefix"),
         (r#"{"mirrors": {"memcached": {"address": "cache"}}}"#, "/mirrors/memcached/address"),
         (r#"{"mirrors": {"renew": "21s"}}"#, "mirrors.renew (21s) must be at most a third of mirrors.ttl (60s)"),
+        (r#"{"registry": {"enabled": true}}"#, "registry.tlsSecret must be set"),
+        (
+            r#"{"registry": {"enabled": true, "tlsSecret": "t", "port": 8080}}"#,
+            "registry.port must differ from http.port",
+        ),
+        (r#"{"registry": {"port": 443}}"#, "/registry/port"),
         (r#"{"leaderElection": {"leaseDuration": 15}}"#, "/leaderElection/leaseDuration"),
         (r#"{"leaderElection": {"retryPeriod": "1m"}}"#, "/leaderElection/retryPeriod"),
         (r#"{"log": {"format": "xml"}}"#, "/log/format"),
@@ -143,7 +150,8 @@ fn a_wrong_value_is_refused_by_name() {
 fn every_value_changes_what_is_rendered_and_is_documented() {
     // where each value has an effect
     let redis = json!({"url": "rediss://cache:6379", "caSecret": "authority"});
-    let base = json!({"replicas": 3, "serviceMonitor": {"enabled": true}, "mirrors": {"redis": redis}});
+    let base = json!({"replicas": 3, "serviceMonitor": {"enabled": true}, "mirrors": {"redis": redis},
+        "registry": {"enabled": true, "tlsSecret": "certificate"}});
     let of_base = render("medley", &base);
     let defaults: Value = serde_saphyr::from_str(&read(&chart_dir("medley").join("values.yaml"))).unwrap();
     let readme = read(&chart_dir("medley").join("README.md"));
@@ -229,6 +237,9 @@ fn both_modes_grant_the_same_where_the_operator_works_and_the_lease_only_at_home
     );
     let pools = find(json!({"capacityPools": true, "rbac": {"userRoles": false}}), "ClusterRole");
     assert_eq!(pools.keys().collect::<Vec<_>>(), ["-/home-medley-pools"], "pools are of the cluster");
+    let served = json!({"registry": {"enabled": true, "tlsSecret": "t"}, "rbac": {"userRoles": false}});
+    let served = find(served, "ClusterRole");
+    assert_eq!(served.keys().collect::<Vec<_>>(), ["-/home-medley-registry"], "users are of the cluster");
     for rule in home["home/medley-lease"].as_array().unwrap() {
         let named = strings(&rule["resourceNames"]) == BTreeSet::from(["medley".to_owned()]);
         assert!(

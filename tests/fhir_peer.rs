@@ -31,6 +31,7 @@ use medley::{
             target::{Endpoint, ProbeKind, ProbeTarget},
         },
         monitoring::health::{ProbeOutcome, Thresholds},
+        registry::{Problem, Record, fhir},
     },
     medical::{
         calls::{CallIo, Network},
@@ -216,4 +217,55 @@ async fn what_the_server_refuses_is_told_by_its_codes() {
         let message = step.message.as_deref().unwrap();
         assert!(message.contains(words), "{message}");
     }
+}
+
+/// What a library that knows FHIR says of these resources.
+fn validated(resources: &[Value]) -> Vec<String> {
+    use std::{
+        io::Write,
+        process::{Command, Stdio},
+    };
+    let python = std::env::var("MEDLEY_FHIR_PYTHON").expect("run `make test-peers`");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/fhir/validate.py");
+    let mut child = Command::new(python)
+        .args(["-W", "ignore", script])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines: String = resources.iter().map(|r| format!("{r}\n")).collect();
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+#[ignore = "needs a FHIR library from PyPI: make test-peers"]
+fn what_the_registry_tells_is_fhir() {
+    let service = json!({
+        "apiVersion": "medley.health/v1alpha1", "kind": "MedicalService", "metadata": {"name": "ehr", "namespace": "radiology"},
+        "spec": {"select": {"matchLabels": {"app": "ehr"}}, "interfaces": [
+            {"name": "fhir", "port": 80, "protocol": "FHIR", "fhir": {"basePath": "/fhir"}},
+            {"name": "dicom", "port": 104, "protocol": "DICOM"}, {"name": "web", "port": 81, "protocol": "DICOMweb"},
+            {"name": "adt", "port": 2575, "protocol": "HL7v2"}, {"name": "grpc", "port": 82, "protocol": "GRPC"}]},
+        "status": {"ready": 1, "total": 1, "endpoints": [{"address": "10.0.0.1", "ready": true, "reason": "Healthy", "since": "2026-01-01T00:00:00Z"}]}
+    });
+    let record = Record::of(&serde_json::from_value(service).unwrap(), &[]);
+    let search = fhir::Search::parse([("_count", "1")]).unwrap();
+    let mut other = record.clone();
+    other.name = "other".to_owned();
+    let page = search.bundle([record.clone(), other], "https://registry:8443/registry/fhir", "_count=1");
+    assert_eq!((page["entry"].as_array().unwrap().len(), page["link"].as_array().unwrap().len()), (5, 2));
+    let resources = [
+        page,
+        fhir::Search::default().bundle([], "https://registry:8443/registry/fhir", ""),
+        fhir::by_id([record], "radiology-ehr-fhir").unwrap().1,
+        fhir::capabilities("https://registry:8443/registry/fhir", "0.1.0"),
+        Problem::parameter("_count", "must be a number").outcome(),
+        Problem::unauthenticated().outcome(),
+        Problem::unavailable("nobody answers").outcome(),
+    ];
+    assert_eq!(validated(&resources), ["ok"; 7]);
+    let found = validated(&[json!({"resourceType": "Endpoint", "status": "active"})]);
+    assert!(found[0].contains("connectionType"), "what is wrong is found, or this test shows nothing: {found:?}");
 }

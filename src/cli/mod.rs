@@ -11,4 +11,5 @@ pub mod operator;
 pub mod picture;
 pub mod plan;
 pub mod reference;
+mod registry;
 pub mod simulate;

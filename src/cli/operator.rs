@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::registry;
 use crate::{
     api::Span,
     cluster::{
@@ -71,6 +72,8 @@ pub struct Args {
     api_server_host: Option<String>,
     #[command(flatten)]
     mirrors: super::mirrors::Args,
+    #[command(flatten)]
+    registry: super::registry::Args,
     /// Where /live, /ready and /metrics are served.
     #[arg(long, env = "MEDLEY_LISTEN", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
@@ -142,12 +145,13 @@ impl Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     start_logs(&args.log, args.log_format)?;
     let settings = args.settings()?;
+    let registry = args.registry.settings()?;
     // kube and reqwest agree on one provider; it can only be set once
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(start(args.listen, settings))
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(start(args.listen, registry, settings))
 }
 
-async fn start(listen: SocketAddr, settings: Settings) -> anyhow::Result<()> {
+async fn start(listen: SocketAddr, registry: Option<registry::Settings>, settings: Settings) -> anyhow::Result<()> {
     let mut config =
         kube::Config::infer().await.context("there is no cluster to talk to: run in a pod, or set KUBECONFIG")?;
     // retries are medley's own: each attempt has to see whether this process still leads
@@ -156,7 +160,7 @@ async fn start(listen: SocketAddr, settings: Settings) -> anyhow::Result<()> {
     let metrics = Metrics::default();
     let (guard, trust) = (Arc::clone(&settings.guard), Arc::<Trust>::default());
     let world = World {
-        client,
+        client: client.clone(),
         calls: calls::Network::new(Arc::clone(&guard), Arc::clone(&trust)).context("cannot make an HTTP client")?,
         probes: prober::Network { guard, trust },
         lookups: dns::NameServers::from_system().context("cannot read the system's DNS settings")?,
@@ -164,6 +168,9 @@ async fn start(listen: SocketAddr, settings: Settings) -> anyhow::Result<()> {
     };
     let operator = Operator::new(settings, world, metrics.clone());
     let stop = CancellationToken::new();
+    if let Some(registry) = registry {
+        registry::start(registry, &operator, client, &metrics, &stop).await?;
+    }
     let serving = tokio::spawn(serve::serve(listen, operator.caches(), metrics, stop.clone()));
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

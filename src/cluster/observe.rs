@@ -24,6 +24,7 @@ use crate::{
         cache::{Cache, Object},
         definitions::Parsed,
         family::{group, group_of_run},
+        feed::Feed,
         kept_run::KeptRun,
         lost::Lost,
         models::Models,
@@ -80,6 +81,8 @@ pub struct Caches {
     pub nodes: Arc<Cache<Node>>,
     /// What runs had and have no more.
     pub lost: Arc<Lost>,
+    /// Tells which services have changed.
+    pub changes: Feed,
     pub(super) definitions: Arc<Mutex<HashMap<Key, Parsed>>>,
     pub(super) models: Arc<Models>,
 }
@@ -105,6 +108,7 @@ impl Default for Caches {
             namespaces: Arc::default(),
             nodes: Arc::default(),
             lost: Arc::default(),
+            changes: Feed::default(),
             definitions: Arc::default(),
             models: Arc::default(),
         }

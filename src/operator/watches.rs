@@ -39,13 +39,14 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         self.watch_capacity(stop, tasks);
         self.watch(&self.caches.services, None, prune_nothing, stop, tasks, {
             let (services, waiting) = (services.clone(), waiting_runs(&self.caches, &runs));
-            let (lanes, mirrors) = (Arc::clone(&self.lanes), self.mirrors.clone());
+            let (lanes, mirrors, news) = (Arc::clone(&self.lanes), self.mirrors.clone(), self.caches.changes.clone());
             let asking = by_service(&self.caches, &queries);
             move |change: &Change<MedicalService>| {
                 touched(change, &services);
                 asking(change);
                 if let Some(service) = change.after.as_ref().or(change.before.as_ref()) {
                     mirrors.changed(service);
+                    news.tell(&key(service.as_ref()));
                     lanes.refresh(&service.namespace().unwrap_or_default(), Some(&service.name_any()));
                 }
                 if let Some(service) = change.after.as_ref() {
@@ -106,7 +107,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         self.watch(&self.caches.budgets, label, prune_nothing, stop, tasks, by_label(SERVICE_LABEL, &services));
         self.watch(&self.caches.slices, label, prune_nothing, stop, tasks, {
             let (to_service, waiting) = (by_label(SERVICE_LABEL, &services), waiting_runs(&self.caches, &runs));
-            let (lanes, mirrors) = (Arc::clone(&self.lanes), self.mirrors.clone());
+            let (lanes, mirrors, news) = (Arc::clone(&self.lanes), self.mirrors.clone(), self.caches.changes.clone());
             let asking = by_slice(&self.caches, &queries);
             move |change: &Change<k8s_openapi::api::discovery::v1::EndpointSlice>| {
                 to_service(change);
@@ -116,7 +117,9 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
                 {
                     let namespace = slice.namespace().unwrap_or_default();
                     lanes.refresh(&namespace, Some(service));
-                    mirrors.endpoints_changed(&Key::new(namespace, service));
+                    let key = Key::new(namespace, service);
+                    mirrors.endpoints_changed(&key);
+                    news.tell(&key);
                 }
                 if let Some(slice) = change.after.as_ref() {
                     waiting(&slice.namespace().unwrap_or_default());

@@ -1,4 +1,9 @@
-//! HTTP: alive, ready, metrics.
+//! HTTP: alive, ready, metrics; and over HTTPS the registry.
+
+mod access;
+pub mod registry;
+mod stream;
+pub mod tls;
 
 use std::net::SocketAddr;
 

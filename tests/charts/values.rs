@@ -25,7 +25,8 @@ pub(crate) fn another(path: &str, default: &Value) -> Value {
         "log.format" => json!("text"),
         "http.address" => json!("[::]"),
         "replicas" => json!(5),
-        "networkPolicy.scrapeFrom" | "networkPolicy.dns.to" | "networkPolicy.apiServer.to" => {
+        "registry.enabled" => json!(false),
+        "networkPolicy.scrapeFrom" | "registry.from" | "networkPolicy.dns.to" | "networkPolicy.apiServer.to" => {
             json!([{"podSelector": {}}])
         }
         "calls.allowedRanges" | "calls.deniedRanges" => json!(["10.8.0.0/16"]),

@@ -61,10 +61,20 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- printf "%s-%s-pools" .Release.Namespace (include "medley.fullname" .) -}}
 {{- end -}}
 
+{{- define "medley.registryRole" -}}
+{{- printf "%s-%s-registry" .Release.Namespace (include "medley.fullname" .) -}}
+{{- end -}}
+
 {{/* Rules between values, which a JSON schema cannot say or cannot say clearly. */}}
 {{- define "medley.validate" -}}
 {{- if and .Values.clusterWide .Values.namespaces -}}
 {{- fail "namespaces must be empty when clusterWide is true: list the namespaces, or work in all of them" -}}
+{{- end -}}
+{{- if and .Values.registry.enabled (eq .Values.registry.tlsSecret "") -}}
+{{- fail "registry.tlsSecret must be set where registry.enabled is true: tokens are never taken in the clear" -}}
+{{- end -}}
+{{- if and .Values.registry.enabled (eq (int .Values.registry.port) (int .Values.http.port)) -}}
+{{- fail "registry.port must differ from http.port" -}}
 {{- end -}}
 {{- with .Values.mirrors -}}
 {{- if and (eq .redis.url "") (or .redis.existingSecret .redis.caSecret) -}}

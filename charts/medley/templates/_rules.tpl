@@ -57,6 +57,16 @@ No wildcard, no Secrets. Server-side apply needs patch, and create for an object
   verbs: [list, watch]
 {{- end -}}
 
+{{/* Of the cluster: Kubernetes is asked who reads the registry, and whether they may. Nothing is stored by it. */}}
+{{- define "medley.registryRules" -}}
+- apiGroups: [authentication.k8s.io]
+  resources: [tokenreviews]
+  verbs: [create]
+- apiGroups: [authorization.k8s.io]
+  resources: [subjectaccessreviews]
+  verbs: [create]
+{{- end -}}
+
 {{/* Only in the operator's own namespace. A create cannot be bound to a name. */}}
 {{- define "medley.leaseRules" -}}
 - apiGroups: [coordination.k8s.io]

@@ -13,6 +13,7 @@ mod wire;
 
 use std::{sync::Arc, time::Duration};
 
+use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -107,5 +108,25 @@ impl Mirrors {
     pub fn states(&self) -> Vec<(&'static str, State)> {
         let redis = self.redis.iter().map(|f| (Redis::NAME, f.board.state()));
         redis.chain(self.memcached.iter().map(|f| (Memcached::NAME, f.board.state()))).collect()
+    }
+
+    /// The same as JSON, for who asks.
+    #[must_use]
+    pub fn report(&self) -> Value {
+        let shown = |(name, state): (&'static str, State)| {
+            let (health, failure) = match state.health {
+                Health::Idle => ("Idle", None),
+                Health::Up => ("Up", None),
+                Health::Down(failure) => ("Down", Some(failure)),
+            };
+            let mut shown = json!({"name": name, "health": health, "services": state.services,
+                "foreign": state.foreign, "refused": state.refused});
+            if let Some(failure) = failure {
+                shown["reason"] = json!(failure.as_str());
+                shown["advice"] = json!(failure.advice());
+            }
+            shown
+        };
+        json!({"mirrors": self.states().into_iter().map(shown).collect::<Vec<_>>()})
     }
 }

@@ -28,6 +28,11 @@ pub(crate) struct Operator {
 impl Operator {
     /// Starts a replica and waits until its watches have read their first lists.
     pub(crate) async fn start(stage: &Stage, replica: &'static str) -> Self {
+        Self::start_with(stage, replica, &[]).await
+    }
+
+    /// The same with further variables of the environment.
+    pub(crate) async fn start_with(stage: &Stage, replica: &'static str, variables: &[(&str, String)]) -> Self {
         let log = stage.scratch().join(format!("{replica}-{}.log", stage.next_number()));
         let child = Command::new(env!("CARGO_BIN_EXE_medley"))
             .arg("operator")
@@ -41,6 +46,7 @@ impl Operator {
             .env("MEDLEY_LISTEN", "127.0.0.1:0")
             .env("MEDLEY_LOG_FORMAT", "json")
             .env_remove("MEDLEY_NAMESPACES")
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap())
