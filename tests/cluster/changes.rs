@@ -16,7 +16,8 @@ pub(crate) async fn reach_what_was_made(stage: &Stage, operator: &Operator) {
     a_slow_step_is_stopped(stage, &space).await;
     a_pod_that_is_there_is_found(stage, operator, &space).await;
     a_revision_that_is_there_is_found(stage, operator, &space).await;
-    for plural in ["medicalservices", "workflows", "workflowruns"] {
+    an_answer_follows_its_services(stage, &space).await;
+    for plural in ["medicalservices", "servicequeries", "workflows", "workflowruns"] {
         a_conflict_is_read_again(stage, operator, &space, plural).await;
     }
     stage.remove_namespace(&space);
@@ -49,6 +50,33 @@ async fn a_service_changes(stage: &Stage, space: &str) {
 fn own_slices(stage: &Stage, space: &str) -> String {
     let names = "jsonpath={.items[?(@.metadata.ownerReferences[0].kind==\"MedicalService\")].metadata.name}";
     stage.kubectl(&["get", "-n", space, "endpointslices", "-o", names])
+}
+
+/// The pods of a service are in the answer of a query, and leave it with what the service can do.
+async fn an_answer_follows_its_services(stage: &Stage, space: &str) {
+    let query = json!({ "apiVersion": "medley.health/v1alpha1", "kind": "ServiceQuery", "metadata": { "name": "who" },
+        "spec": { "capability": "archive", "protocol": "HTTP", "port": 80 } });
+    stage.apply(space, &query.to_string());
+    stage.kubectl(&["wait", "-n", space, "--for=condition=Ready", "mq/who", "--timeout=30s"]);
+    let can = |words: &str| {
+        let patch = json!({ "spec": { "capabilities": serde_json::from_str::<serde_json::Value>(words).unwrap() } });
+        stage.kubectl(&["patch", "-n", space, "msvc/pacs", "--type=merge", "-p", &patch.to_string()]);
+    };
+    let answer = || {
+        let addresses = "jsonpath={.items[*].endpoints[*].addresses[*]}";
+        stage.kubectl(&["get", "-n", space, "endpointslices", "-l", "medley.health/query=who", "-o", addresses])
+    };
+    can(r#"["archive"]"#);
+    stage.kubectl(&["wait", "-n", space, "--for=condition=Empty=False", "mq/who", "--timeout=30s"]);
+    let pods = "jsonpath={.items[*].status.podIP}";
+    until("the answer holds its pod", LIMIT, async || {
+        let pod = stage.kubectl(&["get", "-n", space, "pods", "-l", "medley.health/service=pacs", "-o", pods]);
+        (!pod.is_empty() && answer() == pod).then_some(())
+    })
+    .await;
+    can("[]");
+    until("it has left", LIMIT, async || answer().is_empty().then_some(())).await;
+    stage.kubectl(&["wait", "-n", space, "--for=condition=Empty", "mq/who", "--timeout=30s"]);
 }
 
 async fn a_workflow_changes(stage: &Stage, space: &str) {
@@ -145,6 +173,7 @@ async fn a_conflict_is_read_again(stage: &Stage, operator: &Operator, space: &st
             json!({ "external": { "endpoints": [{ "host": format!("192.0.2.{}", number % 200 + 1) }] },
             "interfaces": [{ "name": "http", "port": 80, "protocol": "HTTP" }] })
         }
+        "servicequeries" => json!({ "protocol": "DICOM", "port": number % 200 + 1 }),
         "workflows" => json!({ "steps": [{ "name": "work", "transform": { "expression": number.to_string() } }] }),
         _ => json!({ "workflow": "hidden" }),
     };
@@ -158,6 +187,7 @@ async fn a_conflict_is_read_again(stage: &Stage, operator: &Operator, space: &st
     let api: kube::Api<kube::api::DynamicObject> = kube::Api::namespaced_with(stage.client.clone(), space, &object);
     let kind = match plural {
         "medicalservices" => "MedicalService",
+        "servicequeries" => "ServiceQuery",
         "workflows" => "Workflow",
         _ => "WorkflowRun",
     };
@@ -170,7 +200,12 @@ async fn a_conflict_is_read_again(stage: &Stage, operator: &Operator, space: &st
             async move {
                 for change in 0..8 {
                     // a run's spec cannot change and it soon ends, so each round has new ones
-                    let name = if plural == "workflowruns" { format!("busy-{round}-{object}") } else { format!("busy-{object}") };
+                    let name = match plural {
+                        "workflowruns" => format!("busy-{round}-{object}"),
+                        // a service has a Service of the other name
+                        "servicequeries" => format!("asked-{object}"),
+                        _ => format!("busy-{object}"),
+                    };
                     let number = round * 8 + change;
                     let wish = json!({ "apiVersion": "medley.health/v1alpha1", "kind": kind,
                         "metadata": { "name": name, "labels": { "number": number.to_string() } }, "spec": spec(number) });

@@ -110,6 +110,14 @@ impl PartialEq for Expression {
     }
 }
 
+impl Budget {
+    /// So many steps.
+    #[must_use]
+    pub const fn of(steps: u64) -> Self {
+        Self(steps)
+    }
+}
+
 impl Expression {
     /// Compiles a text.
     ///

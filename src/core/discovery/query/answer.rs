@@ -19,6 +19,9 @@ use crate::{
     core::expression::{Budget, Expression},
 };
 
+/// What all evaluations of `where` for one answer may take: about a tenth of a second.
+const STEPS: u64 = 2_000_000;
+
 /// An answer.
 #[derive(Clone, Debug, Default)]
 pub struct Answer<'a> {
@@ -65,7 +68,7 @@ pub fn answer<'a>(
     let present = services.iter().filter(|f| f.service.metadata.deletion_timestamp.is_none());
     let by_name: BTreeMap<&str, &ServiceFacts<'_>> = present.map(|f| (f.name(), f)).collect();
     let mut matching = Vec::new();
-    let mut budget = Budget::default();
+    let mut budget = Budget::of(STEPS);
     for (name, facts) in by_name {
         let found = filter::interface(spec, facts.service).and_then(|interface| {
             condition.map_or(Ok(()), |c| filter::holds(c, facts.service, &mut budget)).map(|()| interface)
@@ -106,4 +109,51 @@ pub fn answer<'a>(
 /// Which endpoint it was.
 fn place(told: &QueryMatch) -> Option<(&str, &str, SocketAddr)> {
     Some((&told.service, &told.interface, told.endpoint.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// Services that differ in their names only.
+    fn services(count: usize) -> Vec<MedicalService> {
+        let service = |i: usize| {
+            let attributes: BTreeMap<String, String> = (0..8).map(|n| (format!("fact{n}"), "x".repeat(20))).collect();
+            serde_json::from_value(json!({
+                "apiVersion": "medley.health/v1alpha1", "kind": "MedicalService",
+                "metadata": {"name": format!("s{i:05}"), "labels": {"team": "radiology", "site": "north"}},
+                "spec": {
+                    "external": {"endpoints": [{"host": "pacs.example"}]},
+                    "interfaces": [{"name": "http", "port": 80, "protocol": "HTTP"}],
+                    "capabilities": ["triage", "read", "archive"], "attributes": attributes,
+                },
+            }))
+            .unwrap()
+        };
+        (0..count).map(service).collect()
+    }
+
+    fn excluded(condition: &str, services: &[MedicalService]) -> BTreeMap<ExclusionReason, usize> {
+        let spec = serde_json::from_value(json!({"protocol": "HTTP", "port": 80})).unwrap();
+        let facts: Vec<ServiceFacts<'_>> =
+            services.iter().map(|service| ServiceFacts { service, known: Vec::new() }).collect();
+        let condition = filter::compile(condition).unwrap();
+        let mut counts = BTreeMap::new();
+        for reason in answer(&spec, Some(&condition), &facts, &[]).excluded.into_values() {
+            *counts.entry(reason).or_default() += 1;
+        }
+        counts
+    }
+
+    #[test]
+    fn two_thousand_services_fit_into_the_bound_and_one_expression_cannot_take_all_time() {
+        let all = services(2000);
+        let usual = "'fact3' in service.attributes && service.attributes.fact3.startsWith('x') && service.labels.site == 'north'";
+        assert_eq!(excluded(usual, &all), BTreeMap::from([(ExclusionReason::NoneReady, 2000)]));
+        let costly = "service.capabilities.all(a, service.attributes.map(k, service.attributes[k] + a).size() > 0)";
+        let counts = excluded(costly, &all);
+        assert!(counts[&ExclusionReason::WhereFailed] > 0 && counts[&ExclusionReason::NoneReady] > 0, "{counts:?}");
+    }
 }
