@@ -5,6 +5,8 @@
 
 #[path = "mirrors/access.rs"]
 mod access;
+#[path = "mirrors/delays.rs"]
+mod delays;
 #[path = "mirrors/ownership.rs"]
 mod ownership;
 #[path = "mirrors/servers.rs"]
@@ -135,6 +137,9 @@ async fn a_store_that_comes_back_is_whole_again_within_seconds_and_nobody_waited
         let change = |version: u64| {
             replica.apply(service("radiology", "pacs", "DICOM", version as usize % 3, version));
             replica.apply(service("radiology", &format!("new-{version}"), "HTTP", 1, version + 1));
+            let last = if version == 100 { "lis".to_owned() } else { format!("new-{}", version - 100) };
+            let namespace = if version == 100 { "lab" } else { "radiology" };
+            replica.delete(&service(namespace, &last, "HTTP", 1, version + 2));
         };
         let down = |failures: &'static [Failure]| {
             let replica = &replica;

@@ -74,10 +74,12 @@ impl<S: Server> Follower<S> {
         // nothing is decided, and so nothing deleted, before every kind's first complete list
         self.caches.wait_ready().await;
         let mut failures = 0;
+        // what was told in this term: a store that cannot list its keys is still rid of what went while it was away
+        let mut told = BTreeSet::new();
         loop {
             self.dirty.open();
             let begun = Instant::now();
-            let failure = match self.session(term).await {
+            let failure = match self.session(term, &mut told).await {
                 Ok(never) => match never {},
                 Err(failure) => failure,
             };
@@ -91,10 +93,10 @@ impl<S: Server> Follower<S> {
     }
 
     /// One connection, until it fails.
-    async fn session(&self, term: &Term) -> Result<std::convert::Infallible, Failure> {
+    async fn session(&self, term: &Term, told: &mut BTreeSet<Key>) -> Result<std::convert::Infallible, Failure> {
         lasts(term)?;
         let mut store = bounded(self.server.connect(&term.holder)).await?;
-        self.everything(&mut store, term).await?;
+        self.everything(&mut store, term, told).await?;
         self.board.up();
         let mut renew = interval_at(Instant::now() + self.renew, self.renew);
         let mut beat = interval_at(Instant::now() + BEAT, BEAT);
@@ -103,14 +105,14 @@ impl<S: Server> Follower<S> {
         loop {
             tokio::select! {
                 biased;
-                _ = renew.tick() => self.everything(&mut store, term).await?,
+                _ = renew.tick() => self.everything(&mut store, term, told).await?,
                 _ = beat.tick() => bounded(store.check()).await?,
                 () = self.dirty.some() => {
                     sleep(GATHER).await;
                     match self.dirty.take(BATCH) {
-                        Work::All => self.everything(&mut store, term).await?,
+                        Work::All => self.everything(&mut store, term, told).await?,
                         Work::Some(keys) => {
-                            self.batch(&mut store, term, &keys, false).await?;
+                            self.batch(&mut store, term, &keys, false, told).await?;
                         }
                     }
                 }
@@ -119,18 +121,19 @@ impl<S: Server> Follower<S> {
     }
 
     /// Looks at all that there is, here or there.
-    async fn everything(&self, store: &mut S::Store, term: &Term) -> Result<(), Failure> {
+    async fn everything(&self, store: &mut S::Store, term: &Term, told: &mut BTreeSet<Key>) -> Result<(), Failure> {
         lasts(term)?;
         bounded(store.claim()).await?;
         let mut keys: BTreeSet<Key> = bounded(store.known()).await?.into_iter().collect();
+        keys.extend(told.iter().cloned());
         keys.extend(self.caches.services.keys().iter().map(|k| Key::clone(k)));
         let keys: Vec<Key> = keys.into_iter().collect();
         let mut sets: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         let (mut foreign, mut refused) = (0, 0);
         for keys in keys.chunks(BATCH) {
-            let (records, done) = self.batch(store, term, keys, true).await?;
-            let told = records.iter().filter(|r| !done.foreign.contains(&r.key()));
-            for (set, members) in Content::of(told).sets {
+            let (records, done) = self.batch(store, term, keys, true, told).await?;
+            let there = records.iter().filter(|r| !done.foreign.contains(&r.key()));
+            for (set, members) in Content::of(there).sets {
                 sets.entry(set).or_default().extend(members);
             }
             foreign += done.foreign.len();
@@ -148,10 +151,16 @@ impl<S: Server> Follower<S> {
         term: &Term,
         keys: &[Key],
         renew: bool,
+        told: &mut BTreeSet<Key>,
     ) -> Result<(Vec<Record>, Done), Failure> {
         lasts(term)?;
         let batch: Vec<(Key, Option<Record>)> = keys.iter().map(|key| (key.clone(), self.caches.record(key))).collect();
+        // known before it is sent: an answer may be lost after the effect
+        told.extend(batch.iter().filter(|(_, record)| record.is_some()).map(|(key, _)| key.clone()));
         let done = bounded(store.put(&batch, renew)).await?;
+        for (key, _) in batch.iter().filter(|(key, record)| record.is_none() && !done.again.contains(key)) {
+            told.remove(key);
+        }
         self.board.wrote(done.written);
         done.again.iter().for_each(|key| self.dirty.add(key));
         Ok((batch.into_iter().filter_map(|(_, record)| record).collect(), done))
