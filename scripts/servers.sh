@@ -10,5 +10,5 @@ fail() {
 
 # shellcheck source=scripts/demo/packages.sh
 . "$(dirname "$0")/demo/packages.sh"
-export NEEDED='redis-server=redis-server memcached=memcached openssl=openssl'
+export NEEDED='redis-server=redis-server memcached=memcached'
 ensure_packages

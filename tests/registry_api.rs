@@ -6,7 +6,7 @@
 #[path = "cluster/support/mod.rs"]
 mod support;
 
-use std::{process::Command, time::Duration};
+use std::time::Duration;
 
 use futures::StreamExt;
 use reqwest::{Client, Response, StatusCode};
@@ -118,13 +118,7 @@ async fn the_registry_shows_services_to_whom_kubernetes_lets_see_them() {
 
     let files = stage.scratch().to_owned();
     let at = |name: &str| files.join(name).to_str().unwrap().to_owned();
-    let certificate = || {
-        let words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=registry \
-            -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE";
-        let files = ["-keyout".to_owned(), at("key"), "-out".to_owned(), at("cert")];
-        let made = Command::new("openssl").args(words.split_whitespace()).args(files).output().unwrap();
-        assert!(made.status.success());
-    };
+    let certificate = || harness::certificates::write(&files.join("cert"), &files.join("key")).unwrap();
     let trusting = || {
         let authority = reqwest::Certificate::from_pem(&std::fs::read(at("cert")).unwrap()).unwrap();
         Client::builder().tls_certs_only([authority]).no_proxy().build().unwrap()

@@ -18,13 +18,13 @@ fn allowed() -> Vec<String> {
 }
 
 #[tokio::test]
-#[ignore = "needs redis-server of Debian and openssl: make test-peers"]
+#[ignore = "needs redis-server of Debian: make test-peers"]
 async fn a_user_that_may_do_only_what_is_needed_suffices_over_tls_and_its_password_may_change() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let files = servers::scratch("tls");
     let at = |name: &str| files.join(name).to_str().unwrap().to_owned();
     for name in ["server", "other"] {
-        servers::certificate(&at(&format!("{name}.key")), &at(&format!("{name}.pem")));
+        harness::certificates::write(&files.join(format!("{name}.pem")), &files.join(format!("{name}.key"))).unwrap();
     }
     let tls = servers::free_port();
     let options = [

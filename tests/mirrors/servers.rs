@@ -149,14 +149,6 @@ pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// A key and the certificate of 127.0.0.1 that only itself vouches for.
-pub(crate) fn certificate(key: &str, certificate: &str) {
-    let words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj /CN=redis \
-        -addext subjectAltName=IP:127.0.0.1 -addext basicConstraints=critical,CA:FALSE";
-    let words = words.split_whitespace().chain(["-keyout", key, "-out", certificate]);
-    assert!(Command::new("openssl").args(words).stderr(Stdio::null()).status().unwrap().success());
-}
-
 /// A directory of this test alone.
 pub(crate) fn scratch(name: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("mirrors-{name}-{}", std::process::id()));

@@ -1,7 +1,23 @@
 //! Certificates for tests of TLS.
 
+use std::{fs, path::Path};
+
 use anyhow::Result;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedKey, IsCa, Issuer, KeyPair, date_time_ymd,
+    generate_simple_self_signed,
+};
+
+/// Writes a certificate for 127.0.0.1 and its key, both in PEM. Only itself vouches for it: whoever trusts it trusts that one server.
+///
+/// # Errors
+/// When a file cannot be written.
+pub fn write(certificate: &Path, key: &Path) -> Result<()> {
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(vec!["127.0.0.1".to_owned()])?;
+    fs::write(certificate, cert.pem())?;
+    fs::write(key, signing_key.serialize_pem())?;
+    Ok(())
+}
 
 /// An authority.
 pub struct Authority {
