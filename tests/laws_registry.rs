@@ -40,6 +40,7 @@ fn record() -> impl Strategy<Value = Record> {
         |(protocol, port)| InterfaceRecord {
             name: format!("i{port}"),
             protocol,
+            tls: false,
             port,
             base_path: None,
             endpoints: Vec::new(),
@@ -59,6 +60,8 @@ fn record() -> impl Strategy<Value = Record> {
             ready,
             total: 3,
             generation: 1,
+            capabilities: if ready > 1 { vec!["ct".to_owned(), "mr".to_owned()] } else { Vec::new() },
+            attributes: BTreeMap::new(),
             interfaces,
         })
 }

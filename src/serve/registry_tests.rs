@@ -78,6 +78,9 @@ fn caches(services: usize) -> Caches {
     caches.services.list_begins(&None);
     (0..services).for_each(|i| caches.services.listed(&None, service(&format!("s-{i}"))));
     caches.services.list_ends(&None);
+    caches.queries.leave_empty();
+    caches.query_services.leave_empty();
+    caches.query_slices.leave_empty();
     caches.workflows.leave_empty();
     caches.runs.leave_empty();
     caches.pods.leave_empty();

@@ -67,6 +67,7 @@ pub fn sets_of(fields: &Fields) -> BTreeSet<String> {
     let mut sets = BTreeSet::from([SERVICES.to_owned()]);
     sets.extend(words("namespace").map(|w| format!("namespace:{w}")));
     sets.extend(words("protocols").map(|w| format!("protocol:{w}")));
+    sets.extend(words("capabilities").map(|w| format!("capability:{w}")));
     sets
 }
 
@@ -81,8 +82,10 @@ fn fields_of(record: &Record) -> Fields {
         ("total".to_owned(), record.total.to_string()),
         ("generation".to_owned(), record.generation.to_string()),
         ("protocols".to_owned(), protocols.join(",")),
+        ("capabilities".to_owned(), record.capabilities.join(",")),
     ]);
     fields.extend(record.dns_name.clone().map(|name| ("dnsName".to_owned(), name)));
+    fields.extend(record.attributes.iter().map(|(name, value)| (format!("attribute:{name}"), value.clone())));
     for interface in &record.interfaces {
         // a record holds texts and numbers only, so it can always be JSON
         fields.insert(format!("interface:{}", interface.name), serde_json::to_string(interface).unwrap_or_default());

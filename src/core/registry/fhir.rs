@@ -184,6 +184,7 @@ fn status(interface: &InterfaceRecord) -> &'static str {
 
 fn endpoint(record: &Record, interface: &InterfaceRecord) -> Value {
     let (system, code, scheme) = connection(interface.protocol);
+    let scheme = if interface.tls && scheme == "http" { "https" } else { scheme };
     let host = record.dns_name.clone().unwrap_or_else(|| format!("{}.{}.svc", record.name, record.namespace));
     let base = interface.base_path.as_deref().unwrap_or_default();
     json!({
@@ -238,6 +239,7 @@ mod tests {
         let interface = |(i, (protocol, reasons)): (usize, &(Protocol, &[EndpointReason]))| InterfaceRecord {
             name: format!("i{i}"),
             protocol: *protocol,
+            tls: false,
             port: 80,
             base_path: (*protocol == Protocol::Fhir).then(|| "/fhir".to_owned()),
             endpoints: reasons
@@ -259,6 +261,8 @@ mod tests {
             ready: 1,
             total: 1,
             generation: 1,
+            capabilities: Vec::new(),
+            attributes: Default::default(),
             interfaces: interfaces.iter().enumerate().map(interface).collect(),
         }
     }

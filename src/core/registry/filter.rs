@@ -13,6 +13,8 @@ pub struct Filter {
     pub namespace: Option<String>,
     /// Services with an interface of this protocol.
     pub protocol: Option<Protocol>,
+    /// Services that declare this capability.
+    pub capability: Option<String>,
     /// Services with an endpoint that answers, or without one.
     pub ready: Option<bool>,
     /// Services after this one, in the order of namespace and name.
@@ -25,6 +27,11 @@ pub struct Filter {
 fn is_label(text: &str) -> bool {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     (1..=63).contains(&text.len()) && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
+}
+
+/// Whether a text can be the name of a capability.
+fn is_capability(text: &str) -> bool {
+    is_label(&text.replace('.', "-"))
 }
 
 /// A namespace.
@@ -84,6 +91,14 @@ impl Filter {
                     })?;
                     filter.protocol = Some(known);
                 }
+                "capability" => {
+                    once("capability", filter.capability.is_some())?;
+                    if !is_capability(value) {
+                        let rule = "must be the name of a capability: at most 63 lower-case letters, digits, - and .";
+                        return Err(Problem::parameter("capability", rule));
+                    }
+                    filter.capability = Some(value.to_owned());
+                }
                 "ready" => {
                     once("ready", filter.ready.is_some())?;
                     let known = value.parse().map_err(|_| Problem::parameter("ready", "must be true or false"))?;
@@ -99,7 +114,8 @@ impl Filter {
                 }
                 _ => {
                     let known = if pages { ", limit and after" } else { "" };
-                    let rule = format!("a parameter is not known: there are namespace, protocol, ready{known}");
+                    let rule =
+                        format!("a parameter is not known: there are namespace, protocol, capability, ready{known}");
                     return Err(Problem { field: None, ..Problem::parameter("", rule) });
                 }
             }
@@ -118,6 +134,7 @@ impl Filter {
     pub fn matches(&self, record: &Record) -> bool {
         self.namespace.as_ref().is_none_or(|n| *n == record.namespace)
             && self.protocol.is_none_or(|p| record.interfaces.iter().any(|i| i.protocol == p))
+            && self.capability.as_ref().is_none_or(|c| record.capabilities.contains(c))
             && self.ready.is_none_or(|ready| ready == (record.ready > 0))
     }
 
@@ -146,12 +163,13 @@ mod tests {
             (vec![("namespace", "Radiology")], Some("namespace"), "DNS label"),
             (vec![("namespace", "")], Some("namespace"), "DNS label"),
             (vec![("protocol", "fhir")], Some("protocol"), "FHIR"),
+            (vec![("capability", "CT")], Some("capability"), "lower-case"),
             (vec![("ready", "yes")], Some("ready"), "true or false"),
             (vec![("limit", "0")], Some("limit"), "1 to 500"),
             (vec![("limit", "501")], Some("limit"), "1 to 500"),
             (vec![("after", "radiology")], Some("after"), "<namespace>/<name>"),
             (vec![("ready", "true"), ("ready", "true")], Some("ready"), "once"),
-            (vec![("patient", "Doe")], None, "namespace, protocol, ready, limit and after"),
+            (vec![("patient", "Doe")], None, "namespace, protocol, capability, ready, limit and after"),
         ] {
             let problem = parse(&query).unwrap_err();
             assert_eq!((problem.status, problem.field), (400, field), "{query:?}");
@@ -169,9 +187,12 @@ mod tests {
             ready,
             total: 1,
             generation: 1,
+            capabilities: vec!["ct.triage".to_owned()],
+            attributes: Default::default(),
             interfaces: vec![super::super::InterfaceRecord {
                 name: "i".to_owned(),
                 protocol: Protocol::Fhir,
+                tls: false,
                 port: 80,
                 base_path: None,
                 endpoints: Vec::new(),
@@ -184,6 +205,8 @@ mod tests {
         assert_eq!(names(&parse(&[("protocol", "FHIR"), ("ready", "true")]).unwrap()), ("xz".to_owned(), false));
         assert_eq!(names(&parse(&[("ready", "false")]).unwrap()), ("y".to_owned(), false));
         assert_eq!(names(&parse(&[("protocol", "DICOM")]).unwrap()), (String::new(), false));
+        assert_eq!(names(&parse(&[("capability", "ct.triage"), ("ready", "true")]).unwrap()).0, "xz");
+        assert_eq!(names(&parse(&[("capability", "mr")]).unwrap()), (String::new(), false));
         assert_eq!(names(&parse(&[("namespace", "b")]).unwrap()), (String::new(), false));
         assert_eq!(names(&parse(&[("limit", "2")]).unwrap()), ("xy".to_owned(), true));
         assert_eq!(names(&parse(&[("limit", "3")]).unwrap()), ("xyz".to_owned(), false));

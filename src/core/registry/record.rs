@@ -40,6 +40,12 @@ pub struct Record {
     pub total: u32,
     /// Generation of the spec; 0 where the object has none.
     pub generation: i64,
+    /// What it can do, as the spec declares.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub capabilities: Vec<String>,
+    /// Facts about it, as the spec declares.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, String>,
     /// How to talk to it, in the order of the spec.
     pub interfaces: Vec<InterfaceRecord>,
 }
@@ -52,6 +58,9 @@ pub struct InterfaceRecord {
     pub name: String,
     /// What it speaks.
     pub protocol: Protocol,
+    /// Whether that is inside TLS.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tls: bool,
     /// Port of the Service.
     pub port: u16,
     /// What comes before the path of every request of an HTTP or FHIR interface.
@@ -102,6 +111,8 @@ impl Record {
             ready: status.and_then(|s| s.ready).unwrap_or(0),
             total: status.and_then(|s| s.total).unwrap_or(0),
             generation: service.metadata.generation.unwrap_or(0),
+            capabilities: service.spec.capabilities.clone(),
+            attributes: service.spec.attributes.clone(),
             interfaces: service.spec.interfaces.iter().map(|i| interface(i, listed, slices, room)).collect(),
         }
     }
@@ -147,6 +158,7 @@ fn interface(
     InterfaceRecord {
         name: spec.name.clone(),
         protocol: spec.protocol,
+        tls: spec.tls.is_some(),
         port: spec.port,
         base_path: spec
             .http

@@ -115,6 +115,9 @@ fn follower(fake: &Fake, services: usize) -> Arc<Follower<Fake>> {
         caches.services.listed(&None, service);
     }
     caches.services.list_ends(&None);
+    caches.queries.leave_empty();
+    caches.query_services.leave_empty();
+    caches.query_slices.leave_empty();
     caches.workflows.leave_empty();
     caches.runs.leave_empty();
     caches.pods.leave_empty();
