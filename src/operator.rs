@@ -155,7 +155,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
             admitter: Admitter::new(caches.clone(), to_runs, to_pools, clock, metrics.clone()),
             dispatcher,
             lanes,
-            prober: Prober::new(probes, clock, Limits::default(), tell(&queues.services)),
+            prober: Prober::new(probes, clock, Limits::default(), metrics.clone(), tell(&queues.services)),
             resolver: Resolver::new(lookups, tell(&queues.services)),
             caches,
             settings,
@@ -293,6 +293,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
             notes: notes.clone(),
             guard: Arc::clone(&self.settings.guard),
             cluster_domain: self.settings.cluster_domain.clone(),
+            metrics: self.metrics.clone(),
         };
         tasks.spawn(reconciler::run(Arc::new(services), context(&self.queues.services), term.clone()));
         let queries = Queries {
@@ -361,6 +362,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         self.queues.close();
         self.dispatcher.clear();
         self.lanes.clear();
+        self.metrics.forget_endpoints();
     }
 }
 

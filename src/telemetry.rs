@@ -1,8 +1,11 @@
 //! Logs and metrics. Labels come from closed sets: never a run's name, never anything about a patient.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicI64, AtomicU64},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64},
+    },
+    time::Duration,
 };
 
 use prometheus_client::{
@@ -65,6 +68,31 @@ pub struct MirrorLabel {
     pub mirror: &'static str,
 }
 
+/// Labels: a `MedicalService`. There are as many as there are objects, and they go with them.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ServiceLabel {
+    /// Namespace of the object.
+    pub namespace: String,
+    /// Its name.
+    pub service: String,
+}
+
+/// Labels of a probe.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Probe {
+    /// How was asked: `tcp`, `http`, `fhir`, `hl7v2`, `dicom`.
+    pub protocol: &'static str,
+    /// `Healthy`, or the reason of an endpoint's status that names the layer that failed.
+    pub reason: String,
+}
+
+/// Label: how a probe asks.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ProtocolLabel {
+    /// As in [`Probe`].
+    pub protocol: &'static str,
+}
+
 /// All metrics of the operator.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -113,6 +141,14 @@ pub struct Metrics {
     pub mirror_failures: Family<MirrorLabel, Counter<u64, AtomicU64>>,
     /// Entries of mirrors that were changed.
     pub mirror_written: Family<MirrorLabel, Counter<u64, AtomicU64>>,
+    /// Endpoints of each service that get traffic.
+    pub endpoints_ready: Family<ServiceLabel, Gauge<i64, AtomicI64>>,
+    /// Endpoints of each service that are known.
+    pub endpoints: Family<ServiceLabel, Gauge<i64, AtomicI64>>,
+    /// Probes that have ended.
+    pub probes: Family<Probe, Counter<u64, AtomicU64>>,
+    /// How long probes took, in seconds.
+    pub probe_seconds: Family<ProtocolLabel, Histogram>,
 }
 
 impl Default for Metrics {
@@ -144,6 +180,11 @@ impl Default for Metrics {
         registry.register("mirror_up", "1 while a mirror follows the registry", mirror_up.clone());
         registry.register("mirror_failures", "Times that a mirror of the registry failed", mirror_failures.clone());
         registry.register("mirror_written", "Entries of a mirror that were changed", mirror_written.clone());
+        let (endpoints_ready, endpoints, probes) = (Family::default(), Family::default(), Family::default());
+        // from a millisecond to above the longest timeout of a probe
+        let probe_seconds = Family::<ProtocolLabel, Histogram>::new_with_constructor(|| {
+            Histogram::new(exponential_buckets(0.001, 2.0, 16))
+        });
         registry.register("leader", "1 while this process leads", leader.clone());
         registry.register("api_calls", "Calls to the Kubernetes API server", api_calls.clone());
         registry.register("api_call_seconds", "Duration of calls to the Kubernetes API server", api_seconds.clone());
@@ -195,6 +236,18 @@ impl Default for Metrics {
             "Finished runs that their workflow did not learn from because too many waited",
             samples_dropped.clone(),
         );
+        registry.register(
+            "service_endpoints_ready",
+            "Endpoints of a MedicalService that get traffic",
+            endpoints_ready.clone(),
+        );
+        registry.register("service_endpoints", "Endpoints of a MedicalService that are known", endpoints.clone());
+        registry.register("probes", "Probes of endpoints outside the cluster that have ended", probes.clone());
+        registry.register(
+            "probe_seconds",
+            "Duration of probes of endpoints outside the cluster",
+            probe_seconds.clone(),
+        );
         Self {
             registry: Arc::new(registry),
             leader,
@@ -219,11 +272,39 @@ impl Default for Metrics {
             mirror_up,
             mirror_failures,
             mirror_written,
+            endpoints_ready,
+            endpoints,
+            probes,
+            probe_seconds,
         }
     }
 }
 
 impl Metrics {
+    /// How many endpoints a service has, and how many of them get traffic; `None` when it is gone, and its series with it.
+    pub fn tell_endpoints(&self, namespace: &str, service: &str, counts: Option<(u32, u32)>) {
+        let label = ServiceLabel { namespace: namespace.to_owned(), service: service.to_owned() };
+        if let Some((ready, total)) = counts {
+            self.endpoints_ready.get_or_create(&label).set(ready.into());
+            self.endpoints.get_or_create(&label).set(total.into());
+        } else {
+            self.endpoints_ready.remove(&label);
+            self.endpoints.remove(&label);
+        }
+    }
+
+    /// Forgets the endpoints of all services: who does not lead does not know them.
+    pub fn forget_endpoints(&self) {
+        self.endpoints_ready.clear();
+        self.endpoints.clear();
+    }
+
+    /// A probe has ended.
+    pub fn tell_probe(&self, protocol: &'static str, reason: String, took: Duration) {
+        self.probes.get_or_create(&Probe { protocol, reason }).inc();
+        self.probe_seconds.get_or_create(&ProtocolLabel { protocol }).observe(took.as_secs_f64());
+    }
+
     /// The metrics in the OpenMetrics text format.
     #[must_use]
     pub fn render(&self) -> String {

@@ -55,6 +55,8 @@ where
 {
     let kind = K::kind(&()).into_owned();
     let label = telemetry::Kind { kind: kind.clone() };
+    // an alert sees a counter grow only if it was there before
+    drop(watch.metrics.watch_failures.get_or_create(&label));
     let mut config = watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE);
     if let Some(labels) = watch.labels {
         config = config.labels(labels);

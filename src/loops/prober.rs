@@ -31,6 +31,7 @@ use crate::{
         name::{self, Key},
     },
     medical::{self, tls::Trust},
+    telemetry::Metrics,
 };
 
 /// How a probe is done. Tests give outcomes of their own.
@@ -84,6 +85,7 @@ pub struct Prober<I> {
     io: I,
     clock: Clock,
     report: Report,
+    metrics: Metrics,
     per_service: usize,
     total: Semaphore,
     state: Mutex<State>,
@@ -244,11 +246,12 @@ impl<I> Prober<I> {
 impl<I: ProbeIo> Prober<I> {
     /// A prober without targets. `report` is called from its tasks and must not block.
     #[must_use]
-    pub fn new(io: I, clock: Clock, limits: Limits, report: Report) -> Arc<Self> {
+    pub fn new(io: I, clock: Clock, limits: Limits, metrics: Metrics, report: Report) -> Arc<Self> {
         Arc::new(Self {
             io,
             clock,
             report,
+            metrics,
             per_service: limits.per_service.max(1),
             total: Semaphore::new(limits.total.max(1)),
             state: Mutex::default(),
@@ -337,6 +340,8 @@ impl<I: ProbeIo> Prober<I> {
                 let _total = self.total.acquire().await.ok();
                 (Instant::now(), self.io.probe(&target).await)
             };
+            let (protocol, reason) = (target.kind.protocol(), format!("{:?}", probed.outcome.reason()));
+            self.metrics.tell_probe(protocol, reason, started.elapsed());
             if self.observe(&key, &endpoint, stamp, probed) {
                 (self.report)(&key);
             }

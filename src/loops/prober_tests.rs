@@ -85,6 +85,7 @@ fn probing(address: u8) -> Probing {
 struct Bench {
     script: Arc<Script>,
     prober: Arc<Prober<Arc<Script>>>,
+    metrics: Metrics,
     reports: Arc<Mutex<Vec<(Key, u128)>>>,
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
@@ -92,15 +93,16 @@ struct Bench {
 
 impl Bench {
     fn new(limits: Limits) -> Self {
-        let script = Arc::new(Script::default());
+        let (script, metrics) = (Arc::new(Script::default()), Metrics::default());
         let reports: Arc<Mutex<Vec<(Key, u128)>>> = Arc::default();
         let begin = Instant::now();
         let seen = Arc::clone(&reports);
         let report: Report = Box::new(move |key| seen.lock().unwrap().push((key.clone(), begin.elapsed().as_millis())));
-        let prober = Prober::new(Arc::clone(&script), Clock::simulated(Timestamp::UNIX_EPOCH), limits, report);
+        let prober =
+            Prober::new(Arc::clone(&script), Clock::simulated(Timestamp::UNIX_EPOCH), limits, metrics.clone(), report);
         let stop = CancellationToken::new();
         let task = tokio::spawn(Arc::clone(&prober).run(stop.clone()));
-        Self { script, prober, reports, stop, task }
+        Self { script, prober, metrics, reports, stop, task }
     }
 
     fn ready(&self, key: &Key) -> Vec<u8> {
@@ -223,8 +225,8 @@ async fn what_is_under_way_is_bounded_over_all_services() {
 #[tokio::test(start_paused = true)]
 async fn targets_set_before_the_run_are_probed_and_stopping_ends_every_probe() {
     let script = Arc::new(Script::default());
-    let prober =
-        Prober::new(Arc::clone(&script), Clock::simulated(Timestamp::UNIX_EPOCH), Limits::default(), Box::new(|_| {}));
+    let clock = Clock::simulated(Timestamp::UNIX_EPOCH);
+    let prober = Prober::new(Arc::clone(&script), clock, Limits::default(), Metrics::default(), Box::new(|_| {}));
     prober.set_targets(&pacs(), (1..=20).map(probing).collect());
     pass(5).await;
     assert_eq!(script.started.lock().unwrap().len(), 0, "nothing is probed by a replica that does not lead");
@@ -260,4 +262,22 @@ fn starts_are_spread() {
     let mut early: Vec<f64> = (0..100).map(|n| spread(&pacs(), &probing(n).target.endpoint)).collect();
     early.sort_by(f64::total_cmp);
     assert!(early[10] < 0.3 && early[90] > 0.7, "{early:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn probes_are_counted_by_protocol_and_reason() {
+    let bench = Bench::new(Limits::default());
+    bench.script.answer(1, ProbeOutcome::Answered);
+    bench.script.answer(2, REFUSED);
+    bench.prober.set_targets(&pacs(), (1..=3).map(probing).collect());
+    pass(5).await;
+    let count = |reason: &str| {
+        let label = crate::telemetry::Probe { protocol: "tcp", reason: reason.to_owned() };
+        bench.metrics.probes.get_or_create(&label).get()
+    };
+    assert_eq!([count("Healthy"), count("TcpRefused"), count("TcpTimeout")], [1, 1, 1]);
+    let text = bench.metrics.render();
+    assert!(text.contains("medley_probe_seconds_count{protocol=\"tcp\"} 3\n"), "{text}");
+    // the two that answered took a millisecond, the third its timeout of 3 s
+    assert!(text.contains("medley_probe_seconds_sum{protocol=\"tcp\"} 3.002\n"), "{text}");
 }

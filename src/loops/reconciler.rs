@@ -40,6 +40,8 @@ pub struct Context {
 
 /// Looks at objects until stopped; a look that has begun ends first.
 pub async fn run<R: Reconcile>(reconciler: Arc<R>, context: Context, stop: CancellationToken) {
+    // an alert sees a counter grow only if it was there before
+    drop(context.metrics.panics.get_or_create(&telemetry::Kind { kind: R::KIND.to_owned() }));
     let workers = (0..context.workers).map(|_| work(Arc::clone(&reconciler), context.clone(), stop.clone()));
     // one task: a look is waiting for the API server nearly all of its time
     futures::future::join_all(workers).await;

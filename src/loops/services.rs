@@ -32,6 +32,7 @@ use crate::{
         resolver::{LookupIo, Resolver},
     },
     render::Owner,
+    telemetry::Metrics,
 };
 
 /// What is needed to look after services.
@@ -52,6 +53,8 @@ pub struct Services<P, L> {
     pub guard: Arc<AddressGuard>,
     /// The cluster's DNS domain.
     pub cluster_domain: String,
+    /// Counters.
+    pub metrics: Metrics,
 }
 
 impl<P: ProbeIo, L: LookupIo> Reconcile for Services<P, L> {
@@ -61,6 +64,7 @@ impl<P: ProbeIo, L: LookupIo> Reconcile for Services<P, L> {
         let Some(service) = self.caches.services.get(key) else {
             self.prober.forget(key);
             self.resolver.forget(key);
+            self.metrics.tell_endpoints(&key.namespace, &key.name, None);
             return Ok(None);
         };
         let epoch = self.writer.term_after(service.status.as_ref().and_then(|s| s.leader_epoch))?.epoch;
@@ -77,6 +81,10 @@ impl<P: ProbeIo, L: LookupIo> Reconcile for Services<P, L> {
             let refusal = error.refusal().filter(|_| !matches!(error, Error::NameTaken { .. }));
             let ServiceDecision { status, notes, .. } = self.decide(key, &service, epoch, refusal.as_ref());
             (decision.status, decision.notes) = (status, notes);
+        }
+        if let Some(status) = decision.status.as_ref().or(service.status.as_ref()) {
+            let counts = (status.ready.unwrap_or(0), status.total.unwrap_or(0));
+            self.metrics.tell_endpoints(&key.namespace, &key.name, Some(counts));
         }
         let about = service.object_ref(&());
         if let Some(status) = decision.status {

@@ -153,3 +153,30 @@ async fn an_endpoint_that_comes_while_a_run_writes_that_it_waits_is_not_overlook
     stage.until("it has called", Duration::from_secs(20), over).await;
     assert_eq!(stage.history_of("r1")[0].steps["count"].phase, StepPhase::Waiting, "it did wait");
 }
+
+/// The series of endpoints that an operator shows, as `archive ready/known`.
+fn counted(metrics: &Metrics) -> String {
+    let text = metrics.render();
+    let value = |name: &str| {
+        let series = format!("{name}{{namespace=\"{NAMESPACE}\",service=\"archive\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&series).map(str::to_owned)).unwrap_or_default()
+    };
+    format!("{}/{}", value("medley_service_endpoints_ready"), value("medley_service_endpoints"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_leader_counts_endpoints_and_only_of_services_that_are_there() {
+    let stage = Stage::new();
+    stage.service("archive", &["10.0.0.1", "10.0.0.2"]).await;
+    let first = stage.start("op-1");
+    stage.until("both are counted", Duration::from_secs(10), |_| counted(&first.metrics) == "2/2").await;
+    stage.world.set_well("10.0.0.2", false);
+    stage.until("one is not ready", Duration::from_secs(30), |_| counted(&first.metrics) == "1/2").await;
+    let metrics = first.metrics.clone();
+    first.stop().await;
+    assert_eq!(counted(&metrics), "/", "who does not lead knows nothing");
+    let second = stage.start("op-2");
+    stage.until("the next leader counts", Duration::from_secs(60), |_| counted(&second.metrics) == "1/2").await;
+    stage.server.delete("MedicalService", NAMESPACE, "archive", 0).unwrap();
+    stage.until("nothing is left", Duration::from_secs(10), |_| counted(&second.metrics) == "/").await;
+}

@@ -61,6 +61,20 @@ pub struct TlsTarget {
     pub ca_bundle: String,
 }
 
+impl ProbeKind {
+    /// A word for metrics.
+    #[must_use]
+    pub const fn protocol(&self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Http { .. } => "http",
+            Self::Fhir { .. } => "fhir",
+            Self::Hl7(_) => "hl7v2",
+            Self::Dicom(_) => "dicom",
+        }
+    }
+}
+
 /// One endpoint and how it is probed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ProbeTarget {

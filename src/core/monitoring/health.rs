@@ -18,6 +18,17 @@ pub enum ProbeOutcome {
     Failed(EndpointReason),
 }
 
+impl ProbeOutcome {
+    /// What an endpoint's status says when all its probes end like this.
+    #[must_use]
+    pub const fn reason(self) -> EndpointReason {
+        match self {
+            Self::Answered => EndpointReason::Healthy,
+            Self::Failed(reason) => reason,
+        }
+    }
+}
+
 /// How many outcomes in a row it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Thresholds {
