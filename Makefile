@@ -64,13 +64,14 @@ test-mutants: ## Deliberate bugs, one at a time: do the tests notice each? (take
 	cargo run --locked --quiet -p medley-harness --bin mutants -- --scratch $(CARGO_TARGET_DIR)/mutants $(if $(MUTANT),--only '$(MUTANT)')
 
 .PHONY: test-peers
-test-peers: $(FHIR_PEER)/done $(HL7_PEER)/done $(DICOM_PEER)/done ## Tests against real servers of other projects (python3 with venv, network namespaces; from PyPI and Debian, once)
+test-peers: programs $(FHIR_PEER)/done $(HL7_PEER)/done $(DICOM_PEER)/done ## Tests against real servers of other projects, and of alerts with promtool (python3 with venv, network namespaces; from PyPI and Debian, once)
 	scripts/servers.sh
 	MEDLEY_FHIR_PYTHON=$(FHIR_PEER)/bin/python MEDLEY_HL7_PYTHON=$(HL7_PEER)/bin/python \
 		cargo test --locked --test fhir_peer --test hl7_peer --test mirrors -- --ignored
 	cargo test --locked --quiet --test dicom_peer --no-run
 	MEDLEY_DICOM_PYTHON=$(DICOM_PEER)/bin/python scripts/dicom-peers.sh \
 		cargo test --locked --offline --test dicom_peer -- --ignored
+	MEDLEY_CLUSTER_BIN=$$($(CLUSTER_BIN) build) scripts/promtool.sh cargo test --locked --test monitoring -- --ignored
 
 $(FHIR_PEER)/done: tests/peers/fhir/requirements.txt
 	$(call VENV,$(FHIR_PEER),$<)

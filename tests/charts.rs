@@ -50,7 +50,8 @@ const SETS: [(&str, &str); 7] = [
         r#"{"fullnameOverride": "orchestra", "nameOverride": "conductor", "replicas": 3, "podDisruptionBudget": {"maxUnavailable": 2},
             "image": {"digest": "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "pullSecrets": ["one", "two"]},
             "serviceAccount": {"name": "baton", "annotations": {"a/b": "c"}}, "service": {"annotations": {"a/b": "c"}},
-            "serviceMonitor": {"enabled": true, "labels": {"release": "prometheus"}}, "priorityClassName": "system-cluster-critical",
+            "serviceMonitor": {"enabled": true, "labels": {"release": "prometheus"}}, "dashboards": {"enabled": true},
+            "prometheusRule": {"enabled": true, "labels": {"release": "prometheus"}}, "priorityClassName": "system-cluster-critical",
             "podAnnotations": {"a/b": "c"}, "podLabels": {"team": "imaging"}, "nodeSelector": {"kubernetes.io/os": "linux"},
             "tolerations": [{"key": "dedicated", "operator": "Equal", "value": "medley", "effect": "NoSchedule"}],
             "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms":
@@ -73,10 +74,11 @@ fn everything_rendered_fits_the_schemas_of_kubernetes() {
     let dir = scratch("schemas");
     write_schemas(&dir);
     for (name, values) in SETS {
-        let skipped = u32::from(values.contains("serviceMonitor"));
+        let skipped = u32::from(values.contains("serviceMonitor")) + u32::from(values.contains("prometheusRule"));
         let rendered = render("medley", &json_of(values));
-        // the one kind that is not Kubernetes' own
-        conforms(&dir, &rendered, "ServiceMonitor", skipped).unwrap_or_else(|error| panic!("{name}: {error}"));
+        // the kinds that are not Kubernetes' own
+        conforms(&dir, &rendered, "ServiceMonitor,PrometheusRule", skipped)
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
     }
     for keep in [true, false] {
         conforms(&dir, &render("medley-crds", &json!({ "keep": keep })), "", 0)
@@ -125,6 +127,8 @@ fn a_wrong_value_is_refused_by_name() {
         (r#"{"networkPolicy": {"apiServer": {"ports": []}}}"#, "/networkPolicy/apiServer/ports"),
         (r#"{"networkPolicy": {"scrapeFrom": [{}]}}"#, "/networkPolicy/scrapeFrom/0"),
         (r#"{"networkPolicy": {"calls": [{"port": 1}]}}"#, "'port' not allowed"),
+        (r#"{"prometheusRule": {"availabilityObjective": 100}}"#, "/prometheusRule/availabilityObjective"),
+        (r#"{"prometheusRule": {"availabilityObjective": 90}}"#, "/prometheusRule/availabilityObjective"),
         (r#"{"podLabels": {"app.kubernetes.io/name": "other"}}"#, "/podLabels"),
         (r#"{"tolerations": [{"effects": "NoSchedule"}]}"#, "'effects' not allowed"),
         (r#"{"clusterWide": true, "namespaces": ["a"]}"#, "namespaces must be empty when clusterWide is true"),
@@ -149,8 +153,9 @@ fn a_wrong_value_is_refused_by_name() {
 #[test]
 fn every_value_changes_what_is_rendered_and_is_documented() {
     // where each value has an effect
+    let on = json!({"enabled": true});
     let redis = json!({"url": "rediss://cache:6379", "caSecret": "authority"});
-    let base = json!({"replicas": 3, "serviceMonitor": {"enabled": true}, "mirrors": {"redis": redis},
+    let base = json!({"replicas": 3, "serviceMonitor": on, "prometheusRule": on, "dashboards": on, "mirrors": {"redis": redis},
         "registry": {"enabled": true, "tlsSecret": "certificate"}});
     let of_base = render("medley", &base);
     let defaults: Value = serde_saphyr::from_str(&read(&chart_dir("medley").join("values.yaml"))).unwrap();

@@ -25,7 +25,8 @@ pub(crate) fn another(path: &str, default: &Value) -> Value {
         "log.format" => json!("text"),
         "http.address" => json!("[::]"),
         "replicas" => json!(5),
-        "registry.enabled" => json!(false),
+        "prometheusRule.availabilityObjective" => json!(99.9),
+        "prometheusRule.enabled" | "dashboards.enabled" | "registry.enabled" => json!(false),
         "networkPolicy.scrapeFrom" | "registry.from" | "networkPolicy.dns.to" | "networkPolicy.apiServer.to" => {
             json!([{"podSelector": {}}])
         }
