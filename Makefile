@@ -71,7 +71,8 @@ test-peers: programs $(FHIR_PEER)/done $(HL7_PEER)/done $(DICOM_PEER)/done ## Te
 	cargo test --locked --quiet --test dicom_peer --no-run
 	MEDLEY_DICOM_PYTHON=$(DICOM_PEER)/bin/python scripts/dicom-peers.sh \
 		cargo test --locked --offline --test dicom_peer -- --ignored
-	MEDLEY_CLUSTER_BIN=$$($(CLUSTER_BIN) build) scripts/promtool.sh cargo test --locked --test monitoring -- --ignored
+	MEDLEY_CLUSTER_BIN=$$($(CLUSTER_BIN) build) scripts/monitoring-peers.sh \
+		cargo test --locked --test monitoring --test influxdb_peer -- --ignored
 
 $(FHIR_PEER)/done: tests/peers/fhir/requirements.txt
 	$(call VENV,$(FHIR_PEER),$<)

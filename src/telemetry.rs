@@ -93,6 +93,13 @@ pub struct ProtocolLabel {
     pub protocol: &'static str,
 }
 
+/// Label: why a point was not written.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct Dropped {
+    /// `queue_full`: too many waited; `refused`: the server takes it at no time.
+    pub reason: &'static str,
+}
+
 /// All metrics of the operator.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -149,6 +156,10 @@ pub struct Metrics {
     pub probes: Family<Probe, Counter<u64, AtomicU64>>,
     /// How long probes took, in seconds.
     pub probe_seconds: Family<ProtocolLabel, Histogram>,
+    /// Points that InfluxDB has taken.
+    pub influxdb_written: Counter<u64, AtomicU64>,
+    /// Points that were not written.
+    pub influxdb_dropped: Family<Dropped, Counter<u64, AtomicU64>>,
 }
 
 impl Default for Metrics {
@@ -180,6 +191,7 @@ impl Default for Metrics {
         registry.register("mirror_up", "1 while a mirror follows the registry", mirror_up.clone());
         registry.register("mirror_failures", "Times that a mirror of the registry failed", mirror_failures.clone());
         registry.register("mirror_written", "Entries of a mirror that were changed", mirror_written.clone());
+        let (influxdb_written, influxdb_dropped) = (Counter::default(), Family::default());
         let (endpoints_ready, endpoints, probes) = (Family::default(), Family::default(), Family::default());
         // from a millisecond to above the longest timeout of a probe
         let probe_seconds = Family::<ProtocolLabel, Histogram>::new_with_constructor(|| {
@@ -242,6 +254,8 @@ impl Default for Metrics {
             endpoints_ready.clone(),
         );
         registry.register("service_endpoints", "Endpoints of a MedicalService that are known", endpoints.clone());
+        registry.register("influxdb_points_written", "Points that InfluxDB has taken", influxdb_written.clone());
+        registry.register("influxdb_points_dropped", "Points that were not written", influxdb_dropped.clone());
         registry.register("probes", "Probes of endpoints outside the cluster that have ended", probes.clone());
         registry.register(
             "probe_seconds",
@@ -276,6 +290,8 @@ impl Default for Metrics {
             endpoints,
             probes,
             probe_seconds,
+            influxdb_written,
+            influxdb_dropped,
         }
     }
 }

@@ -156,7 +156,7 @@ fn every_value_changes_what_is_rendered_and_is_documented() {
     let on = json!({"enabled": true});
     let redis = json!({"url": "rediss://cache:6379", "caSecret": "authority"});
     let base = json!({"replicas": 3, "serviceMonitor": on, "prometheusRule": on, "dashboards": on, "mirrors": {"redis": redis},
-        "registry": {"enabled": true, "tlsSecret": "certificate"}});
+        "registry": {"enabled": true, "tlsSecret": "certificate"}, "influxdb": {"tokenSecret": {"name": "influx"}}});
     let of_base = render("medley", &base);
     let defaults: Value = serde_saphyr::from_str(&read(&chart_dir("medley").join("values.yaml"))).unwrap();
     let readme = read(&chart_dir("medley").join("README.md"));

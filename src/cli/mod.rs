@@ -5,6 +5,7 @@ pub mod explain;
 pub mod files;
 pub mod format;
 pub mod graph;
+pub mod influxdb;
 pub mod lint;
 mod mirrors;
 pub mod operator;

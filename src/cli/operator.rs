@@ -19,7 +19,11 @@ use crate::{
         perform::CALL_TIMEOUT,
     },
     core::discovery::guard::{AddressGuard, Range},
-    loops::{dns, prober},
+    loops::{
+        dns,
+        influxdb::{self, Sink},
+        prober,
+    },
     medical::{calls, tls::Trust},
     operator::{Operator, Settings, World},
     serve,
@@ -74,6 +78,8 @@ pub struct Args {
     mirrors: super::mirrors::Args,
     #[command(flatten)]
     registry: super::registry::Args,
+    #[command(flatten)]
+    influxdb: super::influxdb::Args,
     /// Where /live, /ready and /metrics are served.
     #[arg(long, env = "MEDLEY_LISTEN", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
@@ -146,12 +152,19 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     start_logs(&args.log, args.log_format)?;
     let settings = args.settings()?;
     let registry = args.registry.settings()?;
+    let influxdb = args.influxdb.settings(&args.pod_name)?;
     // kube and reqwest agree on one provider; it can only be set once
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(start(args.listen, registry, settings))
+    let running = start(args.listen, registry, influxdb, settings);
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(running)
 }
 
-async fn start(listen: SocketAddr, registry: Option<registry::Settings>, settings: Settings) -> anyhow::Result<()> {
+async fn start(
+    listen: SocketAddr,
+    registry: Option<registry::Settings>,
+    influxdb: Option<influxdb::Settings>,
+    settings: Settings,
+) -> anyhow::Result<()> {
     let mut config =
         kube::Config::infer().await.context("there is no cluster to talk to: run in a pod, or set KUBECONFIG")?;
     // retries are medley's own: each attempt has to see whether this process still leads
@@ -170,6 +183,10 @@ async fn start(listen: SocketAddr, registry: Option<registry::Settings>, setting
     let stop = CancellationToken::new();
     if let Some(registry) = registry {
         registry::start(registry, &operator, client, &metrics, &stop).await?;
+    }
+    if let Some(influxdb) = influxdb {
+        let sink = Sink::new(influxdb, Clock::System, metrics.clone()).context("cannot make a client for InfluxDB")?;
+        tokio::spawn(sink.run(stop.clone()));
     }
     let serving = tokio::spawn(serve::serve(listen, operator.caches(), metrics, stop.clone()));
     let mut terminate = signal(SignalKind::terminate())?;

@@ -5,6 +5,7 @@ pub(crate) mod concerned;
 pub mod dispatcher;
 pub mod dns;
 mod effects;
+pub mod influxdb;
 pub mod lanes;
 pub mod mirror;
 mod owned;

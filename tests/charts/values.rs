@@ -25,6 +25,7 @@ pub(crate) fn another(path: &str, default: &Value) -> Value {
         "log.format" => json!("text"),
         "http.address" => json!("[::]"),
         "replicas" => json!(5),
+        "influxdb.url" => json!("http://influx:8086/write?db=medley"),
         "prometheusRule.availabilityObjective" => json!(99.9),
         "prometheusRule.enabled" | "dashboards.enabled" | "registry.enabled" => json!(false),
         "networkPolicy.scrapeFrom" | "registry.from" | "networkPolicy.dns.to" | "networkPolicy.apiServer.to" => {

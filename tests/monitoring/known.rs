@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use medley::telemetry::{ApiCall, Kind, Metrics, Reconcile, ServiceCall, UrgencyLabel};
+use medley::telemetry::{ApiCall, Dropped, Kind, Metrics, Reconcile, ServiceCall, UrgencyLabel};
 
 /// All metrics, each with one series at least: a family without series is not shown.
 pub(crate) fn touched() -> Metrics {
@@ -22,6 +22,7 @@ pub(crate) fn touched() -> Metrics {
         gauge.get_or_create(&kind).set(1);
     }
     metrics.calls.get_or_create(&ServiceCall { outcome: "answered" }).inc();
+    metrics.influxdb_dropped.get_or_create(&Dropped { reason: "refused" }).inc();
     metrics.admission_wait.get_or_create(&urgency).observe(1.0);
     metrics.call_wait.get_or_create(&urgency).observe(1.0);
     metrics.tell_endpoints("radiology", "archive", Some((1, 2)));

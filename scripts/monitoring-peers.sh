@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# scripts/promtool.sh COMMAND... : installs Debian's promtool where it is missing, and runs the command.
+# scripts/monitoring-peers.sh COMMAND... : installs Debian's promtool and InfluxDB where they are missing, and runs the command.
 set -euo pipefail
 say() { printf '== %s\n' "$*"; }
-fail() { printf 'promtool: %s\n' "$*" >&2; exit 1; }
+fail() { printf 'monitoring-peers: %s\n' "$*" >&2; exit 1; }
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=/dev/null
 . "$here/demo/packages.sh"
 # shellcheck disable=SC2034 # what ensure_packages installs
-NEEDED='promtool=prometheus'
+NEEDED='promtool=prometheus influxd=influxdb'
 ensure_packages
 exec "$@"
