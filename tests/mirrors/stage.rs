@@ -90,6 +90,9 @@ impl Replica {
             // as `operator/watches.rs` has it
             move |change| mirrors.changed(change.after.as_ref().or(change.before.as_ref()).unwrap())
         })));
+        caches.queries.leave_empty();
+        caches.query_services.leave_empty();
+        caches.query_slices.leave_empty();
         caches.workflows.leave_empty();
         caches.runs.leave_empty();
         caches.pods.leave_empty();
