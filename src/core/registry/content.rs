@@ -82,8 +82,10 @@ fn fields_of(record: &Record) -> Fields {
         ("total".to_owned(), record.total.to_string()),
         ("generation".to_owned(), record.generation.to_string()),
         ("protocols".to_owned(), protocols.join(",")),
-        ("capabilities".to_owned(), record.capabilities.join(",")),
     ]);
+    if !record.capabilities.is_empty() {
+        fields.insert("capabilities".to_owned(), record.capabilities.join(","));
+    }
     fields.extend(record.dns_name.clone().map(|name| ("dnsName".to_owned(), name)));
     fields.extend(record.attributes.iter().map(|(name, value)| (format!("attribute:{name}"), value.clone())));
     for interface in &record.interfaces {
