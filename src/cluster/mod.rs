@@ -19,6 +19,7 @@ pub mod perform;
 pub mod pods;
 mod queries;
 pub mod queue;
+mod readiness;
 pub mod review;
 pub(crate) mod waits;
 pub mod watch;

@@ -116,28 +116,6 @@ impl Default for Caches {
 }
 
 impl Caches {
-    /// Waits for the first complete list of every kind.
-    pub async fn wait_ready(&self) {
-        futures::join!(
-            self.services.wait_ready(),
-            self.queries.wait_ready(),
-            self.query_services.wait_ready(),
-            self.query_slices.wait_ready(),
-            self.workflows.wait_ready(),
-            self.runs.wait_ready(),
-            self.pods.wait_ready(),
-            self.jobs.wait_ready(),
-            self.revisions.wait_ready(),
-            self.deployments.wait_ready(),
-            self.core_services.wait_ready(),
-            self.slices.wait_ready(),
-            self.budgets.wait_ready(),
-            self.pools.wait_ready(),
-            self.policies.wait_ready(),
-            self.namespaces.wait_ready(),
-        );
-    }
-
     /// Tells nobody of changes any more.
     pub fn tell_nobody(&self) {
         self.services.on_change(None);
@@ -157,27 +135,6 @@ impl Caches {
         self.policies.on_change(None);
         self.namespaces.on_change(None);
         self.nodes.on_change(None);
-    }
-
-    /// Whether every kind's first list has been read.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.services.is_ready()
-            && self.queries.is_ready()
-            && self.query_services.is_ready()
-            && self.query_slices.is_ready()
-            && self.workflows.is_ready()
-            && self.runs.is_ready()
-            && self.pods.is_ready()
-            && self.jobs.is_ready()
-            && self.revisions.is_ready()
-            && self.deployments.is_ready()
-            && self.core_services.is_ready()
-            && self.slices.is_ready()
-            && self.budgets.is_ready()
-            && self.pools.is_ready()
-            && self.policies.is_ready()
-            && self.namespaces.is_ready()
     }
 
     /// The pods that a run owns, by name, those of former attempts too: whoever was to stop one may have died before. Only those

@@ -15,6 +15,7 @@ use k8s_openapi::api::{
 };
 use kube::{Api, Client, Resource, api::PostParams};
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
 use tokio::{
     sync::Semaphore,
     time::{Instant, timeout},
@@ -136,11 +137,8 @@ impl Reviews {
         let user = status.user.filter(|_| ours && status.authenticated == Some(true)).map(|user| {
             let (name, groups) = (user.username.unwrap_or_default(), user.groups.unwrap_or_default());
             let extra = user.extra.unwrap_or_default();
-            let parts = [name.as_bytes(), user.uid.as_deref().unwrap_or_default().as_bytes()].into_iter();
-            let parts = parts.chain(groups.iter().map(|g| g.as_bytes()));
-            let digest = digest(parts.chain(
-                extra.iter().flat_map(|(k, v)| std::iter::once(k.as_bytes()).chain(v.iter().map(|v| v.as_bytes()))),
-            ));
+            // in JSON, so that no group can be read as a part of `extra`: rights are kept by this
+            let digest = digest([json!([name, user.uid, groups, extra]).to_string().as_bytes()]);
             Arc::new(User { name, uid: user.uid, groups, extra, digest })
         });
         self.keep(key, Answer::User(user.clone()));

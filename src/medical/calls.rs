@@ -49,12 +49,15 @@ impl Network {
     }
 
     async fn http(&self, call: &StartCall, tls: Option<&TlsTarget>, request: &HttpRequest) -> CallResult {
-        let (client, authority) = match tls {
-            None => (Ok(self.client.clone()), format!("http://{}", call.endpoint)),
-            Some(tls) => (self.secure.get(&self.trust, call.endpoint, tls), secure::authority(call.endpoint, tls)),
+        let (client, authority, host) = match tls {
+            None => (Ok(self.client.clone()), format!("http://{}", call.endpoint), Some(request.host.as_str())),
+            // the name that was asked for: servers refuse another one (RFC 9110 §7.4)
+            Some(tls) => {
+                (self.secure.get(&self.trust, call.endpoint, tls), secure::authority(call.endpoint, tls), None)
+            }
         };
         match client {
-            Ok(client) => http::send(&client, &authority, call.endpoint, request, &call.idempotency_key).await,
+            Ok(client) => http::send(&client, &authority, host, call.endpoint, request, &call.idempotency_key).await,
             Err(reason) => failed(ErrorClass::Configuration, false, insecure(reason)),
         }
     }

@@ -38,10 +38,12 @@ pub(super) fn builder() -> ClientBuilder {
         .user_agent(concat!("medley/", env!("CARGO_PKG_VERSION")))
 }
 
-/// Sends a request to an address, which the client reaches by scheme and `authority`, and reads the answer. The caller bounds the time.
+/// Sends a request to an address, which the client reaches by scheme and `authority`, and reads the answer. `host` stands in the Host
+/// header in place of the authority. The caller bounds the time.
 pub(super) async fn send(
     client: &Client,
     authority: &str,
+    host: Option<&str>,
     endpoint: SocketAddr,
     call: &HttpRequest,
     key: &str,
@@ -53,9 +55,9 @@ pub(super) async fn send(
     // methods come from a closed set
     let method = Method::from_bytes(call.method.as_bytes()).unwrap_or(Method::GET);
     let mut request = client.request(method, url).header("idempotency-key", key);
-    if authority.starts_with("http:") {
-        request = request.header(header::HOST, &call.host);
-    } // inside TLS it is the name that was asked for: servers refuse another one (RFC 9110 §7.4)
+    if let Some(host) = host {
+        request = request.header(header::HOST, host);
+    }
     for (name, value) in &call.headers {
         request = request.header(name, value);
     }

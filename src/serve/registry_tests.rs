@@ -78,21 +78,7 @@ fn caches(services: usize) -> Caches {
     caches.services.list_begins(&None);
     (0..services).for_each(|i| caches.services.listed(&None, service(&format!("s-{i}"))));
     caches.services.list_ends(&None);
-    caches.queries.leave_empty();
-    caches.query_services.leave_empty();
-    caches.query_slices.leave_empty();
-    caches.workflows.leave_empty();
-    caches.runs.leave_empty();
-    caches.pods.leave_empty();
-    caches.jobs.leave_empty();
-    caches.revisions.leave_empty();
-    caches.deployments.leave_empty();
-    caches.core_services.leave_empty();
-    caches.slices.leave_empty();
-    caches.budgets.leave_empty();
-    caches.pools.leave_empty();
-    caches.policies.leave_empty();
-    caches.namespaces.leave_empty();
+    caches.leave_empty_but_services();
     caches
 }
 

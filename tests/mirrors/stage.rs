@@ -90,21 +90,7 @@ impl Replica {
             // as `operator/watches.rs` has it
             move |change| mirrors.changed(change.after.as_ref().or(change.before.as_ref()).unwrap())
         })));
-        caches.queries.leave_empty();
-        caches.query_services.leave_empty();
-        caches.query_slices.leave_empty();
-        caches.workflows.leave_empty();
-        caches.runs.leave_empty();
-        caches.pods.leave_empty();
-        caches.jobs.leave_empty();
-        caches.revisions.leave_empty();
-        caches.deployments.leave_empty();
-        caches.core_services.leave_empty();
-        caches.slices.leave_empty();
-        caches.budgets.leave_empty();
-        caches.pools.leave_empty();
-        caches.policies.leave_empty();
-        caches.namespaces.leave_empty();
+        caches.leave_empty_but_services();
         let lasts = Arc::new(AtomicBool::new(true));
         Self { caches, mirrors, metrics, stop: CancellationToken::new(), tasks: JoinSet::new(), lasts }
     }

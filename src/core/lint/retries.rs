@@ -66,8 +66,7 @@ fn refusal(activity: &Activity<'_>, class: ErrorClass) -> Option<&'static str> {
         }
         ErrorClass::ServerError if is_dicom(activity) => Some("DICOM has no such failure"),
         // what answers can be of no such protocol, and then nobody knows what came of the request
-        ErrorClass::InvalidResult if is_fhir(activity) || is_dicom(activity) || is_hl7(activity) => (activity.safety()
-            == Safety::AtMostOnce)
+        ErrorClass::InvalidResult if is_typed(activity) => (activity.safety() == Safety::AtMostOnce)
             .then_some("the step may have taken effect, and with safety AtMostOnce it becomes Unknown"),
         ErrorClass::InvalidResult if activity.for_each().is_some() => {
             Some("the outputs of a step with forEach are read once, when its items are over")
@@ -77,12 +76,9 @@ fn refusal(activity: &Activity<'_>, class: ErrorClass) -> Option<&'static str> {
     }
 }
 
-fn is_fhir(activity: &Activity<'_>) -> bool {
-    activity.call.is_some_and(|c| c.fhir.is_some())
-}
-
-fn is_hl7(activity: &Activity<'_>) -> bool {
-    activity.call.is_some_and(|c| c.hl7v2.is_some())
+/// Whether what it calls must answer in more than HTTP.
+fn is_typed(activity: &Activity<'_>) -> bool {
+    activity.call.is_some_and(|c| c.http.is_none())
 }
 
 fn is_dicom(activity: &Activity<'_>) -> bool {
