@@ -174,6 +174,12 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         self.caches.clone()
     }
 
+    /// Which addresses nobody is connected to, and so are in no answer.
+    #[must_use]
+    pub fn guard(&self) -> Arc<AddressGuard> {
+        Arc::clone(&self.settings.guard)
+    }
+
     /// The mirrors of the registry: for who asks how they do.
     #[must_use]
     pub fn mirrors(&self) -> Mirrors {

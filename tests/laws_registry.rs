@@ -4,8 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use medley::{
-    api::vocabulary::Protocol,
-    core::registry::{Command, Content, Held, InterfaceRecord, MANAGED_BY, MANAGER, Record, key_of, plan, sets_of},
+    api::{service_query::QueryMatch, vocabulary::Protocol},
+    core::{
+        name::Key,
+        registry::{
+            Command, Content, Held, InterfaceRecord, Item, Kind, MANAGED_BY, MANAGER, Record, Reply, Told, key_of,
+            plan, sets_of,
+        },
+    },
 };
 use proptest::{collection, prelude::*, sample};
 
@@ -14,11 +20,11 @@ fn apply(content: &Content, commands: &[Command]) -> Content {
     let mut content = content.clone();
     for command in commands {
         match command {
-            Command::Put(service, fields) => {
-                content.services.insert(service.clone(), Held::Ours(fields.clone()));
+            Command::Put(item, fields) => {
+                content.hashes.insert(item.clone(), Held::Ours(fields.clone()));
             }
-            Command::Drop(service) => {
-                content.services.remove(service);
+            Command::Drop(item) => {
+                content.hashes.remove(item);
             }
             Command::Add(set, members) => content.sets.entry(set.clone()).or_default().extend(members.iter().cloned()),
             Command::Remove(set, members) => {
@@ -66,19 +72,41 @@ fn record() -> impl Strategy<Value = Record> {
         })
 }
 
+fn reply() -> impl Strategy<Value = Reply> {
+    (sample::select(vec!["a", "b"]), sample::select(NAMES.to_vec()), 0usize..3).prop_map(
+        |(namespace, name, matched)| {
+            let endpoint = QueryMatch {
+                service: "pacs".to_owned(),
+                interface: "i1".to_owned(),
+                endpoint: "10.0.0.1:104".to_owned(),
+                zone: None,
+                tier: None,
+                probability: 50,
+                score: Default::default(),
+            };
+            let (namespace, name) = (namespace.to_owned(), Some(name.to_owned()));
+            Reply { namespace, name, current: matched > 0, matches: vec![endpoint; matched], ..Reply::default() }
+        },
+    )
+}
+
 fn wanted() -> impl Strategy<Value = Content> {
-    collection::vec(record(), 0..8).prop_map(|records| {
-        let latest: BTreeMap<_, _> = records.into_iter().map(|r| (r.key(), r)).collect();
+    let told = prop_oneof![2 => record().prop_map(Told::Service), 1 => reply().prop_map(Told::Answer)];
+    collection::vec(told, 0..10).prop_map(|told| {
+        let latest: BTreeMap<_, _> = told.into_iter().map(|t| (t.item(), t)).collect();
         Content::of(latest.values())
     })
 }
 
 /// Anything that could be found in a store.
 fn held() -> impl Strategy<Value = Content> {
-    let service = (sample::select(vec!["a", "b", "c"]), sample::select(NAMES.to_vec()))
-        .prop_map(|(namespace, name)| format!("{namespace}/{name}"));
+    let key = || (sample::select(vec!["a", "b", "c"]), sample::select(NAMES.to_vec()));
+    let item = (sample::select(vec![Kind::Service, Kind::Query]), key())
+        .prop_map(|(kind, (namespace, name))| Item { kind, key: Key::new(namespace, name) });
+    let member = key().prop_map(|(namespace, name)| format!("{namespace}/{name}"));
     let set = sample::select(vec![
         "services",
+        "queries",
         "namespace:a",
         "namespace:c",
         "protocol:FHIR",
@@ -98,10 +126,10 @@ fn held() -> impl Strategy<Value = Content> {
     });
     let there = prop_oneof![3 => hash, 1 => Just(Held::Foreign)];
     let other = (
-        collection::btree_map(service.clone(), there, 0..8),
-        collection::btree_map(set.prop_map(str::to_owned), collection::btree_set(service, 1..4), 0..5),
+        collection::btree_map(item, there, 0..8),
+        collection::btree_map(set.prop_map(str::to_owned), collection::btree_set(member, 1..4), 0..5),
     )
-        .prop_map(|(services, sets)| Content { services, sets });
+        .prop_map(|(hashes, sets)| Content { hashes, sets });
     prop_oneof![3 => other, 1 => wanted()]
 }
 
@@ -111,29 +139,29 @@ proptest! {
     #[test]
     fn what_is_ours_becomes_what_is_wanted_and_what_is_foreign_stays(held in held(), wanted in wanted()) {
         let after = apply(&held, &plan(&held, &wanted));
-        let foreign = |content: &Content| -> BTreeSet<String> {
-            content.services.iter().filter(|(_, h)| **h == Held::Foreign).map(|(s, _)| s.clone()).collect()
+        let foreign = |content: &Content| -> BTreeSet<Item> {
+            content.hashes.iter().filter(|(_, h)| **h == Held::Foreign).map(|(s, _)| s.clone()).collect()
         };
         prop_assert_eq!(foreign(&after), foreign(&held));
-        let ours = |content: &Content| -> BTreeMap<String, Held> {
-            let not_barred = |s: &String| held.services.get(s) != Some(&Held::Foreign);
-            content.services.iter().filter(|(s, _)| not_barred(s)).map(|(s, h)| (s.clone(), h.clone())).collect()
+        let ours = |content: &Content| -> BTreeMap<Item, Held> {
+            let not_barred = |s: &Item| held.hashes.get(s) != Some(&Held::Foreign);
+            content.hashes.iter().filter(|(s, _)| not_barred(s)).map(|(s, h)| (s.clone(), h.clone())).collect()
         };
         prop_assert_eq!(ours(&after), ours(&wanted));
-        let expected = Content { services: ours(&wanted), sets: BTreeMap::new() }.with_presumed_sets();
+        let expected = Content { hashes: ours(&wanted), sets: BTreeMap::new() }.with_presumed_sets();
         prop_assert_eq!(&after.sets, &expected.sets);
         prop_assert_eq!(plan(&after, &wanted), Vec::new(), "done once is done");
     }
 
     #[test]
-    fn one_service_can_be_set_right_by_itself_where_the_sets_follow_from_the_hashes(before in wanted(), after in wanted()) {
+    fn one_service_or_answer_can_be_set_right_by_itself_where_the_sets_follow_from_the_hashes(before in wanted(), after in wanted()) {
         let mut store = before.clone();
-        let services: BTreeSet<String> = before.services.keys().chain(after.services.keys()).cloned().collect();
-        for service in services {
+        let items: BTreeSet<Item> = before.hashes.keys().chain(after.hashes.keys()).cloned().collect();
+        for item in items {
             let one = |content: &Content| {
-                let services = content.services.iter().filter(|(s, _)| **s == service);
-                let services = services.map(|(s, h)| (s.clone(), h.clone())).collect();
-                Content { services, sets: BTreeMap::new() }.with_presumed_sets()
+                let hashes = content.hashes.iter().filter(|(s, _)| **s == item);
+                let hashes = hashes.map(|(s, h)| (s.clone(), h.clone())).collect();
+                Content { hashes, sets: BTreeMap::new() }.with_presumed_sets()
             };
             store = apply(&store, &plan(&one(&store), &one(&after)));
         }
@@ -150,9 +178,10 @@ fn a_hash_tells_by_itself_which_sets_its_service_is_in() {
         ])
     };
     assert_eq!(
-        sets_of(&fields("DICOM,FHIR")),
+        sets_of(Kind::Service, &fields("DICOM,FHIR")),
         ["namespace:radiology", "protocol:DICOM", "protocol:FHIR", "services"].map(str::to_owned).into()
     );
+    assert_eq!(sets_of(Kind::Query, &fields("DICOM")), ["queries"].map(str::to_owned).into());
     assert_eq!(key_of("radiology/pacs").unwrap().name, "pacs");
     assert_eq!(key_of("radiology"), None);
 }

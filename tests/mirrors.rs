@@ -5,6 +5,8 @@
 
 #[path = "mirrors/access.rs"]
 mod access;
+#[path = "mirrors/answers.rs"]
+mod answers;
 #[path = "mirrors/delays.rs"]
 mod delays;
 #[path = "mirrors/ownership.rs"]

@@ -149,7 +149,9 @@ async fn the_registry_shows_services_to_whom_kubernetes_lets_see_them() {
     wide["rules"].as_array_mut().unwrap().push(json!({"nonResourceURLs": ["/registry/v1/mirrors"], "verbs": ["get"]}));
     stage.apply(home, &wide.to_string());
     stage.apply(home, &binding("ClusterRoleBinding", "ClusterRole", &all, "all").to_string());
-    stage.apply(&radiology, &role("Role", "reader").to_string());
+    let mut narrow = role("Role", "reader");
+    narrow["rules"][0]["resources"].as_array_mut().unwrap().push(json!("servicequeries"));
+    stage.apply(&radiology, &narrow.to_string());
     stage.apply(&radiology, &binding("RoleBinding", "Role", "reader", "one").to_string());
     let reader = |user: &str, audience: Option<&str>| {
         let mut arguments = vec!["create", "token", user, "-n", home];
@@ -269,9 +271,11 @@ async fn the_registry_shows_services_to_whom_kubernetes_lets_see_them() {
         }
     }
 
+    answers(&stage, &radiology, &one, &everything).await;
+
     // those that say nothing keep nobody out, and a new certificate is taken in without a restart
     let silent: Vec<_> = (0..100).map(|_| std::net::TcpStream::connect(&address).unwrap()).collect();
-    assert_eq!(one.names(&of_radiology).await, ["ehr", "reader", "ris"]);
+    assert_eq!(one.names(&of_radiology).await, ["ehr", "reader", "ris", "triage"]);
     drop(silent);
     certificate();
     let renewed = Reader { client: trusting(), base: one.base.clone(), token: one.token.clone() };
@@ -280,7 +284,7 @@ async fn the_registry_shows_services_to_whom_kubernetes_lets_see_them() {
         answer.is_ok().then_some(())
     })
     .await;
-    assert_eq!(renewed.names(&of_radiology).await, ["ehr", "reader", "ris"]);
+    assert_eq!(renewed.names(&of_radiology).await, ["ehr", "reader", "ris", "triage"]);
     let one = renewed;
 
     // a right that is withdrawn ends, and nothing but the two reviews was asked of the cluster for it
@@ -291,4 +295,67 @@ async fn the_registry_shows_services_to_whom_kubernetes_lets_see_them() {
     assert!(operator.stop().await.success(), "open streams hold nobody up");
     stage.remove_namespace(&radiology);
     stage.remove_namespace(&lab);
+}
+
+/// Who can do this now: the answer to a query as the cluster knows it, as it changes, and to a question that nobody has stored.
+/// `one` may see services and queries of the namespace, `services_only` the services of all.
+async fn answers(stage: &Stage, space: &str, one: &Reader, services_only: &Reader) {
+    let mut events = Events::open(one, &format!("/registry/v1/watch/queries?namespace={space}")).await;
+    assert_eq!(events.next().await.0, "synced", "there is no query yet");
+    let query = json!({"apiVersion": "medley.health/v1alpha1", "kind": "ServiceQuery", "metadata": {"name": "ct-triage"},
+        "spec": {"capability": "ct", "protocol": "HTTP", "port": 80}});
+    stage.apply(space, &query.to_string());
+    let path = format!("/registry/v1/queries/{space}/ct-triage");
+    let empty = until("the query is answered", LIMIT, async || {
+        let (_, reply) = one.read(&path).await;
+        (reply["empty"] == "NoMatch").then_some(reply)
+    })
+    .await;
+    assert_eq!((&empty["current"], &empty["matches"]), (&json!(true), &json!([])), "{empty}");
+    let excluded = empty["excluded"].as_array().unwrap();
+    assert!(
+        excluded.contains(&json!({"service": "ehr", "reason": "Interface"}))
+            || excluded.contains(&json!({"service": "ehr", "reason": "Capability"})),
+        "{empty}"
+    );
+
+    let triage = json!({"apiVersion": "medley.health/v1alpha1", "kind": "MedicalService", "metadata": {"name": "triage"},
+        "spec": {"workload": {"image": "fake", "replicas": 1}, "capabilities": ["ct"],
+            "interfaces": [{"name": "http", "port": 80, "protocol": "HTTP"}]}});
+    stage.apply(space, &triage.to_string());
+    let found = loop {
+        let (event, reply) = events.about("ct-triage").await;
+        assert_eq!(event, "set");
+        if reply["matches"].as_array().is_some_and(|m| !m.is_empty()) {
+            break reply;
+        }
+    };
+    assert_eq!((&found["matches"][0]["service"], &found["matches"][0]["probability"]), (&json!("triage"), &json!(100)));
+    assert_eq!(found["dnsName"], format!("ct-triage.{space}.svc.cluster.local"));
+    let (_, page) = one.read(&format!("/registry/v1/queries?namespace={space}")).await;
+    assert_eq!(page["queries"][0]["matches"], found["matches"]);
+
+    // the same question without an object, by the right to list services
+    let question = format!("/registry/v1/query?namespace={space}&protocol=HTTP&where='ct'%20in%20service.capabilities");
+    for reader in [one, services_only] {
+        let (status, reply) = reader.read(&question).await;
+        assert_eq!((status, &reply["matches"]), (200, &found["matches"]), "{reply}");
+    }
+    assert_eq!(one.read("/registry/v1/query?namespace=kube-system&protocol=HTTP").await.0, 403);
+    let (status, problem) = one.read(&format!("/registry/v1/query?namespace={space}&protocol=HTTP&where=1%2B")).await;
+    assert_eq!((status, &problem["field"]), (400, &json!("where")), "{problem}");
+    // services alone are no right to queries
+    for path in [
+        path.clone(),
+        format!("/registry/v1/queries?namespace={space}"),
+        format!("/registry/v1/watch/queries?namespace={space}"),
+    ] {
+        let (status, problem) = services_only.read(&path).await;
+        assert_eq!(status, 403, "{path}");
+        assert!(problem["detail"].as_str().unwrap().contains("servicequeries.medley.health"), "{problem}");
+    }
+    assert_eq!(one.read(&format!("/registry/v1/queries/{space}/no-such")).await.0, 404);
+
+    stage.kubectl(&["delete", "mq", "ct-triage", "-n", space]);
+    while events.about("ct-triage").await.0 != "delete" {}
 }

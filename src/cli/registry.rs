@@ -77,7 +77,8 @@ pub(super) async fn start<C: CallIo, P: ProbeIo, L: LookupIo>(
     let listener = Listener::bind(settings.listen, settings.files).await?;
     let mirrors = operator.mirrors();
     let reviews = Arc::new(Reviews::new(client, metrics.clone()));
-    let app = registry::router(operator.caches(), reviews, Arc::new(move || mirrors.report()), stop.clone());
+    let report = Arc::new(move || mirrors.report());
+    let app = registry::router(operator.caches(), reviews, operator.guard(), report, stop.clone());
     tokio::spawn(listener.serve(app, stop.clone()));
     Ok(())
 }

@@ -37,7 +37,7 @@ use crate::{
         },
         discovery::guard::AddressGuard,
         name::Key,
-        registry::{self, Record},
+        registry::{self, Item, Record, Reply, Told},
     },
     render::{self, QUERY_LABEL, RUN_LABEL, SERVICE_LABEL, WORKFLOW_LABEL},
 };
@@ -81,7 +81,7 @@ pub struct Caches {
     pub nodes: Arc<Cache<Node>>,
     /// What runs had and have no more.
     pub lost: Arc<Lost>,
-    /// Tells which services have changed.
+    /// Tells which services, and which answers to queries, have changed.
     pub changes: Feed,
     pub(super) definitions: Arc<Mutex<HashMap<Key, Parsed>>>,
     pub(super) models: Arc<Models>,
@@ -216,6 +216,25 @@ impl Caches {
         let beyond = registry::needs_slices(&service);
         let slices = if beyond { self.slices_of(&key.namespace, &key.name) } else { Vec::new() };
         Some(Record::of(&service, &slices))
+    }
+
+    /// What the registry tells of a service or a query.
+    #[must_use]
+    pub fn told(&self, item: &Item) -> Option<Told> {
+        match item.kind {
+            registry::Kind::Service => self.record(&item.key).map(Told::Service),
+            registry::Kind::Query => self.queries.get(&item.key).map(|query| Told::Answer(Reply::of(&query))),
+        }
+    }
+
+    /// All that the registry tells of.
+    #[must_use]
+    pub fn items(&self, kind: registry::Kind) -> Vec<Item> {
+        let keys = match kind {
+            registry::Kind::Service => self.services.keys(),
+            registry::Kind::Query => self.queries.keys(),
+        };
+        keys.into_iter().map(|key| Item { kind, key: Key::clone(&key) }).collect()
     }
 
     /// The slices of a service, whoever made them.

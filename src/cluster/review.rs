@@ -23,7 +23,7 @@ use tokio::{
 
 use crate::{
     cluster::perform::CALL_TIMEOUT,
-    core::name::digest,
+    core::{name::digest, registry},
     telemetry::{ApiCall, Kind, Metrics},
 };
 
@@ -60,8 +60,10 @@ impl User {
 /// What somebody wants to do.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Deed {
-    /// With medical services: a verb, the namespace (all when `None`), the name (all when `None`).
-    Services {
+    /// With what the registry tells of: a verb, the namespace (all when `None`), the name (all when `None`).
+    Objects {
+        /// Of this kind.
+        kind: registry::Kind,
         /// `get`, `list` or `watch`.
         verb: &'static str,
         /// Of this namespace.
@@ -151,8 +153,9 @@ impl Reviews {
     /// When the API server gives no answer.
     pub async fn may(&self, user: &User, deed: &Deed) -> Result<bool, Unavailable> {
         let words: Vec<&str> = match deed {
-            Deed::Services { verb, namespace, name } => {
-                vec!["may", verb, namespace.as_deref().unwrap_or_default(), name.as_deref().unwrap_or_default()]
+            Deed::Objects { kind, verb, namespace, name } => {
+                let (namespace, name) = (namespace.as_deref().unwrap_or_default(), name.as_deref().unwrap_or_default());
+                vec!["may", verb, kind.resource(), namespace, name]
             }
             Deed::Path(path) => vec!["read", path],
         };
@@ -168,10 +171,10 @@ impl Reviews {
             ..SubjectAccessReviewSpec::default()
         };
         match deed.clone() {
-            Deed::Services { verb, namespace, name } => {
+            Deed::Objects { kind, verb, namespace, name } => {
                 spec.resource_attributes = Some(ResourceAttributes {
                     group: Some("medley.health".to_owned()),
-                    resource: Some("medicalservices".to_owned()),
+                    resource: Some(kind.resource().to_owned()),
                     verb: Some(verb.to_owned()),
                     namespace,
                     name,

@@ -20,7 +20,7 @@ use crate::{
         observe::{prune_namespace, prune_node, prune_nothing, prune_pod, workflow_of},
         watch::{Watch, watch},
     },
-    core::{name::Key, scheduling::nodes},
+    core::{name::Key, registry::Item, scheduling::nodes},
     loops::{
         concerned::{by_service, by_slice},
         prober::ProbeIo,
@@ -45,8 +45,9 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
                 touched(change, &services);
                 asking(change);
                 if let Some(service) = change.after.as_ref().or(change.before.as_ref()) {
-                    mirrors.changed(service);
-                    news.tell(&key(service.as_ref()));
+                    let item = Item::service(key(service.as_ref()));
+                    mirrors.changed(&item);
+                    news.tell(&item);
                     lanes.refresh(&service.namespace().unwrap_or_default(), Some(&service.name_any()));
                 }
                 if let Some(service) = change.after.as_ref() {
@@ -119,7 +120,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
                     lanes.refresh(&namespace, Some(service));
                     let key = Key::new(namespace, service);
                     mirrors.endpoints_changed(&key);
-                    news.tell(&key);
+                    news.tell(&Item::service(key));
                 }
                 if let Some(slice) = change.after.as_ref() {
                     waiting(&slice.namespace().unwrap_or_default());
@@ -133,8 +134,14 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         let queries = &self.queues.queries;
         self.watch(&self.caches.queries, None, prune_nothing, stop, tasks, {
             let (queries, waiting) = (Arc::clone(queries), waiting_runs(&self.caches, &self.queues.runs));
+            let (mirrors, news) = (self.mirrors.clone(), self.caches.changes.clone());
             move |change: &Change<ServiceQuery>| {
                 touched(change, &queries);
+                if let Some(query) = change.after.as_ref().or(change.before.as_ref()) {
+                    let item = Item::query(key(query.as_ref()));
+                    mirrors.changed(&item);
+                    news.tell(&item);
+                }
                 if let Some(query) = change.after.as_ref() {
                     waiting(&query.namespace().unwrap_or_default());
                 }

@@ -70,12 +70,11 @@ pub(super) async fn allowed(reviews: &Reviews, token: Option<&str>, deed: &Deed)
         return Ok(user);
     }
     Err(Problem::forbidden(&match deed {
-        Deed::Services { verb, namespace: None, .. } => {
-            format!(
-                "{verb} medicalservices.medley.health in all namespaces, or to do so in one and ask with `namespace`"
-            )
+        Deed::Objects { kind, verb, namespace: None, .. } => {
+            let what = kind.resource();
+            format!("{verb} {what}.medley.health in all namespaces, or to do so in one and ask with `namespace`")
         }
-        Deed::Services { verb, .. } => format!("{verb} medicalservices.medley.health in this namespace"),
+        Deed::Objects { kind, verb, .. } => format!("{verb} {}.medley.health in this namespace", kind.resource()),
         Deed::Path(path) => format!("get the path {path}"),
     }))
 }

@@ -1,6 +1,7 @@
 //! HTTP: alive, ready, metrics; and over HTTPS the registry.
 
 mod access;
+mod answers;
 pub mod registry;
 mod stream;
 pub mod tls;

@@ -1,4 +1,4 @@
-//! The registry over HTTPS: services as JSON and as FHIR, and a stream of their changes.
+//! The registry over HTTPS: services as JSON and as FHIR, answers to queries, and streams of their changes.
 
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     access::{Refusal, allowed, known, token},
+    answers::{self, Desk},
     stream::{self, Streams},
 };
 use crate::{
@@ -22,8 +23,9 @@ use crate::{
         review::{Deed, Reviews},
     },
     core::{
+        discovery::guard::AddressGuard,
         name::Key,
-        registry::{Problem, Record, fhir, filter::Filter},
+        registry::{Kind, Problem, Record, fhir, filter::Filter},
     },
 };
 
@@ -40,22 +42,34 @@ pub(super) struct Registry {
     pub(super) reviews: Arc<Reviews>,
     pub(super) streams: Arc<Streams>,
     pub(super) stop: CancellationToken,
+    pub(super) desk: Arc<Desk>,
     mirrors: Mirrors,
 }
 
-type Parameters = Query<Vec<(String, String)>>;
+pub(super) type Parameters = Query<Vec<(String, String)>>;
 
-fn pairs(parameters: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
+pub(super) fn pairs(parameters: &[(String, String)]) -> impl Iterator<Item = (&str, &str)> {
     parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()))
 }
 
-/// All routes.
-pub fn router(caches: Caches, reviews: Arc<Reviews>, mirrors: Mirrors, stop: CancellationToken) -> Router {
-    let registry = Registry { caches, reviews, streams: Arc::default(), stop, mirrors };
+/// All routes. `guard` says which addresses are in no answer.
+pub fn router(
+    caches: Caches,
+    reviews: Arc<Reviews>,
+    guard: Arc<AddressGuard>,
+    mirrors: Mirrors,
+    stop: CancellationToken,
+) -> Router {
+    let registry =
+        Registry { caches, reviews, streams: Arc::default(), stop, desk: Arc::new(Desk::new(guard)), mirrors };
     Router::new()
         .route("/registry/v1/services", get(services))
         .route("/registry/v1/services/{namespace}/{name}", get(service))
-        .route("/registry/v1/watch", get(stream::watch))
+        .route("/registry/v1/watch", get(stream::services))
+        .route("/registry/v1/query", get(answers::ask))
+        .route("/registry/v1/queries", get(answers::list))
+        .route("/registry/v1/queries/{namespace}/{name}", get(answers::one))
+        .route("/registry/v1/watch/queries", get(stream::answers))
         .route(MIRRORS, get(show_mirrors))
         .route("/registry/fhir/metadata", get(metadata))
         .route("/registry/fhir/Endpoint", get(endpoints))
@@ -83,7 +97,7 @@ impl Registry {
 }
 
 pub(super) fn list(namespace: Option<&String>) -> Deed {
-    Deed::Services { verb: "list", namespace: namespace.cloned(), name: None }
+    Deed::Objects { kind: Kind::Service, verb: "list", namespace: namespace.cloned(), name: None }
 }
 
 async fn services(
@@ -107,7 +121,12 @@ async fn service(
     Path((namespace, name)): Path<(String, String)>,
 ) -> Result<Json<Record>, Refusal> {
     let key = Key::new(namespace.clone(), name.clone());
-    registry.admit(&headers, &Deed::Services { verb: "get", namespace: Some(namespace), name: Some(name) }).await?;
+    registry
+        .admit(
+            &headers,
+            &Deed::Objects { kind: Kind::Service, verb: "get", namespace: Some(namespace), name: Some(name) },
+        )
+        .await?;
     Ok(Json(registry.caches.record(&key).ok_or_else(|| Problem::not_found("service of this name"))?))
 }
 
@@ -162,7 +181,7 @@ async fn endpoint(
     let deed = match &found {
         Some((key, _)) => {
             let (namespace, name) = (Some(key.namespace.clone()), Some(key.name.clone()));
-            Deed::Services { verb: "get", namespace, name }
+            Deed::Objects { kind: Kind::Service, verb: "get", namespace, name }
         }
         None => list(None),
     };

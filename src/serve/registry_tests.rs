@@ -16,7 +16,11 @@ use tokio::time::advance;
 use tower::{BoxError, ServiceExt, service_fn};
 
 use super::*;
-use crate::{api::MedicalService, telemetry::Metrics};
+use crate::{
+    api::{MedicalService, ServiceQuery},
+    core::registry::Item,
+    telemetry::Metrics,
+};
 
 /// What the API server does, and what it was asked.
 #[derive(Default)]
@@ -84,7 +88,7 @@ fn caches(services: usize) -> Caches {
 
 fn app(api: &Arc<Api>, caches: &Caches) -> Router {
     let reviews = Arc::new(Reviews::new(api.client(), Metrics::default()));
-    router(caches.clone(), reviews, Arc::new(|| json!({})), CancellationToken::new())
+    router(caches.clone(), reviews, Arc::default(), Arc::new(|| json!({})), CancellationToken::new())
 }
 
 async fn get_as(app: &Router, token: &str, path: &str) -> Response {
@@ -149,7 +153,16 @@ async fn while_the_api_server_does_not_answer_nobody_is_let_in_and_clients_are_t
 async fn before_everything_is_known_nothing_is_told() {
     let api = Arc::<Api>::default();
     let app = app(&api, &Caches::default());
-    for path in [LIST, "/registry/v1/services/a/x", "/registry/v1/watch", "/registry/fhir/Endpoint"] {
+    for path in [
+        LIST,
+        "/registry/v1/services/a/x",
+        "/registry/v1/watch",
+        "/registry/fhir/Endpoint",
+        "/registry/v1/queries",
+        "/registry/v1/queries/a/x",
+        "/registry/v1/query?namespace=a&protocol=FHIR",
+        "/registry/v1/watch/queries",
+    ] {
         assert_eq!(status(&app, "reader", path).await, 503, "{path}");
     }
 }
@@ -172,12 +185,12 @@ async fn a_client_that_is_too_slow_gets_everything_again_and_one_that_may_not_an
     let mut body = get_as(&app, "reader", "/registry/v1/watch").await.into_body();
     assert_eq!(events(&mut body, 4).await, ["set", "set", "set", "synced"]);
     // a change that changes nothing is not told
-    caches.changes.tell(&Key::new("a", "s-1"));
+    caches.changes.tell(&Item::service(Key::new("a", "s-1")));
     caches.services.deleted(&service("s-2")).unwrap();
-    caches.changes.tell(&Key::new("a", "s-2"));
+    caches.changes.tell(&Item::service(Key::new("a", "s-2")));
     assert_eq!(events(&mut body, 1).await, ["delete"]);
     for _ in 0..2000 {
-        caches.changes.tell(&Key::new("a", "s-1"));
+        caches.changes.tell(&Item::service(Key::new("a", "s-1")));
     }
     assert_eq!(events(&mut body, 4).await, ["resync", "set", "set", "synced"]);
     api.refuses.store(true, Ordering::Relaxed);
@@ -186,6 +199,72 @@ async fn a_client_that_is_too_slow_gets_everything_again_and_one_that_may_not_an
         assert!(data.starts_with(b":"), "only comments until the next review: {data:?}");
     }
     assert_eq!(status(&app, "reader", "/registry/v1/watch").await, 403);
+}
+
+fn query(name: &str, version: u32) -> ServiceQuery {
+    serde_json::from_value(json!({
+        "apiVersion": "medley.health/v1alpha1", "kind": "ServiceQuery",
+        "metadata": {"namespace": "a", "name": name, "resourceVersion": version.to_string(), "generation": 1},
+        "spec": {"protocol": "FHIR", "port": 80},
+        "status": {"observedGeneration": 1, "matched": 1, "matches": [{"service": format!("s-{version}"), "interface": "main",
+            "endpoint": "10.0.0.1:80", "probability": 100, "score": {"health": 0, "matching": 0}}]}
+    }))
+    .unwrap()
+}
+
+async fn json_of(app: &Router, path: &str) -> Value {
+    let body = get_as(app, "reader", path).await.into_body().collect().await.unwrap().to_bytes();
+    serde_json::from_slice(&body).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_are_told_page_by_page_and_as_they_change_by_the_right_to_queries() {
+    let (api, caches) = (Arc::<Api>::default(), caches(3));
+    (1..=3).for_each(|i| drop(caches.queries.applied(query(&format!("q-{i}"), i)).unwrap()));
+    let app = app(&api, &caches);
+    let names = |page: &Value| -> Vec<String> {
+        page["queries"].as_array().unwrap().iter().map(|q| q["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let page = json_of(&app, "/registry/v1/queries?namespace=a&limit=2").await;
+    assert_eq!((names(&page), &page["after"]), (vec!["q-1".to_owned(), "q-2".to_owned()], &json!("a/q-2")));
+    let rest = json_of(&app, "/registry/v1/queries?namespace=a&after=a/q-2").await;
+    assert_eq!((names(&rest), &rest["after"]), (vec!["q-3".to_owned()], &Value::Null));
+    let one = json_of(&app, "/registry/v1/queries/a/q-2").await;
+    assert_eq!((&one["current"], &one["matches"][0]["service"]), (&json!(true), &json!("s-2")));
+    let right = api.asked.lock().unwrap().last().unwrap()["resourceAttributes"].clone();
+    assert_eq!(
+        (&right["resource"], &right["verb"], &right["name"]),
+        (&json!("servicequeries"), &json!("get"), &json!("q-2"))
+    );
+
+    let mut body = get_as(&app, "reader", "/registry/v1/watch/queries?namespace=a&name=q-2").await.into_body();
+    assert_eq!(events(&mut body, 2).await, ["set", "synced"]);
+    for (name, kind) in [("q-1", Kind::Query), ("q-2", Kind::Service), ("q-2", Kind::Query)] {
+        caches.changes.tell(&Item { kind, key: Key::new("a", name) });
+    }
+    caches.queries.deleted(&query("q-2", 9)).unwrap();
+    caches.changes.tell(&Item::query(Key::new("a", "q-2")));
+    assert_eq!(events(&mut body, 1).await, ["delete"], "nothing of others, and nothing that the client knows");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_is_answered_from_the_services_of_its_namespace_by_the_right_to_list_them() {
+    let (api, caches) = (Arc::<Api>::default(), caches(2));
+    let app = app(&api, &caches);
+    let reply = json_of(&app, "/registry/v1/query?namespace=a&protocol=FHIR").await;
+    let excluded = json!([{"service": "s-0", "reason": "NoneReady"}, {"service": "s-1", "reason": "NoneReady"}]);
+    assert_eq!(
+        reply,
+        json!({"namespace": "a", "current": true, "panic": false, "empty": "NoneReady", "matches": [], "excluded": excluded})
+    );
+    let right = api.asked.lock().unwrap().last().unwrap()["resourceAttributes"].clone();
+    assert_eq!(
+        (&right["resource"], &right["verb"], &right["namespace"]),
+        (&json!("medicalservices"), &json!("list"), &json!("a"))
+    );
+    let other = json_of(&app, "/registry/v1/query?namespace=b&protocol=FHIR").await;
+    assert_eq!((&other["empty"], &other["excluded"]), (&json!("NoMatch"), &Value::Null), "nothing of other namespaces");
+    assert_eq!(status(&app, "reader", "/registry/v1/query?namespace=a").await, 400);
 }
 
 #[test]

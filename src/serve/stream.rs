@@ -1,8 +1,8 @@
-//! Changes of services as server-sent events (HTML Living Standard, section 9.2).
+//! Changes of services, or of the answers to queries, as server-sent events (HTML Living Standard, section 9.2).
 //!
-//! A stream begins with what there is, one event `set` for each service, then `synced`; then `set` and `delete` as things change. A client that is
-//! too slow is told `resync`, forgets what it knows, and gets everything again. What waits for a client is a bounded list of names: a service
-//! is looked up when its turn comes.
+//! A stream begins with what there is, one event `set` for each service or answer, then `synced`; then `set` and `delete` as things change. A
+//! client that is too slow is told `resync`, forgets what it knows, and gets everything again. What waits for a client is a bounded list of
+//! names: a service or an answer is looked up when its turn comes.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
@@ -29,13 +29,13 @@ use tokio::{
 
 use super::{
     access::{Refusal, allowed, token},
-    registry::Registry,
+    registry::{Parameters, Registry, pairs},
 };
 use crate::{
     cluster::review::Deed,
     core::{
         name::Key,
-        registry::{Problem, filter::Filter},
+        registry::{Item, Kind, Problem, Told, ask::Answers, filter::Filter},
     },
 };
 
@@ -83,13 +83,53 @@ impl Drop for Place {
     }
 }
 
+/// What a client follows.
+enum Asked {
+    Services(Filter),
+    Answers(Answers),
+}
+
+impl Asked {
+    const fn kind(&self) -> Kind {
+        match self {
+            Self::Services(_) => Kind::Service,
+            Self::Answers(_) => Kind::Query,
+        }
+    }
+
+    fn covers(&self, item: &Item) -> bool {
+        item.kind == self.kind()
+            && match self {
+                Self::Services(filter) => filter.covers(&item.key),
+                Self::Answers(asked) => asked.covers(&item.key),
+            }
+    }
+
+    fn matches(&self, told: &Told) -> bool {
+        match (self, told) {
+            (Self::Services(filter), Told::Service(record)) => filter.matches(record),
+            (Self::Answers(_), Told::Answer(_)) => true,
+            _ => false,
+        }
+    }
+
+    /// What one must be allowed.
+    fn deed(&self) -> Deed {
+        let (namespace, name) = match self {
+            Self::Services(filter) => (filter.namespace.clone(), None),
+            Self::Answers(asked) => (asked.namespace.clone(), asked.name.clone()),
+        };
+        Deed::Objects { kind: self.kind(), verb: "watch", namespace, name }
+    }
+}
+
 /// One stream.
 struct Stream {
     registry: Registry,
-    filter: Filter,
+    asked: Asked,
     deed: Deed,
     token: String,
-    feed: Receiver<Key>,
+    feed: Receiver<Item>,
     /// Whose turn it is.
     turns: VecDeque<Key>,
     /// Whether the turns are those of everything.
@@ -101,14 +141,29 @@ struct Stream {
     _place: Place,
 }
 
-pub(super) async fn watch(
+/// Services as they change.
+pub(super) async fn services(
     State(registry): State<Registry>,
     headers: HeaderMap,
-    Query(parameters): Query<Vec<(String, String)>>,
+    Query(parameters): Parameters,
 ) -> Result<Response, Refusal> {
-    let filter = Filter::parse(parameters.iter().map(|(n, v)| (n.as_str(), v.as_str())), false)?;
-    let deed = Deed::Services { verb: "watch", namespace: filter.namespace.clone(), name: None };
-    let bearer = token(&headers);
+    let filter = Filter::parse(pairs(&parameters), false)?;
+    watch(registry, &headers, Asked::Services(filter)).await
+}
+
+/// Answers as they change.
+pub(super) async fn answers(
+    State(registry): State<Registry>,
+    headers: HeaderMap,
+    Query(parameters): Parameters,
+) -> Result<Response, Refusal> {
+    let asked = Answers::parse(pairs(&parameters), false)?;
+    watch(registry, &headers, Asked::Answers(asked)).await
+}
+
+async fn watch(registry: Registry, headers: &HeaderMap, asked: Asked) -> Result<Response, Refusal> {
+    let deed = asked.deed();
+    let bearer = token(headers);
     let user = allowed(&registry.reviews, bearer, &deed).await?;
     registry.known()?;
     let place = registry.streams.open(user.digest()).ok_or_else(Problem::too_many_streams)?;
@@ -122,7 +177,7 @@ pub(super) async fn watch(
         ends: Instant::now() + LASTS,
         _place: place,
         registry,
-        filter,
+        asked,
         deed,
     };
     stream.everything();
@@ -136,8 +191,8 @@ pub(super) async fn watch(
 impl Stream {
     /// Everything has its turn.
     fn everything(&mut self) {
-        let keys = self.registry.caches.services.keys();
-        self.turns = keys.iter().filter(|k| self.filter.covers(k)).map(|k| Key::clone(k)).collect();
+        let items = self.registry.caches.items(self.asked.kind());
+        self.turns = items.into_iter().filter(|item| self.asked.covers(item)).map(|item| item.key).collect();
         self.listing = true;
     }
 
@@ -163,7 +218,7 @@ impl Stream {
                     }
                 }
                 changed = self.feed.recv() => match changed {
-                    Ok(key) if self.filter.covers(&key) => self.turns.push_back(key),
+                    Ok(item) if self.asked.covers(&item) => self.turns.push_back(item.key),
                     Ok(_) => {}
                     Err(RecvError::Lagged(_)) => {
                         self.shown.clear();
@@ -176,15 +231,16 @@ impl Stream {
         }
     }
 
-    /// What has become of a service, if the client does not know it.
+    /// What has become of a service or an answer, if the client does not know it.
     fn show(&mut self, key: &Key) -> Option<Event> {
-        let record = self.registry.caches.record(key).filter(|record| self.filter.matches(record));
-        let Some(record) = record else {
+        let item = Item { kind: self.asked.kind(), key: key.clone() };
+        let told = self.registry.caches.told(&item).filter(|told| self.asked.matches(told));
+        let Some(told) = told else {
             self.shown.remove(key)?;
             let data = json!({"namespace": key.namespace, "name": key.name});
             return Some(Event::default().event("delete").data(data.to_string()));
         };
-        let text = serde_json::to_string(&record).unwrap_or_default();
+        let text = serde_json::to_string(&told).unwrap_or_default();
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
         let hash = hasher.finish();

@@ -11,12 +11,9 @@ use std::{
 };
 
 use medley::{
-    api::MedicalService,
-    cluster::observe::Caches,
-    core::{
-        name::Key,
-        registry::{Content, Held, Holder},
-    },
+    api::{MedicalService, ServiceQuery},
+    cluster::{cache::key, observe::Caches},
+    core::registry::{Content, Held, Holder, Item, Kind as Of, Told, key_of},
     loops::mirror::{Health, Memcached, Mirrors, Redis, Settings, State, Term},
     telemetry::Metrics,
 };
@@ -58,6 +55,30 @@ pub(crate) fn service(namespace: &str, name: &str, protocol: &str, ready: usize,
     .unwrap()
 }
 
+/// A query with as many endpoints in its answer, and one service that is not.
+pub(crate) fn query(namespace: &str, name: &str, matched: usize, version: u64) -> ServiceQuery {
+    let matches: Vec<Value> = (1..=matched)
+        .map(|i| {
+            json!({"service": format!("s-{i}"), "interface": "main", "endpoint": format!("10.0.0.{i}:8080"),
+                "probability": 100 / matched, "score": {"health": 0, "matching": 0}})
+        })
+        .collect();
+    let condition = |type_: &str, status: bool| {
+        json!({"type": type_, "status": if status { "True" } else { "False" }, "reason": "NoMatch", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z"})
+    };
+    serde_json::from_value(json!({
+        "apiVersion": "medley.health/v1alpha1", "kind": "ServiceQuery",
+        "metadata": {"namespace": namespace, "name": name, "generation": 1, "uid": format!("{namespace}-{name}"),
+            "resourceVersion": version.to_string()},
+        "spec": {"capability": "ct", "protocol": "DICOM", "port": 104},
+        "status": {"observedGeneration": 1, "dnsName": format!("{name}.{namespace}.svc.cluster.local"), "matched": matched,
+            "matches": matches, "excluded": [{"service": "ehr", "reason": "Capability"}],
+            "conditions": [condition("Empty", matched == 0), condition("Panic", false)]}
+    }))
+    .unwrap()
+}
+
 /// What one replica knows and mirrors.
 pub(crate) struct Replica {
     pub(crate) caches: Caches,
@@ -88,7 +109,15 @@ impl Replica {
         caches.services.on_change(Some(Box::new({
             let mirrors = mirrors.clone();
             // as `operator/watches.rs` has it
-            move |change| mirrors.changed(change.after.as_ref().or(change.before.as_ref()).unwrap())
+            move |change| {
+                mirrors.changed(&Item::service(key(change.after.as_deref().or(change.before.as_deref()).unwrap())))
+            }
+        })));
+        caches.queries.on_change(Some(Box::new({
+            let mirrors = mirrors.clone();
+            move |change| {
+                mirrors.changed(&Item::query(key(change.after.as_deref().or(change.before.as_deref()).unwrap())))
+            }
         })));
         caches.leave_empty_but_services();
         let lasts = Arc::new(AtomicBool::new(true));
@@ -145,11 +174,7 @@ impl Replica {
     /// Whether the server holds what this replica knows, and nothing besides.
     pub(crate) async fn equals(&self, server: &Server, kind: Kind) -> bool {
         match kind {
-            Kind::Redis => {
-                let keys = self.caches.services.keys();
-                let records: Vec<_> = keys.iter().filter_map(|key| self.caches.record(key)).collect();
-                content(server).await == Content::of(&records)
-            }
+            Kind::Redis => content(server).await == Content::of(&self.told()),
             Kind::Memcached => {
                 let wanted = self.values();
                 entries(server, wanted.keys()) == wanted
@@ -157,11 +182,34 @@ impl Replica {
         }
     }
 
+    /// What this replica knows, as programs are told.
+    fn told(&self) -> Vec<Told> {
+        let items = [Of::Service, Of::Query].into_iter().flat_map(|kind| self.caches.items(kind));
+        let told = items.map(|item| match self.caches.told(&item).unwrap() {
+            Told::Answer(reply) => Told::Answer(reply.short()),
+            service => service,
+        });
+        told.collect()
+    }
+
     /// What Memcached should hold, without the marks.
     fn values(&self) -> BTreeMap<String, Value> {
-        let keys = self.caches.services.keys();
-        let record = |key: &Key| serde_json::to_value(self.caches.record(key).unwrap()).unwrap();
-        keys.iter().map(|key| (format!("medley:{key}"), record(key))).collect()
+        let name = |item: Item| match item.kind {
+            Of::Service => format!("medley:{}", item.key),
+            Of::Query => format!("medley:query:{}", item.key),
+        };
+        self.told().iter().map(|told| (name(told.item()), serde_json::to_value(told).unwrap())).collect()
+    }
+
+    /// A watch event of a query.
+    pub(crate) fn answer(&self, query: ServiceQuery) {
+        let change = self.caches.queries.applied(query).unwrap();
+        self.caches.queries.tell(&change);
+    }
+
+    pub(crate) fn forget(&self, query: &ServiceQuery) {
+        let change = self.caches.queries.deleted(query).unwrap();
+        self.caches.queries.tell(&change);
     }
 }
 
@@ -173,10 +221,11 @@ pub(crate) async fn content(server: &Server) -> Content {
     for key in keys.iter().filter(|k| *k != "medley:owner" && *k != "medley:changes") {
         let kind: String = redis::cmd("TYPE").arg(key).query_async(&mut redis).await.unwrap();
         let name = key.strip_prefix("medley:").unwrap();
-        match (kind.as_str(), name.strip_prefix("service:")) {
-            ("hash", Some(service)) => {
+        let item = |prefix: &str, of| Some(Item { kind: of, key: key_of(name.strip_prefix(prefix)?).unwrap() });
+        match (kind.as_str(), item("service:", Of::Service).or_else(|| item("query:", Of::Query))) {
+            ("hash", Some(item)) => {
                 let fields = redis::cmd("HGETALL").arg(key).query_async(&mut redis).await.unwrap();
-                content.services.insert(service.to_owned(), Held::Ours(fields));
+                content.hashes.insert(item, Held::Ours(fields));
             }
             ("set", None) => {
                 let members: BTreeSet<String> = redis::cmd("SMEMBERS").arg(key).query_async(&mut redis).await.unwrap();

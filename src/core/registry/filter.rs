@@ -24,13 +24,13 @@ pub struct Filter {
 }
 
 /// Whether a text can be the name of a namespace (a DNS label, RFC 1123).
-fn is_label(text: &str) -> bool {
+pub(super) fn is_label(text: &str) -> bool {
     let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     (1..=63).contains(&text.len()) && text.bytes().all(inner) && !text.starts_with('-') && !text.ends_with('-')
 }
 
 /// Whether a text can be the name of a capability.
-fn is_capability(text: &str) -> bool {
+pub(super) fn is_capability(text: &str) -> bool {
     is_label(&text.replace('.', "-"))
 }
 

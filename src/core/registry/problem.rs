@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// A problem. Nothing of the request is repeated in it.
+/// A problem. Nothing of the request is repeated in it, but what an expression got wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// The HTTP status.

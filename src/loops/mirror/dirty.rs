@@ -1,4 +1,4 @@
-//! Which services a mirror has to look at. A service is there once however often it changes, and where there are too many of them all are
+//! Which services and answers a mirror has to look at. Each is there once however often it changes, and where there are too many of them all are
 //! looked at: so what waits for a mirror that is slow or down is bounded.
 
 use std::{
@@ -8,12 +8,12 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::core::name::Key;
+use crate::core::registry::Item;
 
-/// Most services that are remembered by name.
+/// Most of them that are remembered by name.
 const MOST: usize = 10_000;
 
-/// Services that have changed since the mirror looked at them.
+/// What has changed since the mirror looked at them.
 #[derive(Debug, Default)]
 pub(super) struct Dirty {
     state: Mutex<State>,
@@ -24,7 +24,7 @@ pub(super) struct Dirty {
 struct State {
     /// Nobody takes what is put here while it is not set.
     open: bool,
-    keys: BTreeSet<Key>,
+    items: BTreeSet<Item>,
     /// More than are remembered.
     all: bool,
 }
@@ -35,7 +35,7 @@ pub(super) enum Work {
     /// Everything.
     All,
     /// These.
-    Some(Vec<Key>),
+    Some(Vec<Item>),
 }
 
 impl Dirty {
@@ -54,14 +54,14 @@ impl Dirty {
         *self.lock() = State::default();
     }
 
-    /// A service has changed.
-    pub(super) fn add(&self, key: &Key) {
+    /// A service or an answer has changed.
+    pub(super) fn add(&self, item: &Item) {
         let mut state = self.lock();
-        if !state.open || state.all || !state.keys.insert(key.clone()) {
+        if !state.open || state.all || !state.items.insert(item.clone()) {
             return;
         }
-        if state.keys.len() > MOST {
-            state.keys.clear();
+        if state.items.len() > MOST {
+            state.items.clear();
             state.all = true;
         }
         drop(state);
@@ -74,7 +74,7 @@ impl Dirty {
             let rung = self.rung.notified();
             {
                 let state = self.lock();
-                if state.all || !state.keys.is_empty() {
+                if state.all || !state.items.is_empty() {
                     return;
                 }
             }
@@ -90,9 +90,9 @@ impl Dirty {
         }
         let mut taken = Vec::new();
         while taken.len() < most
-            && let Some(key) = state.keys.pop_first()
+            && let Some(item) = state.items.pop_first()
         {
-            taken.push(key);
+            taken.push(item);
         }
         Work::Some(taken)
     }
@@ -101,24 +101,29 @@ impl Dirty {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::name::Key;
+
+    fn item(name: &str) -> Item {
+        Item::service(Key::new("a", name))
+    }
 
     #[tokio::test]
     async fn a_service_is_there_once_and_too_many_are_all() {
         let dirty = Dirty::default();
-        dirty.add(&Key::new("a", "closed"));
+        dirty.add(&item("closed"));
         assert_eq!(dirty.take(10), Work::Some(Vec::new()), "nobody would take it");
         dirty.open();
         for _ in 0..3 {
-            dirty.add(&Key::new("a", "x"));
-            dirty.add(&Key::new("a", "y"));
+            dirty.add(&item("x"));
+            dirty.add(&item("y"));
         }
         dirty.some().await;
-        assert_eq!(dirty.take(1), Work::Some(vec![Key::new("a", "x")]));
-        assert_eq!(dirty.take(10), Work::Some(vec![Key::new("a", "y")]));
+        assert_eq!(dirty.take(1), Work::Some(vec![item("x")]));
+        assert_eq!(dirty.take(10), Work::Some(vec![item("y")]));
         for i in 0..=MOST + 5 {
-            dirty.add(&Key::new("a", i.to_string()));
+            dirty.add(&item(&i.to_string()));
         }
-        assert!(dirty.lock().keys.is_empty());
+        assert!(dirty.lock().items.is_empty());
         dirty.some().await;
         assert_eq!(dirty.take(1), Work::All);
         assert_eq!(dirty.take(1), Work::Some(Vec::new()));

@@ -1,7 +1,7 @@
 //! Keeps one store like the registry, for as long as this replica leads.
 //!
-//! A session begins with everything: what the store holds is read, compared with the caches, and set right. Then services are looked at as
-//! they change, everything again at an interval that renews expiries, and once a second the mark of ownership, which shows a server that
+//! A session begins with everything: what the store holds is read, compared with the caches, and set right. Then services and answers are looked
+//! at as they change, everything again at an interval that renews expiries, and once a second the mark of ownership, which shows a server that
 //! was emptied or began anew. Any failure ends the session, and another connection begins another one.
 
 use std::{
@@ -24,15 +24,12 @@ use crate::{
         observe::Caches,
         waits::{doubled, spread},
     },
-    core::{
-        name::Key,
-        registry::{Content, Holder, Record},
-    },
+    core::registry::{Content, Holder, Item, Kind, QUERIES, SERVICES, Told},
 };
 
 /// How long a store may take for one thing. Shorter than what is left of a lease when its holder stops writing.
 pub(super) const CALL: Duration = Duration::from_secs(2);
-/// Services in one batch.
+/// Services and answers in one batch.
 pub(super) const BATCH: usize = 128;
 /// How long is waited for further changes after one.
 const GATHER: Duration = Duration::from_millis(20);
@@ -93,7 +90,7 @@ impl<S: Server> Follower<S> {
     }
 
     /// One connection, until it fails.
-    async fn session(&self, term: &Term, told: &mut BTreeSet<Key>) -> Result<std::convert::Infallible, Failure> {
+    async fn session(&self, term: &Term, told: &mut BTreeSet<Item>) -> Result<std::convert::Infallible, Failure> {
         lasts(term)?;
         let mut store = bounded(self.server.connect(&term.holder)).await?;
         self.everything(&mut store, term, told).await?;
@@ -111,8 +108,8 @@ impl<S: Server> Follower<S> {
                     sleep(GATHER).await;
                     match self.dirty.take(BATCH) {
                         Work::All => self.everything(&mut store, term, told).await?,
-                        Work::Some(keys) => {
-                            self.batch(&mut store, term, &keys, false, told).await?;
+                        Work::Some(items) => {
+                            self.batch(&mut store, term, &items, false, told).await?;
                         }
                     }
                 }
@@ -121,18 +118,18 @@ impl<S: Server> Follower<S> {
     }
 
     /// Looks at all that there is, here or there.
-    async fn everything(&self, store: &mut S::Store, term: &Term, told: &mut BTreeSet<Key>) -> Result<(), Failure> {
+    async fn everything(&self, store: &mut S::Store, term: &Term, told: &mut BTreeSet<Item>) -> Result<(), Failure> {
         lasts(term)?;
         bounded(store.claim()).await?;
-        let mut keys: BTreeSet<Key> = bounded(store.known()).await?.into_iter().collect();
-        keys.extend(told.iter().cloned());
-        keys.extend(self.caches.services.keys().iter().map(|k| Key::clone(k)));
-        let keys: Vec<Key> = keys.into_iter().collect();
+        let mut items: BTreeSet<Item> = bounded(store.known()).await?.into_iter().collect();
+        items.extend(told.iter().cloned());
+        items.extend([Kind::Service, Kind::Query].into_iter().flat_map(|kind| self.caches.items(kind)));
+        let items: Vec<Item> = items.into_iter().collect();
         let mut sets: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         let (mut foreign, mut refused) = (0, 0);
-        for keys in keys.chunks(BATCH) {
-            let (records, done) = self.batch(store, term, keys, true, told).await?;
-            let there = records.iter().filter(|r| !done.foreign.contains(&r.key()));
+        for items in items.chunks(BATCH) {
+            let (shown, done) = self.batch(store, term, items, true, told).await?;
+            let there = shown.iter().filter(|t| !done.foreign.contains(&t.item()));
             for (set, members) in Content::of(there).sets {
                 sets.entry(set).or_default().extend(members);
             }
@@ -141,7 +138,8 @@ impl<S: Server> Follower<S> {
         }
         lasts(term)?;
         self.board.wrote(bounded(store.index(&sets)).await?);
-        self.board.whole(sets.get(crate::core::registry::SERVICES).map_or(0, BTreeSet::len), foreign, refused);
+        let size = |set: &str| sets.get(set).map_or(0, BTreeSet::len);
+        self.board.whole(size(SERVICES), size(QUERIES), foreign, refused);
         Ok(())
     }
 
@@ -149,21 +147,29 @@ impl<S: Server> Follower<S> {
         &self,
         store: &mut S::Store,
         term: &Term,
-        keys: &[Key],
+        items: &[Item],
         renew: bool,
-        told: &mut BTreeSet<Key>,
-    ) -> Result<(Vec<Record>, Done), Failure> {
+        told: &mut BTreeSet<Item>,
+    ) -> Result<(Vec<Told>, Done), Failure> {
         lasts(term)?;
-        let batch: Vec<(Key, Option<Record>)> = keys.iter().map(|key| (key.clone(), self.caches.record(key))).collect();
+        let batch: Vec<(Item, Option<Told>)> = items.iter().map(|item| (item.clone(), self.now(item))).collect();
         // known before it is sent: an answer may be lost after the effect
-        told.extend(batch.iter().filter(|(_, record)| record.is_some()).map(|(key, _)| key.clone()));
+        told.extend(batch.iter().filter(|(_, now)| now.is_some()).map(|(item, _)| item.clone()));
         let done = bounded(store.put(&batch, renew)).await?;
-        for (key, _) in batch.iter().filter(|(key, record)| record.is_none() && !done.again.contains(key)) {
-            told.remove(key);
+        for (item, _) in batch.iter().filter(|(item, now)| now.is_none() && !done.again.contains(item)) {
+            told.remove(item);
         }
         self.board.wrote(done.written);
-        done.again.iter().for_each(|key| self.dirty.add(key));
-        Ok((batch.into_iter().filter_map(|(_, record)| record).collect(), done))
+        done.again.iter().for_each(|item| self.dirty.add(item));
+        Ok((batch.into_iter().filter_map(|(_, now)| now).collect(), done))
+    }
+
+    /// What there should be of it. Services that are not in an answer are for people, and no program waits for them.
+    fn now(&self, item: &Item) -> Option<Told> {
+        Some(match self.caches.told(item)? {
+            Told::Answer(reply) => Told::Answer(reply.short()),
+            service @ Told::Service(_) => service,
+        })
     }
 }
 

@@ -8,6 +8,7 @@ use tokio::time::advance;
 use super::*;
 use crate::{
     api::MedicalService,
+    core::name::Key,
     loops::mirror::state::{Board, Health},
     telemetry::Metrics,
 };
@@ -82,7 +83,7 @@ impl Store for Fake {
         self.answer().await
     }
 
-    async fn known(&mut self) -> Result<Vec<Key>, Failure> {
+    async fn known(&mut self) -> Result<Vec<Item>, Failure> {
         Ok(Vec::new())
     }
 
@@ -120,6 +121,10 @@ fn follower(fake: &Fake, services: usize) -> Arc<Follower<Fake>> {
     Arc::new(Follower { server: fake.clone(), caches, dirty: Arc::default(), board, renew: Duration::from_secs(20) })
 }
 
+fn item(name: &str) -> Item {
+    Item::service(Key::new("a", name))
+}
+
 fn term() -> Term {
     Term { holder: Holder { lease: "l".to_owned(), epoch: 1 }, lasts: Arc::new(|| true) }
 }
@@ -155,7 +160,7 @@ async fn a_server_that_hangs_in_the_middle_is_left_and_what_changed_meanwhile_is
     fake.with(|i| i.mood = Mood::Hangs);
     for _ in 0..5 {
         for i in 0..300 {
-            follower.dirty.add(&Key::new("a", format!("s-{i}")));
+            follower.dirty.add(&item(&format!("s-{i}")));
         }
         advance(Duration::from_millis(100)).await;
     }
@@ -180,7 +185,7 @@ async fn a_server_that_answers_just_in_time_is_followed_one_batch_after_the_othe
     let follower = follower(&fake, 3 * BATCH);
     let task = tokio::spawn(Arc::clone(&follower).run(term(), stop.clone()));
     for i in 0..600 {
-        follower.dirty.add(&Key::new("a", format!("s-{}", i % 7)));
+        follower.dirty.add(&item(&format!("s-{}", i % 7)));
         sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(follower.board.state().health, Health::Up);
@@ -197,7 +202,7 @@ async fn everything_is_renewed_at_its_interval_however_much_changes() {
     let follower = follower(&fake, 10);
     let task = tokio::spawn(Arc::clone(&follower).run(term(), stop.clone()));
     for _ in 0..6100 {
-        follower.dirty.add(&Key::new("a", "s-1"));
+        follower.dirty.add(&item("s-1"));
         sleep(Duration::from_millis(10)).await;
     }
     let renewals = fake.with(|i| i.puts.iter().filter(|n| **n == 10).count());

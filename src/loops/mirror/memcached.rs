@@ -1,11 +1,12 @@
-//! The registry in Memcached: `<prefix>:<namespace>/<name>` one value in JSON, `<prefix>:owner` the mark of ownership. All of it expires.
+//! The registry in Memcached: `<prefix>:<namespace>/<name>` a service and `<prefix>:query:<namespace>/<name>` an answer, each one value in
+//! JSON; `<prefix>:owner` the mark of ownership. All of it expires.
 //!
 //! A former leader must not write over a newer one. Each value tells the term in which it was written, and is replaced by compare-and-swap
 //! only: what was read is of this term or one before it, and if somebody else has written since, nothing is done. A value is removed by
 //! the same command with an expiry in the past, since `delete` compares nothing.
 //!
-//! A server cannot be asked which keys it holds. A service that is deleted between two leaders is not known to the second one: its entry
-//! stays until it expires.
+//! A server cannot be asked which keys it holds. What is deleted between two leaders is not known to the second one: its entry stays
+//! until it expires.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,10 +19,7 @@ use super::{
     store::{Batch, Done, Failure, Server, Store},
     wire::{Stored, Swap, Wire},
 };
-use crate::core::{
-    name::Key,
-    registry::{Answer, Claim, Holder, encode, judge, read},
-};
+use crate::core::registry::{Answer, Claim, Holder, Item, Kind, encode, judge, read};
 
 /// How Memcached is reached.
 #[derive(Clone, Debug)]
@@ -79,8 +77,11 @@ impl Connected {
         format!("{}:owner", self.prefix)
     }
 
-    fn entry(&self, key: &Key) -> String {
-        format!("{}:{key}", self.prefix)
+    fn entry(&self, item: &Item) -> String {
+        match item.kind {
+            Kind::Service => format!("{}:{}", self.prefix, item.key),
+            Kind::Query => format!("{}:{item}", self.prefix),
+        }
     }
 
     /// The mark, and the number by which it is swapped.
@@ -150,36 +151,36 @@ impl Store for Connected {
         })
     }
 
-    async fn known(&mut self) -> Result<Vec<Key>, Failure> {
+    async fn known(&mut self) -> Result<Vec<Item>, Failure> {
         Ok(Vec::new())
     }
 
     async fn put(&mut self, batch: &Batch, renew: bool) -> Result<Done, Failure> {
         // with the entries the mark: it tells at once that another leader is at work
         self.check().await?;
-        let entries: Vec<String> = batch.iter().map(|(key, _)| self.entry(key)).collect();
+        let entries: Vec<String> = batch.iter().map(|(item, _)| self.entry(item)).collect();
         let mut held = self.wire.gets(&entries).await?;
         let mut done = Done::default();
         let (mut swaps, mut of) = (Vec::new(), Vec::new());
-        for ((key, record), entry) in batch.iter().zip(entries) {
+        for ((item, told), entry) in batch.iter().zip(entries) {
             let there = held.remove(&entry);
-            let wanted = record.as_ref().map(|record| encode(record, &self.holder));
+            let wanted = told.as_ref().map(|told| encode(told, &self.holder));
             let is_there = there.is_some();
             match self.swap(entry, there, wanted)? {
                 Some((swap, changes)) if changes || renew => {
                     swaps.push(swap);
-                    of.push((key, changes));
+                    of.push((item, changes));
                 }
                 Some(_) => {}
-                None if is_there && record.is_some() => done.foreign.push(key.clone()),
+                None if is_there && told.is_some() => done.foreign.push(item.clone()),
                 None => {}
             }
         }
-        for (stored, (key, changes)) in self.wire.swap(&swaps).await?.into_iter().zip(of) {
+        for (stored, (item, changes)) in self.wire.swap(&swaps).await?.into_iter().zip(of) {
             match stored {
                 Stored::Done => done.written += u64::from(changes),
-                Stored::Changed => done.again.push(key.clone()),
-                Stored::NoRoom => done.refused.push(key.clone()),
+                Stored::Changed => done.again.push(item.clone()),
+                Stored::NoRoom => done.refused.push(item.clone()),
             }
         }
         Ok(done)

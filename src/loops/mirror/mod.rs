@@ -19,9 +19,11 @@ use tokio_util::sync::CancellationToken;
 
 use self::{dirty::Dirty, follow::Follower, state::Board, store::Server};
 use crate::{
-    api::MedicalService,
-    cluster::{cache::key, observe::Caches},
-    core::{name::Key, registry::needs_slices},
+    cluster::observe::Caches,
+    core::{
+        name::Key,
+        registry::{Item, needs_slices},
+    },
     telemetry::Metrics,
 };
 
@@ -78,10 +80,9 @@ impl Mirrors {
         redis.map(|f| f.dirty.as_ref()).into_iter().chain(memcached.map(|f| f.dirty.as_ref()))
     }
 
-    /// A service has changed, or has gone.
-    pub fn changed(&self, service: &MedicalService) {
-        let key = key(service);
-        self.dirty().for_each(|dirty| dirty.add(&key));
+    /// A service or the answer to a query has changed, or has gone.
+    pub fn changed(&self, item: &Item) {
+        self.dirty().for_each(|dirty| dirty.add(item));
     }
 
     /// Endpoints of a service have changed: its status tells of them, unless it has no room for all.
@@ -89,7 +90,7 @@ impl Mirrors {
         if (self.redis.is_some() || self.memcached.is_some())
             && self.caches.services.get(service).is_some_and(|s| needs_slices(&s))
         {
-            self.dirty().for_each(|dirty| dirty.add(service));
+            self.changed(&Item::service(service.clone()));
         }
     }
 
@@ -119,7 +120,7 @@ impl Mirrors {
                 Health::Up => ("Up", None),
                 Health::Down(failure) => ("Down", Some(failure)),
             };
-            let mut shown = json!({"name": name, "health": health, "services": state.services,
+            let mut shown = json!({"name": name, "health": health, "services": state.services, "queries": state.queries,
                 "foreign": state.foreign, "refused": state.refused});
             if let Some(failure) = failure {
                 shown["reason"] = json!(failure.as_str());

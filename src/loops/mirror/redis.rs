@@ -1,5 +1,5 @@
-//! The registry in Redis: `<prefix>:service:<namespace>/<name>` a hash, `<prefix>:<set>` sets, `<prefix>:changes` a stream, `<prefix>:owner` the
-//! mark of ownership. All of it expires.
+//! The registry in Redis: `<prefix>:service:<namespace>/<name>` and `<prefix>:query:<namespace>/<name>` hashes, `<prefix>:<set>` sets,
+//! `<prefix>:changes` a stream, `<prefix>:owner` the mark of ownership. All of it expires.
 //!
 //! A former leader must not write over a newer one. WATCH on the mark and MULTI … EXEC do that with plain commands: the mark is read, and if
 //! it is another one when EXEC comes, nothing of the transaction is done. A script (EVAL) would save a round trip, but users of Redis are often
@@ -13,9 +13,9 @@ use super::{
     redis_server::{Redis, classify},
     store::{Batch, Done, Failure, Store},
 };
-use crate::core::{
-    name::Key,
-    registry::{Claim, Command, Content, Fields, Held, Holder, MANAGED_BY, MANAGER, SERVICES, judge, key_of, plan},
+use crate::core::registry::{
+    Claim, Command, Content, Fields, Held, Holder, Item, Kind, MANAGED_BY, MANAGER, QUERIES, SERVICES, judge, key_of,
+    plan,
 };
 
 /// Entries that the stream of changes holds, about.
@@ -56,8 +56,8 @@ impl Connected {
         format!("{}:{what}", self.prefix)
     }
 
-    fn hash(&self, service: &str) -> String {
-        format!("{}:service:{service}", self.prefix)
+    fn hash(&self, item: &Item) -> String {
+        format!("{}:{item}", self.prefix)
     }
 
     /// Sends all commands at once; one answer for each, so that a key of another type spoils nothing else.
@@ -162,15 +162,15 @@ impl Connected {
 
     fn render(&self, command: &Command, pipe: &mut Pipeline) {
         match command {
-            Command::Put(service, fields) => {
-                let key = self.hash(service);
+            Command::Put(item, fields) => {
+                let key = self.hash(item);
                 pipe.cmd("DEL").arg(&key).cmd("HSET").arg(&key).arg(fields);
                 pipe.cmd("PEXPIRE").arg(&key).arg(self.ttl);
-                self.tell("set", service, Some(fields), pipe);
+                self.tell("set", item, Some(fields), pipe);
             }
-            Command::Drop(service) => {
-                pipe.cmd("DEL").arg(self.hash(service));
-                self.tell("delete", service, None, pipe);
+            Command::Drop(item) => {
+                pipe.cmd("DEL").arg(self.hash(item));
+                self.tell("delete", item, None, pipe);
             }
             Command::Add(set, members) => {
                 let (key, members): (_, Vec<&String>) = (self.key(set), members.iter().collect());
@@ -189,14 +189,14 @@ impl Connected {
     }
 
     /// One entry of the stream of changes.
-    fn tell(&self, event: &str, service: &str, fields: Option<&Fields>, pipe: &mut Pipeline) {
+    fn tell(&self, event: &str, item: &Item, fields: Option<&Fields>, pipe: &mut Pipeline) {
         if !self.tells {
             return;
         }
         let key = self.key("changes");
         pipe.cmd("XADD").arg(&key).arg("MAXLEN").arg("~").arg(CHANGES).arg("*");
-        pipe.arg("event").arg(event).arg("service").arg(service);
-        for field in ["ready", "total", "generation"] {
+        pipe.arg("event").arg(event).arg(item.kind.as_str()).arg(item.key.to_string());
+        for field in ["ready", "total", "generation", "matched", "panic"] {
             if let Some(value) = fields.and_then(|f| f.get(field)) {
                 pipe.arg(field).arg(value);
             }
@@ -238,23 +238,27 @@ impl Store for Connected {
         self.commit(redis::pipe()).await
     }
 
-    async fn known(&mut self) -> Result<Vec<Key>, Failure> {
+    async fn known(&mut self) -> Result<Vec<Item>, Failure> {
         let mut pipe = redis::pipe();
-        pipe.cmd("SMEMBERS").arg(self.key(SERVICES));
-        let answer = self.ask(pipe).await?.pop().ok_or(Failure::Unexpected)?;
-        let members: Vec<String> = match answer {
-            Err(e) if e.code() == Some("WRONGTYPE") => Vec::new(),
-            other => from_redis_value(other.map_err(|e| classify(&e))?).unwrap_or_default(),
-        };
-        Ok(members.iter().filter_map(|m| key_of(m)).collect())
+        pipe.cmd("SMEMBERS").arg(self.key(SERVICES)).cmd("SMEMBERS").arg(self.key(QUERIES));
+        let answers = self.ask(pipe).await?;
+        let mut known = Vec::new();
+        for (kind, answer) in [Kind::Service, Kind::Query].into_iter().zip(answers) {
+            let members: Vec<String> = match answer {
+                Err(e) if e.code() == Some("WRONGTYPE") => Vec::new(),
+                other => from_redis_value(other.map_err(|e| classify(&e))?).unwrap_or_default(),
+            };
+            known.extend(members.iter().filter_map(|m| Some(Item { kind, key: key_of(m)? })));
+        }
+        Ok(known)
     }
 
     async fn put(&mut self, batch: &Batch, renew: bool) -> Result<Done, Failure> {
         let mut read = redis::pipe();
-        for (key, _) in batch {
-            read.cmd("HGETALL").arg(self.hash(&key.to_string()));
+        for (item, _) in batch {
+            read.cmd("HGETALL").arg(self.hash(item));
         }
-        let wanted = Content::of(batch.iter().filter_map(|(_, record)| record.as_ref()));
+        let wanted = Content::of(batch.iter().filter_map(|(_, told)| told.as_ref()));
         for set in wanted.sets.keys() {
             read.cmd("TYPE").arg(self.key(set));
         }
@@ -271,29 +275,28 @@ impl Store for Connected {
             }
         }
         let mut held = Content::default();
-        for ((key, _), answer) in batch.iter().zip(answers) {
+        for ((item, _), answer) in batch.iter().zip(answers) {
             if let Some(there) = Self::held(answer)? {
-                held.services.insert(key.to_string(), there);
+                held.hashes.insert(item.clone(), there);
             }
         }
         let held = held.with_presumed_sets();
         self.sets.extend(held.sets.keys().chain(wanted.sets.keys()).cloned());
-        let foreign: BTreeSet<&String> =
-            held.services.iter().filter(|(_, h)| **h == Held::Foreign).map(|(service, _)| service).collect();
+        let foreign: BTreeSet<&Item> =
+            held.hashes.iter().filter(|(_, h)| **h == Held::Foreign).map(|(item, _)| item).collect();
         let commands = plan(&held, &wanted);
         let mut pipe = redis::pipe();
         let allowed =
             |c: &&Command| !matches!(c, Command::Add(set, _) | Command::Remove(set, _) if barred.contains(set));
         commands.iter().filter(allowed).for_each(|command| self.render(command, &mut pipe));
         if renew {
-            for service in wanted.services.keys().filter(|s| held.services.contains_key(*s) && !foreign.contains(s)) {
-                pipe.cmd("PEXPIRE").arg(self.hash(service)).arg(self.ttl);
+            for item in wanted.hashes.keys().filter(|i| held.hashes.contains_key(*i) && !foreign.contains(i)) {
+                pipe.cmd("PEXPIRE").arg(self.hash(item)).arg(self.ttl);
             }
         }
         self.commit(pipe).await?;
         let written = commands.iter().filter(|c| matches!(c, Command::Put(..) | Command::Drop(..))).count();
-        let there = |key: &Key| foreign.contains(&key.to_string());
-        let foreign = batch.iter().filter(|(key, record)| record.is_some() && there(key)).map(|(k, _)| k.clone());
+        let foreign = batch.iter().filter(|(i, told)| told.is_some() && foreign.contains(i)).map(|(i, _)| i.clone());
         Ok(Done { written: written as u64, foreign: foreign.collect(), ..Done::default() })
     }
 

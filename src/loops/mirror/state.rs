@@ -29,9 +29,11 @@ pub struct State {
     pub health: Health,
     /// Services that it held when everything was looked at last.
     pub services: usize,
-    /// Services whose places in the store something takes that is not medley's.
+    /// Answers to queries that it held then.
+    pub queries: usize,
+    /// Services and answers whose places in the store something takes that is not medley's.
     pub foreign: usize,
-    /// Services that the store had no room for.
+    /// Services and answers that the store had no room for.
     pub refused: usize,
 }
 
@@ -100,25 +102,25 @@ impl Board {
     }
 
     /// Everything was looked at.
-    pub(super) fn whole(&self, services: usize, foreign: usize, refused: usize) {
+    pub(super) fn whole(&self, services: usize, queries: usize, foreign: usize, refused: usize) {
         let before = {
             let mut state = self.lock();
             let before = *state;
-            *state = State { services, foreign, refused, ..before };
+            *state = State { services, queries, foreign, refused, ..before };
             before
         };
         if foreign > 0 && foreign != before.foreign {
             tracing::warn!(
                 mirror = self.name,
-                services = foreign,
-                "keys that are not medley's take the places of services: they are left alone; choose another prefix, or remove them"
+                entries = foreign,
+                "keys that are not medley's take the places of services or answers: they are left alone; choose another prefix, or remove them"
             );
         }
         if refused > 0 && refused != before.refused {
             tracing::warn!(
                 mirror = self.name,
-                services = refused,
-                "the server has no room for services: raise its limit"
+                entries = refused,
+                "the server has no room for services or answers: raise its limit"
             );
         }
     }

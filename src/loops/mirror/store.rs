@@ -6,10 +6,7 @@ use std::{
     future::Future,
 };
 
-use crate::core::{
-    name::Key,
-    registry::{Holder, Record},
-};
+use crate::core::registry::{Holder, Item, Told};
 
 /// Why a mirror does not follow the registry. A closed set: nothing of what a server says is ever told on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,16 +108,16 @@ impl fmt::Display for Failure {
 pub(super) struct Done {
     /// Entries whose content changed.
     pub written: u64,
-    /// Services whose places something foreign takes.
-    pub foreign: Vec<Key>,
-    /// Services that somebody else wrote at the same time: they are to be looked at again.
-    pub again: Vec<Key>,
-    /// Services that the server has no room for.
-    pub refused: Vec<Key>,
+    /// Those whose places something foreign takes.
+    pub foreign: Vec<Item>,
+    /// Those that somebody else wrote at the same time: they are to be looked at again.
+    pub again: Vec<Item>,
+    /// Those that the server has no room for.
+    pub refused: Vec<Item>,
 }
 
-/// What there should be of some services; `None` for one that is gone.
-pub(super) type Batch = [(Key, Option<Record>)];
+/// What there should be of some services and answers; `None` for one that is gone.
+pub(super) type Batch = [(Item, Option<Told>)];
 
 /// A server that can be connected to.
 pub(super) trait Server: Send + Sync + 'static {
@@ -143,13 +140,13 @@ pub(super) trait Store: Send {
     /// Whether the mark is still the holder's.
     fn check(&mut self) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// Services that the store holds, as far as it can tell.
-    fn known(&mut self) -> impl Future<Output = Result<Vec<Key>, Failure>> + Send;
+    /// What the store holds, as far as it can tell.
+    fn known(&mut self) -> impl Future<Output = Result<Vec<Item>, Failure>> + Send;
 
-    /// Makes the entries of these services what they should be; with `renew` their expiry begins anew also where nothing changes.
+    /// Makes these entries what they should be; with `renew` their expiry begins anew also where nothing changes.
     fn put(&mut self, batch: &Batch, renew: bool) -> impl Future<Output = Result<Done, Failure>> + Send;
 
-    /// Makes the sets of all services what they should be, and renews their expiry; how many changed.
+    /// Makes all sets what they should be, and renews their expiry; how many changed.
     fn index(&mut self, sets: &BTreeMap<String, BTreeSet<String>>)
     -> impl Future<Output = Result<u64, Failure>> + Send;
 }

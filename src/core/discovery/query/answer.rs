@@ -8,19 +8,21 @@ use std::{
 use super::{
     filter,
     known::Known,
-    rank::{Candidate, Ranked, rank, tier},
+    rank::{Candidate, Ranked, percents, rank, tier},
     view::ServiceFacts,
 };
 use crate::{
     api::{
         MedicalService, ServiceQuerySpec,
-        service_query::{ExclusionReason, QueryMatch, WhenNoneReady},
+        service_query::{ExclusionReason, QueryExclusion, QueryMatch, WhenNoneReady},
     },
     core::expression::{Budget, Expression},
 };
 
 /// What all evaluations of `where` for one answer may take: about a tenth of a second.
 const STEPS: u64 = 2_000_000;
+/// Most services that are told as excluded.
+const MAX_EXCLUDED: usize = 100;
 
 /// An answer.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +33,45 @@ pub struct Answer<'a> {
     pub excluded: BTreeMap<&'a str, ExclusionReason>,
     /// None of its endpoints is ready: they are what is left of the last answer.
     pub panic: bool,
+}
+
+impl Answer<'_> {
+    /// Its endpoints as they are told; `tiered` where the query has tiers.
+    #[must_use]
+    pub fn told(&self, tiered: bool) -> Vec<QueryMatch> {
+        let probabilities: Vec<f64> = self.matches.iter().map(|m| m.probability).collect();
+        let told = self.matches.iter().zip(percents(&probabilities));
+        told.map(|(found, probability)| QueryMatch {
+            service: found.service().to_owned(),
+            interface: found.candidate.interface.to_owned(),
+            endpoint: found.candidate.known.endpoint.to_string(),
+            zone: found.candidate.known.zone.clone(),
+            // there are eight tiers at most
+            tier: tiered.then(|| u8::try_from(found.tier + 1).unwrap_or(u8::MAX)),
+            probability,
+            score: found.parts(),
+        })
+        .collect()
+    }
+
+    /// The services that are not in it, those first that came nearest: one that is registered for something else is news for nobody who
+    /// has nearer ones to be told of.
+    #[must_use]
+    pub fn left_out(&self) -> Vec<QueryExclusion> {
+        let mut list: Vec<(ExclusionReason, &str)> =
+            self.excluded.iter().map(|(name, reason)| (*reason, *name)).collect();
+        list.sort_unstable();
+        let told = list.into_iter().take(MAX_EXCLUDED);
+        told.map(|(reason, service)| QueryExclusion { service: service.to_owned(), reason }).collect()
+    }
+
+    /// Why there is no endpoint in it, if there is none.
+    #[must_use]
+    pub fn why_empty(&self) -> Option<&'static str> {
+        let matching = self.excluded.values().any(|r| *r == ExclusionReason::NoneReady);
+        let reason = if matching { "NoneReady" } else { "NoMatch" };
+        self.matches.is_empty().then_some(reason)
+    }
 }
 
 /// A service that matches.

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{answer::Answer, rank::percents, view::QueryView};
+use super::{answer::Answer, view::QueryView};
 use crate::{
     api::{
         ServiceQueryStatus,
-        service_query::{ExclusionReason, QueryExclusion, QueryMatch},
+        service_query::{ExclusionReason, QueryMatch},
         status::{EMPTY, PANIC, READY, RECONCILING, STALLED},
     },
     core::{
@@ -19,8 +19,6 @@ use crate::{
     },
 };
 
-/// Most services that the status lists as excluded.
-const MAX_EXCLUDED: usize = 100;
 /// A probability that moves by less, in percent, is no news.
 const STEP: u8 = 5;
 
@@ -69,32 +67,15 @@ pub(super) fn status(view: &QueryView<'_>, findings: &Findings<'_>, now: Timesta
         ..present.clone()
     };
     if let Some(answer) = &findings.answer {
-        let matches = matches(view, answer);
+        let matches = answer.told(!view.query.spec.tiers.is_empty());
         let kept = present.observed_generation == metadata.generation && is_no_news(&present.matches, &matches);
         next.matches = if kept { present.matches } else { matches };
         next.matched = Some(u32::try_from(answer.matches.len()).unwrap_or(u32::MAX));
-        next.excluded = excluded(answer);
+        next.excluded = answer.left_out();
         tell(&mut conditions, answer);
     }
     next.conditions = conditions.into_list();
     next
-}
-
-fn matches(view: &QueryView<'_>, answer: &Answer<'_>) -> Vec<QueryMatch> {
-    let tiered = !view.query.spec.tiers.is_empty();
-    let probabilities: Vec<f64> = answer.matches.iter().map(|m| m.probability).collect();
-    let told = answer.matches.iter().zip(percents(&probabilities));
-    told.map(|(found, probability)| QueryMatch {
-        service: found.service().to_owned(),
-        interface: found.candidate.interface.to_owned(),
-        endpoint: found.candidate.known.endpoint.to_string(),
-        zone: found.candidate.known.zone.clone(),
-        // there are eight tiers at most
-        tier: tiered.then(|| u8::try_from(found.tier + 1).unwrap_or(u8::MAX)),
-        probability,
-        score: found.parts(),
-    })
-    .collect()
 }
 
 /// An endpoint in its place: service, interface, address, zone, tier.
@@ -112,29 +93,20 @@ fn is_no_news(told: &[QueryMatch], new: &[QueryMatch]) -> bool {
     told.len() == new.len() && new.iter().all(|(at, p)| told.get(at).is_some_and(|before| before.abs_diff(*p) < STEP))
 }
 
-/// Those that came nearest first: a service that is registered for something else is news for no query that has nearer ones to tell of.
-fn excluded(answer: &Answer<'_>) -> Vec<QueryExclusion> {
-    let mut list: Vec<(ExclusionReason, &str)> =
-        answer.excluded.iter().map(|(name, reason)| (*reason, *name)).collect();
-    list.sort_unstable();
-    let told = list.into_iter().take(MAX_EXCLUDED);
-    told.map(|(reason, service)| QueryExclusion { service: service.to_owned(), reason }).collect()
-}
-
 /// What there is to find.
 fn tell(conditions: &mut Conditions, answer: &Answer<'_>) {
     let services = answer.matches.iter().map(|m| m.service()).collect::<BTreeSet<_>>().len();
     let many = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let found = format!("{} of {}", many(answer.matches.len(), "endpoint"), many(services, "service"));
     let matching = answer.excluded.values().filter(|r| **r == ExclusionReason::NoneReady).count();
-    let (empty, reason, message) = match (answer.matches.is_empty(), answer.panic) {
-        (false, false) => (State::False, "Answered", found.clone()),
-        (false, true) => (State::False, "Panic", format!("{found}, none of them ready: the last good answer is kept")),
-        (true, _) if matching > 0 => {
+    let (empty, reason, message) = match answer.why_empty() {
+        None if !answer.panic => (State::False, "Answered", found.clone()),
+        None => (State::False, "Panic", format!("{found}, none of them ready: the last good answer is kept")),
+        Some(reason) if matching > 0 => {
             let message = format!("{} would match, and none of their endpoints is ready", many(matching, "service"));
-            (State::True, "NoneReady", message)
+            (State::True, reason, message)
         }
-        (true, _) => (State::True, "NoMatch", "no service of this namespace matches; excluded tells why".to_owned()),
+        Some(reason) => (State::True, reason, "no service of this namespace matches; excluded tells why".to_owned()),
     };
     conditions.set(EMPTY, empty, reason, message);
     if answer.panic {
