@@ -16,6 +16,8 @@ CURRENT_TESTS := schema conformance_real
 NODE_TESTS := charts_node cluster_node node
 # A FHIR server of PyPI, kept as long as its list of versions stays the same.
 FHIR_PEER := $(MEDLEY_CACHE)/peers/fhir-$(shell sha256sum tests/peers/fhir/requirements.txt | cut -c1-16)
+# A FHIR server of another make: HAPI's library, of Maven Central.
+HAPI_PEER := $(MEDLEY_CACHE)/peers/hapi-$(shell cat tests/peers/hapi/pom.xml tests/peers/hapi/src/main/java/*.java | sha256sum | cut -c1-16)
 # An HL7 server, likewise.
 HL7_PEER := $(MEDLEY_CACHE)/peers/hl7-$(shell sha256sum tests/peers/hl7/requirements.txt | cut -c1-16)
 # A DICOM service, likewise.
@@ -64,9 +66,9 @@ test-mutants: ## Deliberate bugs, one at a time: do the tests notice each? (take
 	cargo run --locked --quiet -p medley-harness --bin mutants -- --scratch $(CARGO_TARGET_DIR)/mutants $(if $(MUTANT),--only '$(MUTANT)')
 
 .PHONY: test-peers
-test-peers: programs $(FHIR_PEER)/done $(HL7_PEER)/done $(DICOM_PEER)/done ## Tests against real servers of other projects, and of alerts with promtool (python3 with venv, network namespaces; from PyPI and Debian, once)
+test-peers: programs $(FHIR_PEER)/done $(HAPI_PEER)/done $(HL7_PEER)/done $(DICOM_PEER)/done ## Tests against real servers of other projects, and of alerts with promtool (python3 with venv, network namespaces; from PyPI, Maven Central and Debian, once)
 	scripts/servers.sh
-	MEDLEY_FHIR_PYTHON=$(FHIR_PEER)/bin/python MEDLEY_HL7_PYTHON=$(HL7_PEER)/bin/python \
+	MEDLEY_FHIR_PYTHON=$(FHIR_PEER)/bin/python MEDLEY_HAPI=$(HAPI_PEER) MEDLEY_HL7_PYTHON=$(HL7_PEER)/bin/python \
 		cargo test --locked --test fhir_peer --test hl7_peer --test mirrors -- --ignored
 	cargo test --locked --quiet --test dicom_peer --no-run
 	MEDLEY_DICOM_PYTHON=$(DICOM_PEER)/bin/python scripts/dicom-peers.sh \
@@ -76,6 +78,12 @@ test-peers: programs $(FHIR_PEER)/done $(HL7_PEER)/done $(DICOM_PEER)/done ## Te
 
 $(FHIR_PEER)/done: tests/peers/fhir/requirements.txt
 	$(call VENV,$(FHIR_PEER),$<)
+
+$(HAPI_PEER)/done: tests/peers/hapi/pom.xml $(wildcard tests/peers/hapi/src/main/java/*.java)
+	scripts/servers.sh
+	rm -rf $(HAPI_PEER)
+	mvn --quiet --batch-mode --file $< -Dpeer.directory=$(HAPI_PEER) compile dependency:copy-dependencies -DoutputDirectory=$(HAPI_PEER)/dependency
+	touch $@
 
 $(HL7_PEER)/done: tests/peers/hl7/requirements.txt
 	$(call VENV,$(HL7_PEER),$<)

@@ -10,5 +10,5 @@ fail() {
 
 # shellcheck source=scripts/demo/packages.sh
 . "$(dirname "$0")/demo/packages.sh"
-export NEEDED='redis-server=redis-server memcached=memcached'
+export NEEDED='redis-server=redis-server memcached=memcached mvn=maven javac=default-jdk-headless'
 ensure_packages

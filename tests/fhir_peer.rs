@@ -1,5 +1,7 @@
-//! Does a real FHIR server (`tests/peers/fhir/server.py`) understand what steps send, and do they understand its answers? The
-//! decision about a run and the client of calls are the shipped ones; between them stands no API server.
+//! Do real FHIR servers understand what steps send, and do steps and probes understand their answers? There are two, of different make:
+//! fhirstarter in Python (`tests/peers/fhir/server.py`), and HAPI's server library in Java (`tests/peers/hapi`), which is what HAPI's
+//! servers with a database answer with, but has none. The decision about a run and the client of calls are the shipped ones; between
+//! them stands no API server.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
 
@@ -28,7 +30,7 @@ use medley::{
         },
         discovery::{
             guard::AddressGuard,
-            target::{Endpoint, ProbeKind, ProbeTarget},
+            target::{Endpoint, ProbeKind, ProbeTarget, Probed},
         },
         monitoring::health::{ProbeOutcome, Thresholds},
         registry::{Problem, Record, fhir},
@@ -42,7 +44,53 @@ use medley::{
 use python::Peer;
 use serde_json::{Value, json};
 
-impl Peer {
+/// A FHIR server, and what is its own.
+struct Ehr {
+    peer: Peer,
+    /// Before every path.
+    base: &'static str,
+    /// As a service declares it.
+    release: &'static str,
+    /// As the server states it.
+    version: &'static str,
+    /// What is told when `ifMatch` names another version: servers differ in the status.
+    conflict: &'static str,
+}
+
+impl Ehr {
+    fn fhirstarter() -> Self {
+        let conflict = "another version of the resource than ifMatch says";
+        let peer = Peer::start("MEDLEY_FHIR_PYTHON", "fhir/server.py");
+        Self { peer, base: "", release: "R4B", version: "4.3.0", conflict }
+    }
+
+    fn hapi() -> Self {
+        let folder = std::env::var("MEDLEY_HAPI").expect("MEDLEY_HAPI: run `make test-peers`");
+        let path = format!("{folder}/classes:{folder}/dependency/*");
+        let options = ["-Xmx256m", "-Dslf4j.internal.verbosity=ERROR", "-cp", &path, "Server"];
+        let peer = Peer::run(std::process::Command::new("java").args(options));
+        let conflict = "another change of the resource is in the way";
+        Self { peer, base: "/fhir", release: "R4", version: "4.0.1", conflict }
+    }
+
+    fn both() -> [Self; 2] {
+        [Self::fhirstarter(), Self::hapi()]
+    }
+
+    /// What a probe finds of a service that declares this.
+    async fn probed(&self, declared: Value) -> Probed {
+        let kind = ProbeKind::Fhir {
+            path: format!("{}/metadata", self.base),
+            host: "ehr".to_owned(),
+            declared: serde_json::from_value(declared).unwrap(),
+        };
+        let address = self.peer.address;
+        let endpoint = Endpoint { address: address.ip(), port: address.port(), interface: "fhir".to_owned() };
+        let thresholds = Thresholds { failures: 3, successes: 1 };
+        let (interval, timeout) = (Duration::from_secs(10), Duration::from_secs(10));
+        probe(&ProbeTarget { endpoint, kind, tls: None, interval, timeout, thresholds }, &Trust::default()).await
+    }
+
     /// Runs these steps in order, to the end.
     async fn run(&self, steps: &[(&str, Value, Value)]) -> WorkflowRun {
         let loopback = AddressGuard::new(vec!["127.0.0.0/8".parse().unwrap()], Vec::new(), Vec::new());
@@ -59,10 +107,10 @@ impl Peer {
             name: "fhir".to_owned(),
             port: 80,
             protocol: Protocol::Fhir,
-            base_path: String::new(),
+            base_path: self.base.to_owned(),
             dicom: None,
             tls: None,
-            endpoints: vec![self.address],
+            endpoints: vec![self.peer.address],
             limits: Default::default(),
             loads: BTreeMap::new(),
             refused: None,
@@ -123,14 +171,19 @@ const TASK: &str = r#"{"resourceType": "Task", "status": "ready", "intent": "ord
     "identifier": [{"system": "urn:medley:test", "value": "a"}], "description": "$( "say \"hi\" \\ {" + run.name + "}" )"}"#;
 
 #[tokio::test]
-#[ignore = "needs a FHIR server from PyPI: make test-peers"]
+#[ignore = "needs FHIR servers from PyPI and Maven: make test-peers"]
 async fn a_task_is_created_once_found_read_and_replaced() {
-    let peer = Peer::start("MEDLEY_FHIR_PYTHON", "fhir/server.py");
+    for ehr in Ehr::both() {
+        created_once_found_read_and_replaced(&ehr).await;
+    }
+}
+
+async fn created_once_found_read_and_replaced(ehr: &Ehr) {
     let create =
         json!({"create": {"resource": TASK, "ifNoneExist": [{"name": "identifier", "value": "urn:medley:test|a"}]}});
     let id = json!([{"name": "id", "type": "String", "value": "result.resource.id"}]);
     let version = json!([{"name": "version", "type": "String", "value": "result.resource.meta.versionId"}]);
-    let run = peer
+    let run = ehr
         .run(&[
             ("create", create.clone(), id.clone()),
             ("again", create, id),
@@ -165,49 +218,46 @@ async fn a_task_is_created_once_found_read_and_replaced() {
 }
 
 #[tokio::test]
-#[ignore = "needs a FHIR server from PyPI: make test-peers"]
+#[ignore = "needs FHIR servers from PyPI and Maven: make test-peers"]
 async fn a_probe_finds_what_the_server_can_do() {
-    let peer = Peer::start("MEDLEY_FHIR_PYTHON", "fhir/server.py");
-    let probed = async |declared: Value| {
-        let kind = ProbeKind::Fhir {
-            path: "/metadata".to_owned(),
-            host: "ehr".to_owned(),
-            declared: serde_json::from_value(declared).unwrap(),
-        };
-        let endpoint = Endpoint { address: peer.address.ip(), port: peer.address.port(), interface: "fhir".to_owned() };
-        let thresholds = Thresholds { failures: 3, successes: 1 };
-        let (interval, timeout) = (Duration::from_secs(10), Duration::from_secs(10));
-        probe(&ProbeTarget { endpoint, kind, tls: None, interval, timeout, thresholds }, &Trust::default()).await
-    };
-    let fits = probed(json!({"version": "R4B", "resources": [
-        {"type": "Task", "interactions": ["read", "create", "update", "search-type"]}]}))
-    .await;
-    assert_eq!(fits.outcome, ProbeOutcome::Answered);
-    assert_eq!(fits.facts.unwrap().version, "4.3.0");
-    for lacking in [
-        json!({"version": "R5"}),
-        json!({"resources": [{"type": "Task", "interactions": ["delete"]}]}),
-        json!({"resources": [{"type": "Patient"}]}),
-        json!({"operations": ["$everything"]}),
-    ] {
-        let found = probed(lacking.clone()).await;
-        assert_eq!(found.outcome, ProbeOutcome::Failed(EndpointReason::CapabilityMismatch), "{lacking}");
+    for ehr in Ehr::both() {
+        let interactions = ["read", "create", "update", "search-type"];
+        let fits = json!({"version": ehr.release, "resources": [{"type": "Task", "interactions": interactions}]});
+        let fits = ehr.probed(fits).await;
+        assert_eq!(fits.outcome, ProbeOutcome::Answered, "{}", ehr.release);
+        assert_eq!(fits.facts.unwrap().version, ehr.version);
+        for lacking in [
+            json!({"version": "R5"}),
+            json!({"resources": [{"type": "Task", "interactions": ["delete"]}]}),
+            json!({"resources": [{"type": "Patient"}]}),
+            json!({"operations": ["$everything"]}),
+        ] {
+            let found = ehr.probed(lacking.clone()).await;
+            assert_eq!(found.outcome, ProbeOutcome::Failed(EndpointReason::CapabilityMismatch), "{lacking}");
+        }
     }
 }
 
 #[tokio::test]
-#[ignore = "needs a FHIR server from PyPI: make test-peers"]
+#[ignore = "needs FHIR servers from PyPI and Maven: make test-peers"]
 async fn what_the_server_refuses_is_told_by_its_codes() {
-    let peer = Peer::start("MEDLEY_FHIR_PYTHON", "fhir/server.py");
+    for ehr in Ehr::both() {
+        refusals_are_told_by_their_codes(&ehr).await;
+    }
+}
+
+async fn refusals_are_told_by_their_codes(ehr: &Ehr) {
     let task = |extra: &str| format!("{{\"resourceType\": \"Task\", \"intent\": \"order\"{extra}}}");
     let update =
         json!({"update": {"type": "Task", "id": "t9", "resource": task(", \"status\": \"ready\""), "ifMatch": "7"}});
+    // HAPI tells no finer code of what it does not find
+    let none = if ehr.release == "R4" { "HTTP 404 (error " } else { "HTTP 404 (error not-found)" };
     for (interaction, words) in [
-        (json!({"read": {"type": "Task", "id": "none"}}), "HTTP 404 (error not-found)"),
+        (json!({"read": {"type": "Task", "id": "none"}}), none),
         (json!({"create": {"resource": task(", \"status\": [7]")}}), "HTTP 400 (error "),
-        (update, "another version of the resource than ifMatch says"),
+        (update, ehr.conflict),
     ] {
-        let run = peer.run(&[("a", interaction.clone(), json!([]))]).await;
+        let run = ehr.run(&[("a", interaction.clone(), json!([]))]).await;
         let step = &run.status.as_ref().unwrap().steps["a"];
         assert_eq!(
             (step.phase, step.reason),

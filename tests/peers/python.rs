@@ -1,4 +1,4 @@
-//! Servers in Python that tests talk to: each prints its port once it listens, and ends with the test.
+//! Servers of other projects that tests talk to, most of them in Python: each prints its port once it listens, and ends with the test.
 
 use std::{
     io::{BufRead, BufReader},
@@ -16,12 +16,13 @@ impl Peer {
     /// Starts `tests/peers/<server>` with the interpreter that the environment variable names.
     pub(crate) fn start(variable: &str, server: &str) -> Self {
         let python = std::env::var(variable).unwrap_or_else(|_| panic!("{variable}: run `make test-peers`"));
-        let mut child = Command::new(python)
-            .args(["-W", "ignore", &format!("{}/tests/peers/{server}", env!("CARGO_MANIFEST_DIR"))])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let server = format!("{}/tests/peers/{server}", env!("CARGO_MANIFEST_DIR"));
+        Self::run(Command::new(python).args(["-W", "ignore", &server]))
+    }
+
+    /// Starts what this command runs.
+    pub(crate) fn run(command: &mut Command) -> Self {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         // ends when the server has its port, or with the server
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
