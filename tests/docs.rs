@@ -244,3 +244,31 @@ fn links_lead_somewhere() {
     }
     assert!(broken.is_empty(), "\n{}\n", broken.join("\n"));
 }
+
+/// A comparison stands on what tests show: whoever renames or removes one of them changes it too.
+#[test]
+fn the_tests_that_the_comparison_names_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut sources = Vec::new();
+    let mut folders = vec![root.join("tests"), root.join("src"), root.join("benches")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                sources.push(fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let page = fs::read_to_string(root.join("docs/comparison.md")).unwrap();
+    let code = page.split('`').skip(1).step_by(2);
+    let named: BTreeSet<&str> = code.filter(|c| c.contains('_') && !c.contains([' ', '.', '/'])).collect();
+    assert!(named.len() > 20, "{named:?}");
+    let gone: Vec<&&str> = named.iter().filter(|n| !sources.iter().any(|s| s.contains(&format!("fn {n}(")))).collect();
+    assert!(gone.is_empty(), "no such tests: {gone:?}");
+    let targets = fs::read_to_string(root.join("Makefile")).unwrap();
+    for target in page.split("`make ").skip(1).filter_map(|rest| rest.split(['`', ' ']).next()) {
+        assert!(targets.contains(&format!("\n{target}:")), "no such target: {target}");
+    }
+}
