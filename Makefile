@@ -92,8 +92,9 @@ $(DICOM_PEER)/done: tests/peers/dicom/requirements.txt
 	$(call VENV,$(DICOM_PEER),$<)
 
 .PHONY: test-example
-test-example: ## Tests of the example's own program
+test-example: programs ## Tests of an example's own program, and the directory of services on a real node (root, Linux)
 	cd examples/ct-quality/analysis && go vet ./... && go test ./...
+	ONCE=1 $(MAKE) --no-print-directory demo-directory
 
 .PHONY: test-cluster
 test-cluster: programs ## Tests on a real control plane with fake nodes (no root); CLUSTER=current: on the cluster of KUBECONFIG
@@ -146,6 +147,10 @@ crds: ## Write crds/, the chart's copies and docs/reference/ from the types
 demo: ## A real CT study through a workflow on a real local cluster (ONCE=1: check the result and clean up)
 	scripts/demo.sh
 
+.PHONY: demo-directory
+demo-directory: $(FHIR_PEER)/done $(HL7_PEER)/done ## Archives, a FHIR server and an HL7 feed that come, go and drift, found by what they can do (root, Linux; ONCE=1: check and clean up)
+	MEDLEY_FHIR_PYTHON=$(FHIR_PEER)/bin/python MEDLEY_HL7_PYTHON=$(HL7_PEER)/bin/python scripts/demo-directory.sh
+
 .PHONY: demo-down
-demo-down: ## Remove the demo
+demo-down: ## Remove either demo
 	scripts/demo-down.sh

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Removes what scripts/demo.sh has made; does nothing where there is nothing. With CLUSTER=current it removes the demo's
+# Removes what scripts/demo.sh or scripts/demo-directory.sh has made; does nothing where there is nothing. With CLUSTER=current it removes the demo's
 # objects and releases from the cluster of KUBECONFIG and its studies from the archive of ARCHIVE_HOST.
 # shellcheck disable=SC2034 # the parts use each other's variables
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-for part in settings archive study cluster; do
+for part in settings archive study cluster peers; do
   # shellcheck source=/dev/null
   . "$here/demo/$part.sh"
 done
@@ -13,6 +13,7 @@ export PATH=$PATH:/usr/sbin:/sbin
 down_node() {
   [ "$(id -u)" = 0 ] || fail 'the cluster of the demo belongs to root: run it as root'
   archive_stop
+  peers_stop
   # Only `cluster` leaves something there, so nothing is built to remove nothing.
   if [ -d "$CACHE/run" ]; then cluster down node --name "$CLUSTER_NAME"; fi
 }

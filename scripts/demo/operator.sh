@@ -9,11 +9,12 @@ image_values() {
   case "$1" in *@*) printf ',image.digest=%s' "${1#*@}" ;; esac
 }
 
+# install_operator [OPTIONS...] : with further options of helm.
 install_operator() {
   helm upgrade --install medley-crds "$ROOT/charts/medley-crds" \
     --namespace "$RELEASE_NAMESPACE" --create-namespace --wait --timeout "$HELM_TIMEOUT" >/dev/null
   helm upgrade --install medley "$ROOT/charts/medley" --namespace "$RELEASE_NAMESPACE" --wait --timeout "$HELM_TIMEOUT" \
-    --set-string "$(image_values "$IMAGE")" --set clusterWide=true >/dev/null ||
+    --set-string "$(image_values "$IMAGE")" --set clusterWide=true "$@" >/dev/null ||
     { kubectl -n "$RELEASE_NAMESPACE" get pods,events >&2 || true; fail "the operator did not become ready"; }
   note "$(kubectl -n "$RELEASE_NAMESPACE" get deployment medley -o jsonpath='{.metadata.name}: {.status.readyReplicas} of {.spec.replicas} ready, image {.spec.template.spec.containers[0].image}')"
 }
@@ -40,8 +41,8 @@ apply_services() {
 }
 
 fail_with_objects() {
-  kubectl -n "$NAMESPACE" get msvc,mwf,mrun,pods -o wide >&2 || true
-  kubectl -n "$NAMESPACE" get msvc,mwf,mrun -o json |
+  kubectl -n "$NAMESPACE" get msvc,mq,mwf,mrun,pods -o wide >&2 || true
+  kubectl -n "$NAMESPACE" get msvc,mq,mwf,mrun -o json |
     jq -r '.items[] | . as $o | .status.conditions[]? | "\($o.kind) \($o.metadata.name): \(.type)=\(.status) \(.reason): \(.message)"' >&2 || true
   kubectl -n "$RELEASE_NAMESPACE" logs deployment/medley --tail=20 >&2 || true
   fail "$1"

@@ -1,23 +1,26 @@
-"""A real FHIR R4B server for tests: fhirstarter routes, validates and answers; the tasks are kept in memory.
+"""A real FHIR server for tests and for examples/radiology-directory: fhirstarter routes, validates and answers; the tasks are kept in memory.
 
-What fhirstarter leaves to an application is here: versions with If-Match, and If-None-Exist by identifier. It writes
-the port that it got to standard output, and ends when its standard input does.
+What fhirstarter leaves to an application is here: versions with If-Match, and If-None-Exist by identifier. FHIR_SEQUENCE says which
+release it speaks, R4B or R5; an argument where it listens, as ADDRESS:PORT. It writes the port that it got to standard output, and ends when
+its standard input does.
 """
 
 import os
 import socket
 import sys
 import threading
+from importlib import import_module
 from urllib.parse import parse_qs
 
-os.environ["FHIR_SEQUENCE"] = "R4B"  # read when fhirstarter is imported
+release = os.environ.setdefault("FHIR_SEQUENCE", "R4B")  # read when fhirstarter is imported
 
 import uvicorn  # noqa: E402
-from fhir.resources.R4B.bundle import Bundle  # noqa: E402
-from fhir.resources.R4B.task import Task  # noqa: E402
 from fhirstarter import FHIRProvider, FHIRStarter, InteractionContext  # noqa: E402
 from fhirstarter.exceptions import FHIRPreconditionFailedError, FHIRResourceNotFoundError  # noqa: E402
 
+models = "fhir.resources" if release == "R5" else f"fhir.resources.{release}"
+Bundle = import_module(f"{models}.bundle").Bundle
+Task = import_module(f"{models}.task").Task
 tasks: dict[str, Task] = {}
 provider = FHIRProvider()
 
@@ -68,8 +71,10 @@ app = FHIRStarter()
 app.add_providers(provider)
 
 if __name__ == "__main__":
+    address, port = (sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:0").rsplit(":", 1)
     listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((address, int(port)))
     listener.listen()
     print(listener.getsockname()[1], flush=True)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))

@@ -1,4 +1,5 @@
-"""An MLLP server on a port of loopback, which it prints. It takes ADT^A08 and refuses all other messages, as an interface engine does."""
+"""An MLLP server on a port of loopback, or at ADDRESS:PORT; it prints the port. It takes ADT^A08 and refuses all other messages, as an
+interface engine does."""
 
 import asyncio
 import sys
@@ -20,7 +21,8 @@ async def answer(reader, writer):
 
 
 async def main():
-    server = await start_hl7_server(answer, host="127.0.0.1", port=0, encoding="utf-8")
+    address, port = (sys.argv[1] if len(sys.argv) > 1 else "127.0.0.1:0").rsplit(":", 1)
+    server = await start_hl7_server(answer, host=address, port=int(port), encoding="utf-8")
     print(server.sockets[0].getsockname()[1], flush=True)
     # ends with the test, which holds the other end
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
