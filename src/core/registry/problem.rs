@@ -67,6 +67,13 @@ impl Problem {
         Self { status: 429, title: "Too Many Requests", field: None, detail: detail.to_owned() }
     }
 
+    /// The user asks as many questions at a time as one may.
+    #[must_use]
+    pub fn too_many_questions() -> Self {
+        let detail = "so many questions are being asked that no further one can be: wait for an answer, or make a ServiceQuery of what is asked often";
+        Self { status: 429, title: "Too Many Requests", field: None, detail: detail.to_owned() }
+    }
+
     /// The same as an `OperationOutcome`. Source: HL7 FHIR R4, value set `issue-type`.
     #[must_use]
     pub fn outcome(&self) -> Value {
