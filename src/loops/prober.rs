@@ -1,6 +1,6 @@
-//! Probes external endpoints for as long as this replica leads.
+//! Probes endpoints for as long as this replica leads.
 //!
-//! Each target has a task of its own, so that an endpoint which hangs delays no other. What is under way at once is bounded
+//! Each target has a task of its own, so that an endpoint which hangs delays no other. One that has failed for long is probed less often. What is under way at once is bounded
 //! twice: for all services, and for each service, so that one whose hosts all hang cannot hold every slot. A service is
 //! reported when the health of one of its endpoints changed, and at no other time: a quiet service causes no work.
 
@@ -27,7 +27,10 @@ use crate::{
             guard::AddressGuard,
             target::{Endpoint, ProbeTarget, Probed, Probing},
         },
-        monitoring::health::{Health, ProbeOutcome},
+        monitoring::{
+            health::{Health, ProbeOutcome},
+            pace,
+        },
         name::{self, Key},
     },
     medical::{self, tls::Trust},
@@ -110,6 +113,8 @@ struct Service {
 struct Watched {
     target: ProbeTarget,
     health: Health,
+    /// How many probes in a row have failed since it is watched in this way.
+    failures: u32,
     facts: Held,
     certificate_expires: Option<Timestamp>,
     stamp: u64,
@@ -156,7 +161,7 @@ impl<I> Prober<I> {
                     state.stamp += 1;
                     let (health, facts, certificate_expires) =
                         old.map_or((seed, Held::default(), None), |o| (o.health, o.facts, o.certificate_expires));
-                    Watched { health, facts, certificate_expires, stamp: state.stamp, target }
+                    Watched { health, failures: 0, facts, certificate_expires, stamp: state.stamp, target }
                 }
             };
             next.insert(watched.target.endpoint.clone(), watched);
@@ -220,6 +225,13 @@ impl<I> Prober<I> {
         Some((watched.target.clone(), Arc::clone(&service.slots)))
     }
 
+    /// From the start of one probe of an endpoint to the start of the next.
+    fn gap(&self, key: &Key, target: &ProbeTarget, chance: f64) -> Duration {
+        let state = self.lock();
+        let watched = state.services.get(key).and_then(|s| s.endpoints.get(&target.endpoint));
+        pace::gap(target.interval, watched.map_or(0, |w| w.failures), target.thresholds, chance)
+    }
+
     /// Takes in how a probe ended; true when the service must be told of.
     fn observe(
         &self,
@@ -233,6 +245,7 @@ impl<I> Prober<I> {
         let watched = state.services.get_mut(key).and_then(|s| s.endpoints.get_mut(endpoint));
         watched.filter(|w| w.stamp == stamp).is_some_and(|w| {
             let thresholds = w.target.thresholds;
+            w.failures = if outcome == ProbeOutcome::Answered { 0 } else { w.failures.saturating_add(1) };
             let mut news = facts.is_some_and(|facts| w.facts.observe(facts, thresholds.failures));
             if certificate_expires.is_some() && w.certificate_expires != certificate_expires {
                 w.certificate_expires = certificate_expires;
@@ -331,7 +344,8 @@ impl<I: ProbeIo> Prober<I> {
 
     /// Probes one target at its interval.
     async fn watch(self: Arc<Self>, key: Key, endpoint: Endpoint, stamp: u64) {
-        let mut early = Some(SPREAD * spread(&key, &endpoint));
+        let chance = spread(&key, &endpoint);
+        let mut early = Some(SPREAD * chance);
         while let Some((target, slots)) = self.current(&key, &endpoint, stamp) {
             let (started, probed) = {
                 // the service's slot first: who waits for it must not hold one that others could use.
@@ -345,7 +359,8 @@ impl<I: ProbeIo> Prober<I> {
             if self.observe(&key, &endpoint, stamp, probed) {
                 (self.report)(&key);
             }
-            let gap = early.take().map_or(target.interval, |early| target.interval.mul_f64(1.0 - early));
+            let gap = self.gap(&key, &target, chance);
+            let gap = early.take().map_or(gap, |early| gap.mul_f64(1.0 - early));
             // never without a pause, even when a probe takes longer than its interval
             sleep_until((started + gap).max(Instant::now() + Duration::from_millis(100))).await;
         }

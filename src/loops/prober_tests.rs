@@ -281,3 +281,24 @@ async fn probes_are_counted_by_protocol_and_reason() {
     // the two that answered took a millisecond, the third its timeout of 3 s
     assert!(text.contains("medley_probe_seconds_sum{protocol=\"tcp\"} 3.002\n"), "{text}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_dead_for_long_costs_little_and_is_asked_as_before_once_it_answers() {
+    let bench = Bench::new(Limits::default());
+    bench.script.answer(1, REFUSED);
+    bench.prober.set_targets(&pacs(), vec![probing(1)]);
+    pass(3600).await;
+    let dead = bench.script.starts(1);
+    assert!(
+        dead[..13].windows(2).all(|w| w[1] - w[0] <= 10_000),
+        "ten more than the threshold at the interval: {dead:?}"
+    );
+    assert!((70..=85).contains(&dead.len()), "{} probes in an hour, instead of 360", dead.len());
+    assert!(dead.windows(2).all(|w| w[1] - w[0] <= 60_000));
+    bench.script.answer(1, ProbeOutcome::Answered);
+    pass(60).await;
+    assert_eq!(bench.ready(&pacs()), [1], "it is back within a minute");
+    let asked = bench.script.starts(1).len();
+    pass(60).await;
+    assert_eq!(bench.script.starts(1).len(), asked + 6, "at its interval");
+}

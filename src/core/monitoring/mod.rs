@@ -3,3 +3,4 @@
 pub mod backlog;
 pub mod health;
 pub mod line_protocol;
+pub mod pace;
