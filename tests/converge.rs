@@ -35,6 +35,8 @@ mod fhir;
 mod follows;
 #[path = "converge/foreseen.rs"]
 mod foreseen;
+#[path = "converge/gates.rs"]
+mod gates;
 #[path = "converge/guard.rs"]
 mod guard;
 #[path = "converge/hl7v2.rs"]
@@ -59,8 +61,12 @@ mod queues;
 mod refusals;
 #[path = "converge/retry_after.rs"]
 mod retry_after;
+#[path = "converge/scaling.rs"]
+mod scaling;
 #[path = "converge/secrets.rs"]
 mod secrets;
+#[path = "converge/service_pods.rs"]
+mod service_pods;
 #[path = "converge/services.rs"]
 mod services;
 #[path = "converge/stage.rs"]

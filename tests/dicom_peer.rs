@@ -47,7 +47,7 @@ fn titles(called: &str) -> Titles {
 /// A probe that waits so long at most.
 async fn probed(address: SocketAddr, called: &str, timeout: Duration) -> ProbeOutcome {
     let target = ProbeTarget {
-        endpoint: Endpoint { address: address.ip(), port: address.port(), interface: "dicom".to_owned() },
+        endpoint: Endpoint { address: address.ip(), port: address.port(), interface: "dicom".to_owned(), pod: None },
         kind: ProbeKind::Dicom(titles(called)),
         tls: None,
         interval: Duration::from_secs(10),

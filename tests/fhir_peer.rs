@@ -85,7 +85,8 @@ impl Ehr {
             declared: serde_json::from_value(declared).unwrap(),
         };
         let address = self.peer.address;
-        let endpoint = Endpoint { address: address.ip(), port: address.port(), interface: "fhir".to_owned() };
+        let endpoint =
+            Endpoint { address: address.ip(), port: address.port(), interface: "fhir".to_owned(), pod: None };
         let thresholds = Thresholds { failures: 3, successes: 1 };
         let (interval, timeout) = (Duration::from_secs(10), Duration::from_secs(10));
         probe(&ProbeTarget { endpoint, kind, tls: None, interval, timeout, thresholds }, &Trust::default()).await

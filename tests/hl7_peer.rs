@@ -31,7 +31,7 @@ use python::Peer;
 
 fn target(port: u16, kind: ProbeKind) -> ProbeTarget {
     ProbeTarget {
-        endpoint: Endpoint { address: [127, 0, 0, 1].into(), port, interface: "adt".to_owned() },
+        endpoint: Endpoint { address: [127, 0, 0, 1].into(), port, interface: "adt".to_owned(), pod: None },
         kind,
         tls: None,
         interval: Duration::from_secs(10),

@@ -164,7 +164,7 @@ proptest! {
     }
 
     #[test]
-    fn what_belongs_to_somebody_else_is_never_touched(spec in any_spec(), which in 0..3, former in any::<bool>()) {
+    fn what_belongs_to_somebody_else_is_never_touched(spec in any_spec(), which in 0..4, former in any::<bool>()) {
         let mut world = World::new(spec);
         let rendered = world.decide(1).wanted;
         let stranger = OwnerReference {
@@ -178,28 +178,38 @@ proptest! {
         let mut blocked = None;
         for wanted in rendered {
             match wanted {
-                Wanted::Service(mut o) if which == 0 => {
+                Wanted::Service(mut o) if which == 0 && o.metadata.name.as_deref() == Some("pacs") => {
                     o.metadata.owner_references = Some(vec![stranger.clone()]);
                     world.core_service = Some(*o);
-                    blocked = Some(OwnedKind::Service);
+                    blocked = Some((OwnedKind::Service, "pacs"));
                 }
                 Wanted::Deployment(mut o) if which == 1 => {
                     o.metadata.owner_references = Some(vec![stranger.clone()]);
                     world.deployment = Some(*o);
-                    blocked = Some(OwnedKind::Deployment);
+                    blocked = Some((OwnedKind::Deployment, "pacs"));
+                }
+                Wanted::StatefulSet(mut o) if which == 1 => {
+                    o.metadata.owner_references = Some(vec![stranger.clone()]);
+                    world.stateful_set = Some(*o);
+                    blocked = Some((OwnedKind::StatefulSet, "pacs"));
+                }
+                Wanted::Service(mut o) if which == 3 && o.metadata.name.as_deref() == Some("pacs-instances") => {
+                    o.metadata.owner_references = Some(vec![stranger.clone()]);
+                    world.instances = Some(*o);
+                    blocked = Some((OwnedKind::Service, "pacs-instances"));
                 }
                 Wanted::PodDisruptionBudget(mut o) if which == 2 => {
                     o.metadata.owner_references = Some(vec![stranger.clone()]);
                     world.budget = Some(*o);
-                    blocked = Some(OwnedKind::PodDisruptionBudget);
+                    blocked = Some((OwnedKind::PodDisruptionBudget, "pacs"));
                 }
                 _ => {}
             }
         }
         let decision = world.decide(2);
-        if let Some(kind) = blocked {
-            prop_assert!(decision.wanted.iter().all(|w| w.kind() != kind));
-            prop_assert!(decision.unwanted.iter().all(|(k, _)| *k != kind));
+        if let Some((kind, name)) = blocked {
+            prop_assert!(decision.wanted.iter().all(|w| (w.kind(), w.name()) != (kind, name)));
+            prop_assert!(decision.unwanted.iter().all(|(k, n)| (*k, n.as_str()) != (kind, name)));
             let status = decision.status.unwrap();
             let stalled = status.conditions.iter().any(|c| c.type_ == "Stalled" && c.reason == "NameTaken");
             prop_assert_eq!(stalled, !former, "only a stranger's object needs the user");

@@ -87,8 +87,8 @@ pub struct FhirInterface {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 512), regex(pattern = "^/[A-Za-z0-9._~/%-]*$"), extend("x-kubernetes-validations" = rules::url_path()))]
     pub base_path: Option<String>,
-    /// The release that the server must speak: an endpoint of an external service that tells of another one has the reason
-    /// `CapabilityMismatch`, as with all that is declared here.
+    /// The release that the server must speak: an endpoint that tells of another one has the reason `CapabilityMismatch`, as with all
+    /// that is declared here. The pods of a workload get a readiness gate for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<FhirVersion>,
     /// Types of resources that it must know, and what it must do with them.
@@ -132,7 +132,8 @@ pub struct Hl7v2Interface {
     pub receiving_facility: Option<String>,
 }
 
-/// How health is found. For a workload it becomes the kubelet's readiness probe; external hosts are probed by medley.
+/// How health is found. For a workload it becomes the kubelet's readiness probe, and for DICOM and HL7v2 with level Protocol a readiness
+/// gate that medley's own probes decide; external hosts are probed by medley.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Probe {

@@ -9,7 +9,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    call_limits::CallLimits, data_use::DataUse, fhir_capability::FhirFacts, interface::Interface, rules, schema,
+    call_limits::CallLimits,
+    data_use::DataUse,
+    fhir_capability::FhirFacts,
+    instances::{Autoscaling, Identity, InstanceVolume},
+    interface::Interface,
+    rules, schema,
     vocabulary::Urgency,
 };
 
@@ -38,7 +43,7 @@ pub const DESCRIPTION: &str =
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules::medical_service_spec()))]
 pub struct MedicalServiceSpec {
-    /// medley runs it: a Deployment of interchangeable pods under restricted pod security.
+    /// medley runs it: pods under restricted pod security, of a Deployment or a `StatefulSet`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workload: Option<Workload>,
     /// Pods that somebody else deploys in the same namespace.
@@ -53,6 +58,9 @@ pub struct MedicalServiceSpec {
     /// `PriorityClass` of the workload's pods; routine when not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub urgency: Option<Urgency>,
+    /// How many pods the workload has, by what they have to do; instead of `workload.replicas`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub autoscaling: Option<Autoscaling>,
     /// How many calls it can take from workflows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = rules::service_capacity()))]
@@ -99,10 +107,17 @@ pub struct Workload {
     /// Requests and limits of each pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
-    /// How many pods; 1 when not set. From 2 on a `PodDisruptionBudget` keeps all but one.
+    /// How many pods; 1 when not set, unless there is `autoscaling`. From 2 on a `PodDisruptionBudget` keeps all but one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 1000))]
     pub replicas: Option<i32>,
+    /// Whether pods are told apart; `Interchangeable` when not set. It cannot be changed afterwards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
+    /// Volumes that each instance has for itself, with `identity: Stable`. They cannot be changed afterwards.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub volumes: Vec<InstanceVolume>,
 }
 
 /// When the kubelet pulls an image.
@@ -211,8 +226,8 @@ pub struct MedicalServiceStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = rules::leader_epoch()))]
     pub leader_epoch: Option<i64>,
-    /// `Ready`: accepted, programmed and, for a workload, rolled out. `Reachable`: at least one endpoint answers. Of FHIR servers
-    /// outside the cluster, `CapabilityMatch`: they can do what is declared; `CapabilityDrift`: what they can do has changed.
+    /// `Ready`: accepted, programmed and, for a workload, rolled out. `Reachable`: at least one endpoint answers. Of FHIR servers that
+    /// medley probes, `CapabilityMatch`: they can do what is declared; `CapabilityDrift`: what they can do has changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -255,6 +270,10 @@ pub struct EndpointStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 15))]
     pub interface: Option<String>,
+    /// Name of the instance in cluster DNS, of a workload with `identity: Stable`: it resolves while the instance is ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub dns_name: Option<String>,
     /// The host name it came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]

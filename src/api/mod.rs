@@ -15,6 +15,7 @@ pub mod fan_out;
 pub mod fhir;
 pub mod fhir_capability;
 pub mod flow;
+pub mod instances;
 pub mod interface;
 pub mod medical_service;
 pub mod rules;

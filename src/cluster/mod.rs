@@ -8,6 +8,7 @@ pub mod definitions;
 pub mod error;
 pub mod family;
 pub mod feed;
+pub mod gates;
 pub mod jobs;
 pub mod kept_run;
 pub mod leader;

@@ -7,7 +7,8 @@ use std::{
 };
 
 use k8s_openapi::api::{
-    apps::v1::{ControllerRevision, Deployment},
+    apps::v1::{ControllerRevision, Deployment, StatefulSet},
+    autoscaling::v2::HorizontalPodAutoscaler,
     batch::v1::Job,
     core::v1::{Namespace, Node, NodeCondition, NodeSpec, NodeStatus, Pod, Service},
     discovery::v1::EndpointSlice,
@@ -39,7 +40,7 @@ use crate::{
         name::Key,
         registry::{self, Item, Record, Reply, Told},
     },
-    render::{self, QUERY_LABEL, RUN_LABEL, SERVICE_LABEL, WORKFLOW_LABEL},
+    render::{self, QUERY_LABEL, RUN_LABEL, SERVICE_LABEL, WORKFLOW_LABEL, endpoint_slice::service_of},
 };
 
 /// All caches.
@@ -59,13 +60,19 @@ pub struct Caches {
     pub runs: Arc<Cache<WorkflowRun, KeptRun>>,
     /// Pods of runs.
     pub pods: Arc<Cache<Pod>>,
+    /// Pods of services with a readiness gate.
+    pub gated_pods: Arc<Cache<Pod>>,
     /// Jobs of runs.
     pub jobs: Arc<Cache<Job>>,
     /// Stored definitions.
     pub revisions: Arc<Cache<ControllerRevision>>,
     /// Deployments of services.
     pub deployments: Arc<Cache<Deployment>>,
-    /// Kubernetes Services of services.
+    /// `StatefulSet`s of services.
+    pub stateful_sets: Arc<Cache<StatefulSet>>,
+    /// `HorizontalPodAutoscaler`s of services.
+    pub autoscalers: Arc<Cache<HorizontalPodAutoscaler>>,
+    /// Kubernetes Services of services, and of their instances.
     pub core_services: Arc<Cache<Service>>,
     /// Endpoints of services.
     pub slices: Arc<Cache<EndpointSlice>>,
@@ -97,9 +104,12 @@ impl Default for Caches {
             workflows: Arc::default(),
             runs: Arc::new(Cache::grouped(group_of_run)),
             pods: Arc::new(Cache::grouped(|p: &Arc<Pod>| p.labels().get(RUN_LABEL).cloned())),
+            gated_pods: Arc::new(Cache::grouped(|p: &Arc<Pod>| p.labels().get(SERVICE_LABEL).cloned())),
             jobs: Arc::new(Cache::grouped(|j: &Arc<Job>| j.labels().get(RUN_LABEL).cloned())),
             revisions: Arc::new(Cache::grouped(|r: &Arc<ControllerRevision>| r.labels().get(WORKFLOW_LABEL).cloned())),
             deployments: Arc::default(),
+            stateful_sets: Arc::default(),
+            autoscalers: Arc::default(),
             core_services: Arc::default(),
             slices: Arc::new(Cache::grouped(|s: &Arc<EndpointSlice>| s.labels().get(SERVICE_LABEL).cloned())),
             budgets: Arc::default(),
@@ -125,9 +135,12 @@ impl Caches {
         self.workflows.on_change(None);
         self.runs.on_change(None);
         self.pods.on_change(None);
+        self.gated_pods.on_change(None);
         self.jobs.on_change(None);
         self.revisions.on_change(None);
         self.deployments.on_change(None);
+        self.stateful_sets.on_change(None);
+        self.autoscalers.on_change(None);
         self.core_services.on_change(None);
         self.slices.on_change(None);
         self.budgets.on_change(None);
@@ -237,10 +250,11 @@ impl Caches {
         keys.into_iter().map(|key| Item { kind, key: Key::clone(&key) }).collect()
     }
 
-    /// The slices of a service, whoever made them.
+    /// The slices of a service, whoever made them; those of the headless Service of its instances hold the same pods once more.
     #[must_use]
     pub fn slices_of(&self, namespace: &str, service: &str) -> Vec<Arc<EndpointSlice>> {
-        self.slices.in_group(namespace, service).into_iter().map(|(_, slice)| slice).collect()
+        let all = self.slices.in_group(namespace, service).into_iter().map(|(_, slice)| slice);
+        all.filter(|slice| service_of(slice).is_none_or(|of| of == service)).collect()
     }
 
     /// The stored revisions of a workflow.

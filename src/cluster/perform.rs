@@ -110,11 +110,11 @@ impl Writer {
         }
     }
 
-    fn api<K: Writable>(&self, namespace: &str) -> Api<K> {
+    pub(super) fn api<K: Writable>(&self, namespace: &str) -> Api<K> {
         Api::namespaced(self.client.clone(), namespace)
     }
 
-    async fn call<K: Resource<DynamicType = ()>, T>(
+    pub(super) async fn call<K: Resource<DynamicType = ()>, T>(
         &self,
         verb: &'static str,
         future: impl Future<Output = kube::Result<T>>,

@@ -13,9 +13,12 @@ impl Caches {
             self.workflows.wait_ready(),
             self.runs.wait_ready(),
             self.pods.wait_ready(),
+            self.gated_pods.wait_ready(),
             self.jobs.wait_ready(),
             self.revisions.wait_ready(),
             self.deployments.wait_ready(),
+            self.stateful_sets.wait_ready(),
+            self.autoscalers.wait_ready(),
             self.core_services.wait_ready(),
             self.slices.wait_ready(),
             self.budgets.wait_ready(),
@@ -35,9 +38,12 @@ impl Caches {
             && self.workflows.is_ready()
             && self.runs.is_ready()
             && self.pods.is_ready()
+            && self.gated_pods.is_ready()
             && self.jobs.is_ready()
             && self.revisions.is_ready()
             && self.deployments.is_ready()
+            && self.stateful_sets.is_ready()
+            && self.autoscalers.is_ready()
             && self.core_services.is_ready()
             && self.slices.is_ready()
             && self.budgets.is_ready()
@@ -54,9 +60,12 @@ impl Caches {
         self.workflows.leave_empty();
         self.runs.leave_empty();
         self.pods.leave_empty();
+        self.gated_pods.leave_empty();
         self.jobs.leave_empty();
         self.revisions.leave_empty();
         self.deployments.leave_empty();
+        self.stateful_sets.leave_empty();
+        self.autoscalers.leave_empty();
         self.core_services.leave_empty();
         self.slices.leave_empty();
         self.budgets.leave_empty();

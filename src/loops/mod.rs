@@ -5,6 +5,7 @@ pub(crate) mod concerned;
 pub mod dispatcher;
 pub mod dns;
 mod effects;
+pub(crate) mod gates;
 pub mod influxdb;
 pub mod lanes;
 pub mod mirror;

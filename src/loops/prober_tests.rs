@@ -68,7 +68,8 @@ fn last(endpoint: &Endpoint) -> u8 {
 }
 
 fn probing(address: u8) -> Probing {
-    let endpoint = Endpoint { address: [192, 0, 2, address].into(), port: 104, interface: "dicom".to_owned() };
+    let endpoint =
+        Endpoint { address: [192, 0, 2, address].into(), port: 104, interface: "dicom".to_owned(), pod: None };
     Probing {
         target: ProbeTarget {
             endpoint,

@@ -105,7 +105,10 @@ impl Queries {
             let applied = match wanted {
                 Wanted::Service(o) => apply(&self.writer, o.as_ref(), services, owner).await,
                 Wanted::EndpointSlice(o) => apply(&self.writer, o.as_ref(), slices, owner).await,
-                Wanted::Deployment(_) | Wanted::PodDisruptionBudget(_) => Ok(()),
+                Wanted::Deployment(_)
+                | Wanted::StatefulSet(_)
+                | Wanted::HorizontalPodAutoscaler(_)
+                | Wanted::PodDisruptionBudget(_) => Ok(()),
             };
             set_aside(applied, &mut refused)?;
         }
@@ -114,7 +117,10 @@ impl Queries {
             let removed = match kind {
                 OwnedKind::Service => remove(&self.writer, &key, services).await,
                 OwnedKind::EndpointSlice => remove(&self.writer, &key, slices).await,
-                OwnedKind::Deployment | OwnedKind::PodDisruptionBudget => Ok(()),
+                OwnedKind::Deployment
+                | OwnedKind::StatefulSet
+                | OwnedKind::HorizontalPodAutoscaler
+                | OwnedKind::PodDisruptionBudget => Ok(()),
             };
             set_aside(removed, &mut refused)?;
         }

@@ -25,13 +25,14 @@ use crate::{
         refusal::Refusal,
     },
     loops::{
+        gates,
         owned::{LOOK_AGAIN, apply, look_again, remove},
         prober::{ProbeIo, Prober},
         reconciler::Reconcile,
         refusals::set_aside,
         resolver::{LookupIo, Resolver},
     },
-    render::Owner,
+    render::{Owner, autoscaler, stateful_set},
     telemetry::Metrics,
 };
 
@@ -41,7 +42,7 @@ pub struct Services<P, L> {
     pub caches: Caches,
     /// Who writes.
     pub writer: Writer,
-    /// Who probes hosts outside the cluster.
+    /// Who probes.
     pub prober: Arc<Prober<P>>,
     /// Who looks up their names.
     pub resolver: Arc<Resolver<L>>,
@@ -57,6 +58,11 @@ pub struct Services<P, L> {
     pub metrics: Metrics,
 }
 
+/// The headless Service of a service's instances.
+fn instances(key: &Key) -> Key {
+    Key::new(&key.namespace, stateful_set::instances(&key.name))
+}
+
 impl<P: ProbeIo, L: LookupIo> Reconcile for Services<P, L> {
     const KIND: &'static str = "MedicalService";
 
@@ -70,12 +76,18 @@ impl<P: ProbeIo, L: LookupIo> Reconcile for Services<P, L> {
         let epoch = self.writer.term_after(service.status.as_ref().and_then(|s| s.leader_epoch))?.epoch;
         let owner = owner_of_service(&service);
         let mut taken = look_again(&self.writer, key, &self.caches.deployments, &owner).await?;
+        taken |= look_again(&self.writer, key, &self.caches.stateful_sets, &owner).await?;
         taken |= look_again(&self.writer, key, &self.caches.core_services, &owner).await?;
+        taken |= look_again(&self.writer, &instances(key), &self.caches.core_services, &owner).await?;
+        taken |= look_again(&self.writer, key, &self.caches.autoscalers, &owner).await?;
         taken |= look_again(&self.writer, key, &self.caches.budgets, &owner).await?;
         let mut decision = self.decide(key, &service, epoch, None);
         self.resolver.set_hosts(key, std::mem::take(&mut decision.hosts));
         self.prober.set_targets(key, std::mem::take(&mut decision.probes));
-        let refused = self.bring_about(key, &owner, &decision).await?;
+        let mut refused = self.bring_about(key, &owner, &decision).await?;
+        let pods = &self.caches.gated_pods;
+        let words = std::mem::take(&mut decision.gates);
+        let told = gates::tell(&self.writer, &key.namespace, words, pods, &mut refused).await;
         if let Some(error) = &refused {
             // the status reports what has become of the objects; one that is in the way is in its cache now
             let refusal = error.refusal().filter(|_| !matches!(error, Error::NameTaken { .. }));
@@ -94,6 +106,7 @@ impl<P: ProbeIo, L: LookupIo> Reconcile for Services<P, L> {
         }
         self.notes.tell(&about, &decision.notes);
         let look_again = || self.clock.now().saturating_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
+        told?;
         refused.map_or_else(|| Ok(taken.then(look_again)), Err)
     }
 }
@@ -102,8 +115,12 @@ impl<P: ProbeIo, L: LookupIo> Services<P, L> {
     fn decide(&self, key: &Key, service: &MedicalService, epoch: i64, refused: Option<&Refusal>) -> ServiceDecision {
         let slices = self.caches.slices_of(&key.namespace, &key.name);
         let deployment = self.caches.deployments.get(key);
+        let stateful_set = self.caches.stateful_sets.get(key);
         let core_service = self.caches.core_services.get(key);
+        let instances = self.caches.core_services.get(&instances(key));
+        let autoscaler = self.caches.autoscalers.get(key);
         let budget = self.caches.budgets.get(key);
+        let pods = self.caches.gated_pods_of(key);
         let (lookups, health) = (self.resolver.lookups(key), self.prober.health(key));
         let (facts, certificates) = (self.prober.facts(key), self.prober.certificates(key));
         let decided_by = self.caches.limits_of(service).decided_by;
@@ -111,9 +128,13 @@ impl<P: ProbeIo, L: LookupIo> Services<P, L> {
             service,
             cluster_domain: &self.cluster_domain,
             deployment: deployment.as_deref(),
+            stateful_set: stateful_set.as_deref(),
+            instances: instances.as_deref(),
             core_service: core_service.as_deref(),
+            autoscaler: autoscaler.as_deref(),
             budget: budget.as_deref(),
             slices: slices.iter().map(AsRef::as_ref).collect(),
+            pods: pods.iter().map(AsRef::as_ref).collect(),
             lookups: &lookups,
             health: &health,
             facts: &facts,
@@ -134,6 +155,14 @@ impl<P, L> Services<P, L> {
         for wanted in &decision.wanted {
             let applied = match wanted {
                 Wanted::Deployment(o) => apply(&self.writer, o.as_ref(), &self.caches.deployments, owner).await,
+                Wanted::HorizontalPodAutoscaler(o) => {
+                    let present = self.caches.autoscalers.get(key);
+                    match present.filter(|p| autoscaler::is_as_wished(p, o)) {
+                        Some(_) => Ok(()),
+                        None => apply(&self.writer, o.as_ref(), &self.caches.autoscalers, owner).await,
+                    }
+                }
+                Wanted::StatefulSet(o) => apply(&self.writer, o.as_ref(), &self.caches.stateful_sets, owner).await,
                 Wanted::Service(o) => apply(&self.writer, o.as_ref(), &self.caches.core_services, owner).await,
                 Wanted::EndpointSlice(o) => apply(&self.writer, o.as_ref(), &self.caches.slices, owner).await,
                 Wanted::PodDisruptionBudget(o) => apply(&self.writer, o.as_ref(), &self.caches.budgets, owner).await,
@@ -144,6 +173,8 @@ impl<P, L> Services<P, L> {
             let key = Key::new(&key.namespace, name);
             let removed = match kind {
                 OwnedKind::Deployment => remove(&self.writer, &key, &self.caches.deployments).await,
+                OwnedKind::HorizontalPodAutoscaler => remove(&self.writer, &key, &self.caches.autoscalers).await,
+                OwnedKind::StatefulSet => remove(&self.writer, &key, &self.caches.stateful_sets).await,
                 OwnedKind::Service => remove(&self.writer, &key, &self.caches.core_services).await,
                 OwnedKind::EndpointSlice => remove(&self.writer, &key, &self.caches.slices).await,
                 OwnedKind::PodDisruptionBudget => remove(&self.writer, &key, &self.caches.budgets).await,

@@ -184,7 +184,7 @@ mod tests {
 
     fn target(port: u16, kind: ProbeKind) -> ProbeTarget {
         ProbeTarget {
-            endpoint: Endpoint { address: "127.0.0.1".parse().unwrap(), port, interface: "web".to_owned() },
+            endpoint: Endpoint { address: "127.0.0.1".parse().unwrap(), port, interface: "web".to_owned(), pod: None },
             kind,
             tls: None,
             interval: Duration::from_secs(10),

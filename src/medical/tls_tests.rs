@@ -74,7 +74,7 @@ async fn server(shown: Certified) -> SocketAddr {
 
 async fn probed(address: SocketAddr, tls: Option<TlsTarget>, kind: ProbeKind) -> Probed {
     let target = ProbeTarget {
-        endpoint: Endpoint { address: address.ip(), port: address.port(), interface: "web".to_owned() },
+        endpoint: Endpoint { address: address.ip(), port: address.port(), interface: "web".to_owned(), pod: None },
         kind,
         tls,
         interval: Duration::from_secs(10),

@@ -16,6 +16,7 @@ use crate::{
     api::{CapacityPool, MedicalService, ServiceQuery, WorkflowRun},
     cluster::{
         cache::{Cache, Change, Kept, Object, Scope, key},
+        gates::prune_gated_pod,
         jobs::prune_job,
         observe::{prune_namespace, prune_node, prune_nothing, prune_pod, workflow_of},
         watch::{Watch, watch},
@@ -23,6 +24,7 @@ use crate::{
     core::{name::Key, registry::Item, scheduling::nodes},
     loops::{
         concerned::{by_service, by_slice},
+        gates::by_gated_pod,
         prober::ProbeIo,
         resolver::LookupIo,
         runs::tell_others,
@@ -30,7 +32,7 @@ use crate::{
         workflows::RUNS_WAIT,
     },
     medical::calls::CallIo,
-    render::{QUERY_LABEL, RUN_LABEL, SERVICE_LABEL, WORKFLOW_LABEL},
+    render::{QUERY_LABEL, RUN_LABEL, SERVICE_LABEL, WORKFLOW_LABEL, gate},
 };
 
 impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
@@ -102,8 +104,12 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
                 }
             }
         });
+        let (gated, to_service) = (&self.caches.gated_pods, by_gated_pod(&services));
+        self.watch(gated, Some(gate::LABEL), prune_gated_pod, stop, tasks, to_service);
         let label = Some(SERVICE_LABEL);
         self.watch(&self.caches.deployments, label, prune_nothing, stop, tasks, by_label(SERVICE_LABEL, &services));
+        self.watch(&self.caches.stateful_sets, label, prune_nothing, stop, tasks, by_label(SERVICE_LABEL, &services));
+        self.watch(&self.caches.autoscalers, label, prune_nothing, stop, tasks, by_label(SERVICE_LABEL, &services));
         self.watch(&self.caches.core_services, label, prune_nothing, stop, tasks, by_label(SERVICE_LABEL, &services));
         self.watch(&self.caches.budgets, label, prune_nothing, stop, tasks, by_label(SERVICE_LABEL, &services));
         self.watch(&self.caches.slices, label, prune_nothing, stop, tasks, {

@@ -15,7 +15,7 @@ use k8s_openapi::{
     },
 };
 
-use super::{MANAGER, Owner, SERVICE_LABEL, pod_template};
+use super::{MANAGER, Owner, SERVICE_LABEL, gate, pod_template};
 use crate::{
     api::{
         MedicalServiceSpec, Protocol,
@@ -30,11 +30,13 @@ pub const CONTAINER: &str = "service";
 /// Annotation of the Deployment: hash of the spec that was applied. Tells a rollout that is done from one that has not begun.
 pub const APPLIED: &str = "medley.health/applied";
 
-/// The Deployment of a workload. A rollout starts new pods before it stops old ones, and never has fewer than `replicas`.
+/// The Deployment of a workload, with so many pods. A rollout starts new pods before it stops old ones, and never has fewer.
 #[must_use]
-pub fn deployment(owner: &Owner, spec: &MedicalServiceSpec, workload: &Workload) -> Deployment {
-    let spec = DeploymentSpec {
-        replicas: Some(defaults::replicas(workload)),
+pub fn deployment(owner: &Owner, spec: &MedicalServiceSpec, workload: &Workload, replicas: i32) -> Deployment {
+    let scaled = spec.autoscaling.is_some();
+    let mut spec = DeploymentSpec {
+        // what an autoscaler changes is no other spec
+        replicas: (!scaled).then_some(replicas),
         selector: LabelSelector { match_labels: Some(selector(&owner.name)), match_expressions: None },
         strategy: Some(DeploymentStrategy {
             type_: Some("RollingUpdate".to_owned()),
@@ -48,11 +50,12 @@ pub fn deployment(owner: &Owner, spec: &MedicalServiceSpec, workload: &Workload)
     };
     let mut metadata = owner.metadata(&owner.name, &[(SERVICE_LABEL, &owner.name)]);
     metadata.annotations = Some([(APPLIED.to_owned(), fingerprint(&spec))].into());
+    spec.replicas = Some(replicas);
     Deployment { metadata, spec: Some(spec), status: None }
 }
 
 /// The hash that [`APPLIED`] holds.
-fn fingerprint(spec: &DeploymentSpec) -> String {
+pub(super) fn fingerprint(spec: &impl serde::Serialize) -> String {
     // every field of the spec is a string, a number, a list or a map with string keys: it always serializes
     let text = serde_json::to_vec(spec).unwrap_or_default();
     name::digest([text.as_slice()])[..16].to_owned()
@@ -64,9 +67,13 @@ pub fn selector(service: &str) -> BTreeMap<String, String> {
     [(SERVICE_LABEL.to_owned(), service.to_owned())].into()
 }
 
-fn template(owner: &Owner, spec: &MedicalServiceSpec, workload: &Workload) -> PodTemplateSpec {
+/// The pods of a workload.
+pub(super) fn template(owner: &Owner, spec: &MedicalServiceSpec, workload: &Workload) -> PodTemplateSpec {
     let mut labels = selector(&owner.name);
     labels.insert("app.kubernetes.io/managed-by".to_owned(), MANAGER.to_owned());
+    let gated = gate::fingerprint(&spec.interfaces);
+    let gates = gated.is_some().then(|| vec![gate::gate()]);
+    labels.extend(gated.map(|made_for| (gate::LABEL.to_owned(), made_for)));
     PodTemplateSpec {
         metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }),
         spec: Some(PodSpec {
@@ -75,6 +82,7 @@ fn template(owner: &Owner, spec: &MedicalServiceSpec, workload: &Workload) -> Po
             enable_service_links: Some(false),
             priority_class_name: Some(defaults::urgency(spec).priority_class().to_owned()),
             security_context: Some(pod_template::pod_security()),
+            readiness_gates: gates,
             containers: vec![Container {
                 name: CONTAINER.to_owned(),
                 image: Some(workload.image.clone()),
@@ -111,9 +119,10 @@ fn ports(interfaces: &[Interface]) -> Vec<ContainerPort> {
         .collect()
 }
 
-/// A pod has one readiness probe: that of the interface which asks for one, or of the first.
+/// A pod has one readiness probe: that of the interface which asks the kubelet for one, or of the first.
 fn probed(interfaces: &[Interface]) -> Option<&Interface> {
-    interfaces.iter().find(|i| i.probe.is_some()).or_else(|| interfaces.first())
+    let asks = |i: &&Interface| i.probe.is_some() && (defaults::probe_path(i).is_some() || !defaults::gated(i));
+    interfaces.iter().find(asks).or_else(|| interfaces.first())
 }
 
 fn readiness(interface: &Interface) -> Probe {
@@ -188,9 +197,12 @@ pub(super) mod tests {
                 env: vec![],
                 resources: None,
                 replicas: None,
+                identity: None,
+                volumes: vec![],
             }),
             select: None,
             external: None,
+            autoscaling: None,
             capacity: None,
             interfaces,
             urgency: None,
@@ -201,7 +213,7 @@ pub(super) mod tests {
     }
 
     fn rendered(spec: &MedicalServiceSpec) -> Deployment {
-        deployment(&owner(), spec, spec.workload.as_ref().unwrap())
+        deployment(&owner(), spec, spec.workload.as_ref().unwrap(), 1)
     }
 
     fn container(spec: &MedicalServiceSpec) -> Container {

@@ -7,16 +7,19 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 
 use crate::api::API_VERSION;
 
+pub mod autoscaler;
 pub mod child_run;
 pub mod claim;
 pub mod deployment;
 pub mod disruption_budget;
 pub mod endpoint_slice;
+pub mod gate;
 pub mod job;
 pub mod pod;
 pub mod pod_template;
 pub mod revision;
 pub mod service;
+pub mod stateful_set;
 
 /// Field manager of everything that medley applies.
 pub const MANAGER: &str = "medley";

@@ -12,6 +12,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub(crate) async fn reach_what_was_made(stage: &Stage, operator: &Operator) {
     let space = stage.namespace("changes");
     a_service_changes(stage, &space).await;
+    instances_are_told_and_go(stage, &space).await;
     a_workflow_changes(stage, &space).await;
     a_slow_step_is_stopped(stage, &space).await;
     a_pod_that_is_there_is_found(stage, operator, &space).await;
@@ -44,6 +45,36 @@ async fn a_service_changes(stage: &Stage, space: &str) {
     until("the slice of the external host is gone", LIMIT, async || own_slices(stage, space).is_empty().then_some(()))
         .await;
     stage.ready(space, "msvc/pacs");
+}
+
+/// Instances with names of their own, of which each is told that nobody acknowledges there; all of it goes with the workload.
+async fn instances_are_told_and_go(stage: &Stage, space: &str) {
+    let probe = json!({ "level": "Protocol", "interval": "1s", "timeout": "1s", "failureThreshold": 1 });
+    let service = |backend: serde_json::Value| {
+        let mut spec = json!({ "interfaces": [{ "name": "adt", "port": 2575, "protocol": "HL7v2", "probe": probe }] });
+        spec.as_object_mut().unwrap().extend(backend.as_object().unwrap().clone());
+        let object = json!({ "apiVersion": "medley.health/v1alpha1", "kind": "MedicalService", "metadata": { "name": "lab" }, "spec": spec });
+        stage.apply(space, &object.to_string());
+    };
+    let resources = json!({ "requests": { "cpu": "10m" } });
+    service(json!({ "workload": { "image": "fake", "identity": "Stable", "resources": resources },
+        "autoscaling": { "min": 2, "max": 3, "target": { "cpu": 70 } } }));
+    let told = "jsonpath={.status.conditions[?(@.type==\"medley.health/protocol\")].status}";
+    for pod in ["pod/lab-0", "pod/lab-1"] {
+        until("the pod is told", LIMIT, async || {
+            stage
+                .cluster
+                .kubectl(&["get", "-n", space, pod, "-o", told])
+                .is_ok_and(|status| status == "False")
+                .then_some(())
+        })
+        .await;
+    }
+    stage.kubectl(&["get", "-n", space, "statefulset/lab", "service/lab-instances", "hpa/lab"]);
+    service(json!({ "external": { "endpoints": [{ "host": "192.0.2.8" }] } }));
+    for gone in ["statefulset/lab", "service/lab-instances", "hpa/lab"] {
+        stage.kubectl(&["wait", "-n", space, "--for=delete", gone, "--timeout=30s"]);
+    }
 }
 
 /// Slices that medley made.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use harness::simulated::{ApiServer, Version};
-use medley::render::{ROLE_LABEL, STEP_LABEL, pod::ATTEMPT};
+use medley::render::{ROLE_LABEL, SERVICE_LABEL, STEP_LABEL, pod::ATTEMPT};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
@@ -49,6 +49,10 @@ pub(super) async fn run(world: Arc<World>, server: ApiServer) {
 
 fn take_in(world: &World, version: &Version, pods: &mut HashMap<String, Pod>, due: &mut BTreeSet<(Instant, String)>) {
     let meta = &version.object()["metadata"];
+    if meta["labels"][SERVICE_LABEL].is_string() {
+        // those of services have a player of their own
+        return;
+    }
     let uid = meta["uid"].as_str().unwrap();
     if version.deleted {
         if let Some(at) = pods.remove(uid).and_then(|pod| pod.due) {

@@ -133,7 +133,8 @@ struct State {
     asked: HashMap<String, usize>,
     replies: HashMap<String, Vec<Reply>>,
     fates: HashMap<String, Vec<Fate>>,
-    sick: HashSet<IpAddr>,
+    /// What probes of an address find that is not well.
+    sick: HashMap<IpAddr, EndpointReason>,
     blind: HashSet<String>,
     out_of_reach: HashSet<(String, IpAddr)>,
     dead: HashSet<String>,
@@ -198,8 +199,13 @@ impl World {
         if well {
             state.sick.remove(&address)
         } else {
-            state.sick.insert(address)
+            state.sick.insert(address, EndpointReason::TcpRefused)
         };
+    }
+
+    /// What probes of an address find from now on.
+    pub(crate) fn fails(&self, address: &str, reason: EndpointReason) {
+        self.lock().sick.insert(address.parse().unwrap(), reason);
     }
 
     /// Probes of this operator never end.
@@ -370,11 +376,10 @@ impl ProbeIo for Network {
         }
         sleep(Duration::from_millis(5)).await;
         let (state, address) = (self.world.lock(), target.endpoint.address);
-        if state.sick.contains(&address) || state.out_of_reach.contains(&(self.operator.clone(), address)) {
-            ProbeOutcome::Failed(EndpointReason::TcpRefused).into()
-        } else {
-            ProbeOutcome::Answered.into()
+        if state.out_of_reach.contains(&(self.operator.clone(), address)) {
+            return ProbeOutcome::Failed(EndpointReason::TcpRefused).into();
         }
+        state.sick.get(&address).map_or(ProbeOutcome::Answered, |reason| ProbeOutcome::Failed(*reason)).into()
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use medley::{
     api::{
         MedicalServiceSpec, Protocol,
+        instances::Identity,
         interface::Interface,
         medical_service::{EndpointReason, External, ExternalEndpoint, Select, Workload},
     },
@@ -58,6 +59,7 @@ pub(crate) fn external() -> impl Strategy<Value = MedicalServiceSpec> {
                 })
                 .collect(),
         }),
+        autoscaling: None,
         capacity: None,
         interfaces,
         urgency: None,
@@ -68,29 +70,36 @@ pub(crate) fn external() -> impl Strategy<Value = MedicalServiceSpec> {
 }
 
 pub(crate) fn any_spec() -> impl Strategy<Value = MedicalServiceSpec> {
-    let workload = (interfaces(), prop::option::of(0..4_i32)).prop_map(|(interfaces, replicas)| MedicalServiceSpec {
-        workload: Some(Workload {
-            image: "reader:1".to_owned(),
-            image_pull_policy: None,
-            command: vec![],
-            args: vec![],
-            env: vec![],
-            resources: None,
-            replicas,
-        }),
-        select: None,
-        external: None,
-        capacity: None,
-        interfaces,
-        urgency: None,
-        capabilities: vec![],
-        attributes: BTreeMap::new(),
-        data: None,
-    });
+    let workload =
+        (interfaces(), prop::option::of(0..4_i32), any::<bool>()).prop_map(|(interfaces, replicas, stable)| {
+            MedicalServiceSpec {
+                workload: Some(Workload {
+                    image: "reader:1".to_owned(),
+                    image_pull_policy: None,
+                    command: vec![],
+                    args: vec![],
+                    env: vec![],
+                    resources: None,
+                    replicas,
+                    identity: stable.then_some(Identity::Stable),
+                    volumes: vec![],
+                }),
+                select: None,
+                external: None,
+                autoscaling: None,
+                capacity: None,
+                interfaces,
+                urgency: None,
+                capabilities: vec![],
+                attributes: BTreeMap::new(),
+                data: None,
+            }
+        });
     let select = interfaces().prop_map(|interfaces| MedicalServiceSpec {
         workload: None,
         select: Some(Select { match_labels: [("app".to_owned(), "x".to_owned())].into() }),
         external: None,
+        autoscaling: None,
         capacity: None,
         interfaces,
         urgency: None,
@@ -128,6 +137,7 @@ pub(crate) fn health() -> impl Strategy<Value = BTreeMap<Endpoint, Health>> {
                 address: address.parse().unwrap(),
                 port: interface(i).port,
                 interface: interface(i).name,
+                pod: None,
             })
         });
         endpoints

@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use jiff::Timestamp;
 use k8s_openapi::api::{
-    apps::v1::Deployment, core::v1::Service, discovery::v1::EndpointSlice, policy::v1::PodDisruptionBudget,
+    apps::v1::{Deployment, StatefulSet},
+    autoscaling::v2::HorizontalPodAutoscaler,
+    core::v1::Service,
+    discovery::v1::EndpointSlice,
+    policy::v1::PodDisruptionBudget,
 };
 use medley::{
     api::{MedicalService, MedicalServiceSpec},
@@ -27,6 +31,9 @@ use medley::{
 pub(crate) struct World {
     pub(crate) service: MedicalService,
     pub(crate) deployment: Option<Deployment>,
+    pub(crate) stateful_set: Option<StatefulSet>,
+    pub(crate) instances: Option<Service>,
+    pub(crate) autoscaler: Option<HorizontalPodAutoscaler>,
     pub(crate) core_service: Option<Service>,
     pub(crate) budget: Option<PodDisruptionBudget>,
     pub(crate) slices: Vec<EndpointSlice>,
@@ -48,6 +55,9 @@ impl World {
         Self {
             service,
             deployment: None,
+            stateful_set: None,
+            instances: None,
+            autoscaler: None,
             core_service: None,
             budget: None,
             slices: Vec::new(),
@@ -61,9 +71,13 @@ impl World {
             service: &self.service,
             cluster_domain: "cluster.local",
             deployment: self.deployment.as_ref(),
+            stateful_set: self.stateful_set.as_ref(),
+            instances: self.instances.as_ref(),
+            autoscaler: self.autoscaler.as_ref(),
             core_service: self.core_service.as_ref(),
             budget: self.budget.as_ref(),
             slices: self.slices.iter().collect(),
+            pods: Vec::new(),
             lookups: &self.lookups,
             health: &self.health,
             facts: &BTreeMap::new(),
@@ -84,6 +98,12 @@ impl World {
                     let status = self.deployment.take().and_then(|d| d.status);
                     self.deployment = Some(Deployment { status, ..*o });
                 }
+                Wanted::HorizontalPodAutoscaler(o) => self.autoscaler = Some(*o),
+                Wanted::StatefulSet(o) => {
+                    let status = self.stateful_set.take().and_then(|d| d.status);
+                    self.stateful_set = Some(StatefulSet { status, ..*o });
+                }
+                Wanted::Service(o) if o.metadata.name.as_deref() == Some("pacs-instances") => self.instances = Some(*o),
                 Wanted::Service(o) => self.core_service = Some(*o),
                 Wanted::PodDisruptionBudget(o) => self.budget = Some(*o),
                 Wanted::EndpointSlice(o) => {
@@ -96,6 +116,9 @@ impl World {
         for (kind, name) in decision.unwanted {
             match kind {
                 OwnedKind::Deployment => self.deployment = None,
+                OwnedKind::HorizontalPodAutoscaler => self.autoscaler = None,
+                OwnedKind::StatefulSet => self.stateful_set = None,
+                OwnedKind::Service if name == "pacs-instances" => self.instances = None,
                 OwnedKind::Service => self.core_service = None,
                 OwnedKind::PodDisruptionBudget => self.budget = None,
                 OwnedKind::EndpointSlice => self.slices.retain(|s| s.metadata.name.as_deref() != Some(&name)),

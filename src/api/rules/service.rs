@@ -6,12 +6,20 @@ use super::{Rule, extension, rule};
 
 /// Rules that see a whole `MedicalService`.
 pub(in crate::api) fn medical_service() -> Vec<Rule> {
-    vec![rule(
-        // The owned Service has the same name, and a Service's name must be a DNS-1035 label.
-        "",
-        "self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
-        "metadata.name: must be a DNS label of at most 63 characters that starts with a letter, since the Service in cluster DNS has the same name",
-    )]
+    vec![
+        rule(
+            // The owned Service has the same name, and a Service's name must be a DNS-1035 label.
+            "",
+            "self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",
+            "metadata.name: must be a DNS label of at most 63 characters that starts with a letter, since the Service in cluster DNS has the same name",
+        ),
+        rule(
+            // The label `controller-revision-hash` of a StatefulSet's pods holds its name and a hash, in 63 characters.
+            "",
+            "!has(self.spec.workload) || !has(self.spec.workload.identity) || self.spec.workload.identity != 'Stable' || self.metadata.name.size() <= 52",
+            "metadata.name: must be at most 52 characters long with workload.identity Stable, since names of instances are made from it",
+        ),
+    ]
 }
 
 /// Rules of a `MedicalService`'s spec.
@@ -28,6 +36,41 @@ pub fn medical_service_spec() -> Value {
             "urgency is the PriorityClass of the workload's pods: remove it, or set workload",
         ),
         rule(
+            ".autoscaling",
+            "!has(self.autoscaling) || has(self.workload)",
+            "autoscaling is of the workload's pods: remove it, or set workload",
+        ),
+        rule(
+            ".autoscaling",
+            "!has(self.autoscaling) || !has(self.workload) || !has(self.workload.replicas)",
+            "autoscaling and workload.replicas both say how many pods there are: remove one of them",
+        ),
+        rule(
+            ".autoscaling.target.cpu",
+            "!has(self.autoscaling) || !has(self.workload) || (has(self.workload.resources) && ((has(self.workload.resources.requests) && 'cpu' in self.workload.resources.requests) || (has(self.workload.resources.limits) && 'cpu' in self.workload.resources.limits)))",
+            "is a share of the CPU that a pod requests: set workload.resources.requests.cpu",
+        ),
+        rule(
+            ".workload.volumes",
+            "!has(self.workload) || !has(self.workload.volumes) || (has(self.workload.identity) && self.workload.identity == 'Stable')",
+            "volumes are those of single instances: set identity Stable, or remove volumes",
+        ),
+        rule(
+            ".workload.volumes",
+            "!has(self.workload) || !has(self.workload.volumes) || self.workload.volumes.all(a, self.workload.volumes.exists_one(b, b.mountPath == a.mountPath))",
+            "each volume must have a mountPath of its own: change one of them",
+        ),
+        rule(
+            ".workload.identity",
+            "!has(self.workload) || !has(oldSelf.workload) || (has(self.workload.identity) ? self.workload.identity : 'Interchangeable') == (has(oldSelf.workload.identity) ? oldSelf.workload.identity : 'Interchangeable')",
+            "cannot be changed, since all pods would be replaced at once and lose their names: make another MedicalService, or remove this one first",
+        ),
+        rule(
+            ".workload.volumes",
+            "!has(self.workload) || !has(oldSelf.workload) || (has(self.workload.volumes) ? self.workload.volumes : []) == (has(oldSelf.workload.volumes) ? oldSelf.workload.volumes : [])",
+            "cannot be changed, since a StatefulSet keeps the claims that it began with: make another MedicalService, or remove this one first",
+        ),
+        rule(
             // A Service holds each port number once.
             ".interfaces",
             "self.interfaces.all(a, self.interfaces.exists_one(b, b.port == a.port))",
@@ -40,8 +83,8 @@ pub fn medical_service_spec() -> Value {
         ),
         rule(
             ".interfaces",
-            "!has(self.workload) || self.interfaces.filter(i, has(i.probe)).size() <= 1",
-            "a workload's pod has one readiness probe: set probe on one interface only",
+            "!has(self.workload) || self.interfaces.filter(i, has(i.probe) && !(i.protocol in ['HL7v2', 'DICOM'] && has(i.probe.level) && i.probe.level == 'Protocol')).size() <= 1",
+            "a workload's pod has one readiness probe of the kubelet: set probe on one interface only, besides those of HL7v2 and DICOM with level Protocol, which medley probes",
         ),
         rule(
             ".interfaces",
@@ -50,13 +93,8 @@ pub fn medical_service_spec() -> Value {
         ),
         rule(
             ".interfaces",
-            "!has(self.workload) || !self.interfaces.exists(i, i.protocol in ['HL7v2', 'DICOM'] && has(i.probe) && has(i.probe.level) && i.probe.level == 'Protocol')",
-            "the kubelet, which probes a workload's pods, speaks neither HL7v2 nor DICOM: set probe.level Transport",
-        ),
-        rule(
-            ".interfaces",
-            "has(self.external) || !self.interfaces.exists(i, has(i.fhir) && (has(i.fhir.version) || has(i.fhir.resources) || has(i.fhir.operations)))",
-            "fhir.version, resources and operations are matched with what hosts outside the cluster tell: remove them, or set external",
+            "!has(self.select) || !self.interfaces.exists(i, has(i.fhir) && (has(i.fhir.version) || has(i.fhir.resources) || has(i.fhir.operations)))",
+            "fhir.version, resources and operations are found by medley's own probes, and with select the pods' readiness probes decide: remove them, or set workload or external",
         ),
         rule(
             ".interfaces",
@@ -64,6 +102,15 @@ pub fn medical_service_spec() -> Value {
             "targetPort is for workload and select, an external service listens on port itself: remove targetPort",
         ),
     ])
+}
+
+/// How many pods.
+pub fn autoscaling() -> Value {
+    extension(&[rule(
+        ".max",
+        "!has(self.min) || self.min <= self.max",
+        "must not be less than min: raise max or lower min",
+    )])
 }
 
 /// A host outside the cluster.

@@ -3,11 +3,17 @@
 use std::{collections::BTreeSet, fmt};
 
 use k8s_openapi::{
-    api::{apps::v1::Deployment, core::v1::Service, discovery::v1::EndpointSlice, policy::v1::PodDisruptionBudget},
+    api::{
+        apps::v1::{Deployment, StatefulSet},
+        autoscaling::v2::HorizontalPodAutoscaler,
+        core::v1::Service,
+        discovery::v1::EndpointSlice,
+        policy::v1::PodDisruptionBudget,
+    },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
-use super::target::Probing;
+use super::{gate::Gate, target::Probing};
 use crate::{api::MedicalServiceStatus, core::note::Note};
 
 /// Everything that should be. Objects come first, then the status: it only reports.
@@ -19,6 +25,8 @@ pub struct ServiceDecision {
     pub wanted: Vec<Wanted>,
     /// Objects of this service that should not be.
     pub unwanted: Vec<(OwnedKind, String)>,
+    /// What pods are to be told of their readiness, in order.
+    pub gates: Vec<Gate>,
     /// Endpoints to be probed, in order.
     pub probes: Vec<Probing>,
     /// Names to be looked up.
@@ -32,7 +40,11 @@ pub struct ServiceDecision {
 pub enum Wanted {
     /// Runs the pods of a workload.
     Deployment(Box<Deployment>),
-    /// Gives the service its name in cluster DNS.
+    /// Says how many pods a workload has.
+    HorizontalPodAutoscaler(Box<HorizontalPodAutoscaler>),
+    /// Runs the instances of a workload.
+    StatefulSet(Box<StatefulSet>),
+    /// Gives the service, or its instances, names in cluster DNS.
     Service(Box<Service>),
     /// Publishes healthy external addresses.
     EndpointSlice(Box<EndpointSlice>),
@@ -51,6 +63,10 @@ pub enum OwnedKind {
     EndpointSlice,
     /// `policy/v1` `PodDisruptionBudget`.
     PodDisruptionBudget,
+    /// `apps/v1` `StatefulSet`.
+    StatefulSet,
+    /// `autoscaling/v2` `HorizontalPodAutoscaler`.
+    HorizontalPodAutoscaler,
 }
 
 impl fmt::Display for OwnedKind {
@@ -60,6 +76,8 @@ impl fmt::Display for OwnedKind {
             Self::Service => "Service",
             Self::EndpointSlice => "EndpointSlice",
             Self::PodDisruptionBudget => "PodDisruptionBudget",
+            Self::StatefulSet => "StatefulSet",
+            Self::HorizontalPodAutoscaler => "HorizontalPodAutoscaler",
         })
     }
 }
@@ -73,6 +91,8 @@ impl Wanted {
             Self::Service(_) => OwnedKind::Service,
             Self::EndpointSlice(_) => OwnedKind::EndpointSlice,
             Self::PodDisruptionBudget(_) => OwnedKind::PodDisruptionBudget,
+            Self::StatefulSet(_) => OwnedKind::StatefulSet,
+            Self::HorizontalPodAutoscaler(_) => OwnedKind::HorizontalPodAutoscaler,
         }
     }
 
@@ -84,6 +104,8 @@ impl Wanted {
             Self::Service(o) => &o.metadata,
             Self::EndpointSlice(o) => &o.metadata,
             Self::PodDisruptionBudget(o) => &o.metadata,
+            Self::StatefulSet(o) => &o.metadata,
+            Self::HorizontalPodAutoscaler(o) => &o.metadata,
         }
     }
 

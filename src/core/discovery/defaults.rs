@@ -1,10 +1,13 @@
 //! What a field of a `MedicalService` or `ServiceQuery` means when it is not set: here and nowhere else.
 
+use std::ops::RangeInclusive;
+
 use crate::{
     api::{
         MedicalServiceSpec, Protocol, ServiceQuerySpec, Span, Urgency,
         dicom::DicomInterface,
-        interface::{Interface, ProbeLevel},
+        instances::{Autoscaling, Identity},
+        interface::{FhirInterface, Interface, ProbeLevel},
         medical_service::Workload,
     },
     core::{dicom::Titles, monitoring::health::Thresholds},
@@ -76,6 +79,20 @@ const fn level(interface: &Interface, prober: Prober) -> ProbeLevel {
     }
 }
 
+/// Whether medley, besides the kubelet, probes this interface of a workload's pods: the kubelet speaks neither DICOM nor HL7 version 2,
+/// and does not read what a FHIR server says that it can do.
+#[must_use]
+pub fn gated(interface: &Interface) -> bool {
+    let level = interface.probe.as_ref().and_then(|p| p.level);
+    match interface.protocol {
+        Protocol::Dicom | Protocol::Hl7v2 => level == Some(ProbeLevel::Protocol),
+        Protocol::Fhir => {
+            level != Some(ProbeLevel::Transport) && interface.fhir.as_ref().is_some_and(FhirInterface::declares)
+        }
+        _ => false,
+    }
+}
+
 /// The path that a probe of level Protocol asks for; `None` where the protocol is not HTTP's.
 #[must_use]
 pub fn probe_path(interface: &Interface) -> Option<String> {
@@ -112,10 +129,33 @@ pub fn target_port(interface: &Interface) -> u16 {
     interface.target_port.unwrap_or(interface.port)
 }
 
-/// How many pods a workload has.
+/// Fewest and most pods of a workload that is scaled.
 #[must_use]
-pub fn replicas(workload: &Workload) -> i32 {
-    workload.replicas.unwrap_or(REPLICAS).max(0)
+pub fn bounds(autoscaling: &Autoscaling) -> RangeInclusive<i32> {
+    let min = autoscaling.min.unwrap_or(REPLICAS).max(1);
+    min..=autoscaling.max.max(min)
+}
+
+/// How many pods a workload has. One that is scaled has as many as it has now (`present`), within its bounds: how many is its
+/// autoscaler's to say.
+#[must_use]
+pub fn replicas(spec: &MedicalServiceSpec, workload: &Workload, present: Option<i32>) -> i32 {
+    match spec.autoscaling.as_ref().map(bounds) {
+        Some(bounds) => present.unwrap_or(*bounds.start()).clamp(*bounds.start(), *bounds.end()),
+        None => workload.replicas.unwrap_or(REPLICAS).max(0),
+    }
+}
+
+/// How many pods a workload has at least, but for those that fail.
+#[must_use]
+pub fn fewest(spec: &MedicalServiceSpec, workload: &Workload) -> i32 {
+    replicas(spec, workload, None)
+}
+
+/// Whether the pods of a workload are told apart.
+#[must_use]
+pub fn identity(workload: &Workload) -> Identity {
+    workload.identity.unwrap_or(Identity::Interchangeable)
 }
 
 /// Urgency of a workload's pods.
@@ -127,7 +167,7 @@ pub fn urgency(spec: &MedicalServiceSpec) -> Urgency {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::interface::{FhirInterface, HttpInterface, Probe as Set};
+    use crate::api::interface::{HttpInterface, Probe as Set};
 
     fn interface(protocol: Protocol) -> Interface {
         Interface {

@@ -12,18 +12,18 @@ use jiff::Timestamp;
 
 use super::{
     address::usable,
-    defaults,
     lookup::LookupFailure,
-    target::{Endpoint, ProbeKind, ProbeTarget, Probing, TlsTarget},
+    probing,
+    target::{Endpoint, Probing},
     view::ServiceView,
 };
 use crate::{
     api::{
-        MedicalServiceSpec, Protocol,
-        interface::{Interface, ProbeLevel},
+        MedicalServiceSpec,
+        interface::Interface,
         medical_service::{EndpointReason, EndpointStatus, External},
     },
-    core::{hl7::probe_message::Receiver, monitoring::health::Health},
+    core::monitoring::health::Health,
     render::{
         Owner,
         endpoint_slice::{Family, MAX_ADDRESSES, SliceWish, ready_addresses},
@@ -162,7 +162,7 @@ impl Outlook {
         interfaces.sort_by(|a, b| a.name.cmp(&b.name));
         for (&address, source) in known {
             for interface in &interfaces {
-                let endpoint = Endpoint { address, port: interface.port, interface: interface.name.clone() };
+                let endpoint = Endpoint { address, port: interface.port, interface: interface.name.clone(), pod: None };
                 if view.guard.refusal(address).is_some() {
                     self.endpoints.push(past.refused(&endpoint, source, now));
                     continue;
@@ -187,62 +187,15 @@ impl Outlook {
                     ready: health.ready(),
                     reason: health.reason(),
                     since: health.since(),
+                    dns_name: None,
                     certificate_expires: interface.tls.as_ref().and_then(|_| past.certificate(view, &endpoint)),
                 });
-                self.probes.push(Probing { target: target(endpoint, interface, source.host.as_deref()), seed });
+                self.probes
+                    .push(Probing { target: probing::target(endpoint, interface, source.host.as_deref()), seed });
             }
         }
         self.slices = slices.into_values().collect();
     }
-}
-
-/// How an endpoint is probed.
-fn target(endpoint: Endpoint, interface: &Interface, host: Option<&str>) -> ProbeTarget {
-    let how = defaults::probe(interface, defaults::Prober::Medley);
-    let default_port = if interface.tls.is_some() { 443 } else { 80 };
-    let kind = match (how.level, defaults::probe_path(interface)) {
-        (ProbeLevel::Protocol, Some(path)) if interface.protocol == Protocol::Fhir => ProbeKind::Fhir {
-            path,
-            host: host_header(&endpoint, host, default_port),
-            declared: interface.fhir.clone().unwrap_or_default(),
-        },
-        (ProbeLevel::Protocol, Some(path)) => {
-            ProbeKind::Http { path, host: host_header(&endpoint, host, default_port) }
-        }
-        (ProbeLevel::Protocol, None) if interface.protocol == Protocol::Hl7v2 => {
-            let names = interface.hl7v2.clone().unwrap_or_default();
-            ProbeKind::Hl7(Receiver {
-                application: names.receiving_application.unwrap_or_default(),
-                facility: names.receiving_facility.unwrap_or_default(),
-            })
-        }
-        (ProbeLevel::Protocol, None) => {
-            interface.dicom.as_ref().map_or(ProbeKind::Tcp, |dicom| ProbeKind::Dicom(defaults::titles(dicom, None)))
-        }
-        (ProbeLevel::Transport, _) => ProbeKind::Tcp,
-    };
-    let tls = interface.tls.as_ref().map(|tls| {
-        let registered = || host.map_or_else(|| endpoint.address.to_string(), str::to_owned);
-        TlsTarget { name: tls.server_name.clone().unwrap_or_else(registered), ca_bundle: tls.ca_bundle.clone() }
-    });
-    ProbeTarget {
-        endpoint,
-        kind,
-        tls,
-        interval: how.interval.duration(),
-        timeout: how.timeout.duration(),
-        thresholds: how.thresholds,
-    }
-}
-
-/// RFC 9110 §7.2: the host as it is known, and the port unless it is the scheme's own.
-fn host_header(endpoint: &Endpoint, host: Option<&str>, default_port: u16) -> String {
-    let host = match (host, endpoint.address) {
-        (Some(name), _) => name.to_owned(),
-        (None, IpAddr::V4(address)) => address.to_string(),
-        (None, IpAddr::V6(address)) => format!("[{address}]"),
-    };
-    if endpoint.port == default_port { host } else { format!("{host}:{}", endpoint.port) }
 }
 
 /// What the present status and slices say.
@@ -315,6 +268,7 @@ impl<'a> Past<'a> {
             ready: false,
             reason: EndpointReason::AddressRefused,
             since: told.filter(|e| !e.ready).map_or(now, |e| e.since),
+            dns_name: None,
             certificate_expires: None,
             address,
         }
@@ -337,6 +291,7 @@ impl<'a> Past<'a> {
                 None => before,
             },
             since: told.map_or(now, |e| e.since),
+            dns_name: None,
             certificate_expires: None,
         }
     }

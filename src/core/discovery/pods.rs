@@ -4,10 +4,13 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use jiff::Timestamp;
 
-use super::view::ServiceView;
+use super::{defaults, view::ServiceView};
 use crate::{
-    api::medical_service::{EndpointReason, EndpointStatus},
-    render::Owner,
+    api::{
+        instances::Identity,
+        medical_service::{EndpointReason, EndpointStatus},
+    },
+    render::{Owner, stateful_set},
 };
 
 /// What one slice says of one pod.
@@ -15,10 +18,19 @@ struct Seen {
     ready: bool,
     reason: EndpointReason,
     zone: Option<String>,
+    dns_name: Option<String>,
 }
 
-/// The endpoints, ordered by address. `since` is kept while `ready` stays.
-pub(super) fn endpoints(view: &ServiceView<'_>, owner: &Owner, now: Timestamp) -> Vec<EndpointStatus> {
+/// The endpoints, ordered by address. `since` is kept while `ready` stays. `gated`: why pods are not ready whose containers are.
+pub(super) fn endpoints(
+    view: &ServiceView<'_>,
+    owner: &Owner,
+    gated: &BTreeMap<IpAddr, EndpointReason>,
+    now: Timestamp,
+) -> Vec<EndpointStatus> {
+    let stable = view.service.spec.workload.as_ref().is_some_and(|w| defaults::identity(w) == Identity::Stable);
+    let instances = stable
+        .then(|| format!("{}.{}.svc.{}", stateful_set::instances(&owner.name), owner.namespace, view.cluster_domain));
     let mut pods: BTreeMap<IpAddr, Seen> = BTreeMap::new();
     for endpoint in view.pod_slices(owner).flat_map(|s| s.endpoints.iter().flatten()) {
         let conditions = endpoint.conditions.as_ref();
@@ -33,13 +45,22 @@ pub(super) fn endpoints(view: &ServiceView<'_>, owner: &Owner, now: Timestamp) -
         for address in endpoint.addresses.iter().filter_map(|a| a.parse().ok()) {
             // whoever may write a slice could name any address
             let refused = view.guard.refusal(address).is_some();
-            let reason = if refused { EndpointReason::AddressRefused } else { pod_reason };
-            let seen = Seen { ready: ready && !refused, reason, zone: endpoint.zone.clone() };
+            let reason = match (refused, pod_reason) {
+                (true, _) => EndpointReason::AddressRefused,
+                (false, EndpointReason::PodNotReady) => gated.get(&address).copied().unwrap_or(pod_reason),
+                (false, other) => other,
+            };
+            let dns_name = instances.as_deref().and_then(|domain| {
+                let pod = endpoint.target_ref.as_ref().filter(|r| r.kind.as_deref() == Some("Pod"))?.name.as_deref()?;
+                Some(format!("{pod}.{domain}"))
+            });
+            let seen = Seen { ready: ready && !refused, reason, zone: endpoint.zone.clone(), dns_name };
             // while a pod moves from one slice to another it may be in both: ready wins, then the lower reason, so that the
             // order of the slices does not matter
-            let better = pods
-                .get(&address)
-                .is_none_or(|old| (!seen.ready, seen.reason, &seen.zone) < (!old.ready, old.reason, &old.zone));
+            let better = pods.get(&address).is_none_or(|old| {
+                (!seen.ready, seen.reason, &seen.zone, &seen.dns_name)
+                    < (!old.ready, old.reason, &old.zone, &old.dns_name)
+            });
             if better {
                 pods.insert(address, seen);
             }
@@ -65,6 +86,7 @@ pub(super) fn endpoints(view: &ServiceView<'_>, owner: &Owner, now: Timestamp) -
                 ready: seen.ready,
                 reason: seen.reason,
                 since,
+                dns_name: seen.dns_name,
                 certificate_expires: None,
             }
         })

@@ -1,22 +1,27 @@
 //! The one decision about a `MedicalService`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use k8s_openapi::{api::core::v1::Service, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::{
+    api::{autoscaling::v2::HorizontalPodAutoscaler, core::v1::Service},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 
 use super::{
     decision::{OwnedKind, ServiceDecision, Wanted},
-    defaults, external, pods, rollout,
+    defaults, external, gate, pods,
+    rollout::{self, Goal, Progress},
     status::{self, Findings, Obstacle},
     view::{Ownership, ServiceView},
 };
 use crate::{
     api::{
         MedicalServiceSpec, MedicalServiceStatus,
+        instances::Identity,
         medical_service::{External, Select, Workload},
     },
-    render::{Owner, deployment, disruption_budget, endpoint_slice, service},
+    render::{Owner, autoscaler, deployment, disruption_budget, endpoint_slice, service, stateful_set},
 };
 
 /// Who runs the service.
@@ -80,18 +85,44 @@ fn apply(
     let spec = &view.service.spec;
     let selector = match backend {
         Backend::Workload(workload) => {
-            let wanted = deployment::deployment(owner, spec, workload);
-            findings.rollout = Some(rollout::rollout(view.service, view.deployment, &wanted));
-            decision.wanted.push(Wanted::Deployment(Box::new(wanted)));
-            if defaults::replicas(workload) >= 2 {
+            let gated = gate::outlook(view, owner, spec, now);
+            let (wanted, present, goal) = match defaults::identity(workload) {
+                Identity::Interchangeable => {
+                    let present = view.deployment.and_then(|d| d.spec.as_ref()?.replicas);
+                    let replicas = defaults::replicas(spec, workload, present);
+                    let wanted = deployment::deployment(owner, spec, workload, replicas);
+                    let goal = Goal::from(&wanted);
+                    (vec![Wanted::Deployment(Box::new(wanted))], view.deployment.map(Progress::from), goal)
+                }
+                Identity::Stable => {
+                    let present = view.stateful_set.and_then(|s| s.spec.as_ref()?.replicas);
+                    let replicas = defaults::replicas(spec, workload, present);
+                    let wanted = stateful_set::stateful_set(owner, spec, workload, replicas);
+                    let goal = Goal::from(&wanted);
+                    let names = stateful_set::headless(owner, &spec.interfaces);
+                    let wanted = vec![Wanted::Service(Box::new(names)), Wanted::StatefulSet(Box::new(wanted))];
+                    (wanted, view.stateful_set.map(Progress::from), goal)
+                }
+            };
+            let goal = goal.scaled(spec.autoscaling.as_ref().map(|_| defaults::fewest(spec, workload)));
+            findings.rollout = Some(rollout::rollout(view.service, present.as_ref(), &goal, &gated.held));
+            decision.wanted.extend(wanted);
+            if let Some(autoscaling) = &spec.autoscaling {
+                let autoscaler = autoscaler::autoscaler(owner, defaults::identity(workload), autoscaling);
+                decision.wanted.push(Wanted::HorizontalPodAutoscaler(Box::new(autoscaler)));
+            }
+            if defaults::fewest(spec, workload) >= 2 {
                 let budget = disruption_budget::disruption_budget(owner);
                 decision.wanted.push(Wanted::PodDisruptionBudget(Box::new(budget)));
             }
-            findings.endpoints = pods::endpoints(view, owner, now);
+            findings.endpoints = pods::endpoints(view, owner, &gated.reasons, now);
+            findings.remarks = gated.remarks;
+            findings.remarks.extend(view.autoscaler.filter(|_| spec.autoscaling.is_some()).and_then(idle));
+            (decision.probes, decision.gates) = (gated.probes, gated.gates);
             Some(deployment::selector(&owner.name))
         }
         Backend::Select(select) => {
-            findings.endpoints = pods::endpoints(view, owner, now);
+            findings.endpoints = pods::endpoints(view, owner, &BTreeMap::new(), now);
             Some(select.match_labels.clone())
         }
         Backend::External(external) => {
@@ -110,24 +141,31 @@ fn apply(
     decision.wanted.insert(0, Wanted::Service(Box::new(wanted)));
 }
 
+/// Why an autoscaler does nothing.
+fn idle(autoscaler: &HorizontalPodAutoscaler) -> Option<String> {
+    let conditions = autoscaler.status.as_ref()?.conditions.iter().flatten();
+    let mut failing =
+        conditions.filter(|c| matches!(c.type_.as_str(), "ScalingActive" | "AbleToScale") && c.status == "False");
+    let reason = failing.next()?.reason.as_deref().unwrap_or("for no reason that it tells");
+    Some(format!(
+        "the autoscaler does not scale ({reason}): look at the HorizontalPodAutoscaler, and whether metrics-server is there"
+    ))
+}
+
 /// Leaves alone what has the name but is somebody else's.
 fn give_way(view: &ServiceView<'_>, owner: &Owner, decision: &mut ServiceDecision, findings: &mut Findings) {
-    let present = [
-        (OwnedKind::Service, view.core_service.map(|o| &o.metadata)),
-        (OwnedKind::Deployment, view.deployment.map(|o| &o.metadata)),
-        (OwnedKind::PodDisruptionBudget, view.budget.map(|o| &o.metadata)),
-    ];
-    for (kind, metadata) in present {
+    for (kind, name, metadata) in present(view, owner) {
         let Some(ownership) = metadata.map(|m| Ownership::of(owner, m)).filter(|o| *o != Ownership::Ours) else {
             continue;
         };
-        if !decision.wanted.iter().any(|w| w.kind() == kind) {
+        let is_it = |w: &Wanted| w.kind() == kind && w.name() == name;
+        if !decision.wanted.iter().any(is_it) {
             continue;
         }
-        findings.obstacles.push(Obstacle { kind, ownership });
         // slices carry the Service's name: beside a foreign Service they would take its traffic
-        let slices_too = kind == OwnedKind::Service;
-        decision.wanted.retain(|w| w.kind() != kind && !(slices_too && w.kind() == OwnedKind::EndpointSlice));
+        let slices_too = kind == OwnedKind::Service && name == owner.name;
+        decision.wanted.retain(|w| !(is_it(w) || slices_too && w.kind() == OwnedKind::EndpointSlice));
+        findings.obstacles.push(Obstacle { kind, name, ownership });
     }
     if decision.wanted.iter().any(|w| matches!(w, Wanted::Service(s) if !has_selector(s)))
         && view.core_service.is_some_and(has_selector)
@@ -139,6 +177,19 @@ fn give_way(view: &ServiceView<'_>, owner: &Owner, decision: &mut ServiceDecisio
     }
 }
 
+/// What has the names of this service's single objects, whoever made it.
+fn present<'a>(view: &ServiceView<'a>, owner: &Owner) -> Vec<(OwnedKind, String, Option<&'a ObjectMeta>)> {
+    let name = || owner.name.clone();
+    vec![
+        (OwnedKind::Service, name(), view.core_service.map(|o| &o.metadata)),
+        (OwnedKind::Service, stateful_set::instances(&owner.name), view.instances.map(|o| &o.metadata)),
+        (OwnedKind::Deployment, name(), view.deployment.map(|o| &o.metadata)),
+        (OwnedKind::StatefulSet, name(), view.stateful_set.map(|o| &o.metadata)),
+        (OwnedKind::HorizontalPodAutoscaler, name(), view.autoscaler.map(|o| &o.metadata)),
+        (OwnedKind::PodDisruptionBudget, name(), view.budget.map(|o| &o.metadata)),
+    ]
+}
+
 fn has_selector(service: &Service) -> bool {
     service.spec.as_ref().and_then(|s| s.selector.as_ref()).is_some_and(|s| !s.is_empty())
 }
@@ -146,11 +197,10 @@ fn has_selector(service: &Service) -> bool {
 /// Objects of this service that nothing asks for any more.
 fn unwanted(view: &ServiceView<'_>, owner: &Owner, decision: &ServiceDecision) -> Vec<(OwnedKind, String)> {
     let wanted: BTreeSet<(OwnedKind, &str)> = decision.wanted.iter().map(|w| (w.kind(), w.name())).collect();
-    let single = [
-        (OwnedKind::Deployment, view.deployment.map(|o| &o.metadata)),
-        (OwnedKind::PodDisruptionBudget, view.budget.map(|o| &o.metadata)),
-    ];
-    let single = single.into_iter().filter_map(|(kind, metadata)| Some((kind, metadata?)));
+    // the service's own Service stays as long as the service does
+    let single =
+        present(view, owner).into_iter().filter(|(kind, name, _)| (*kind, name) != (OwnedKind::Service, &owner.name));
+    let single = single.filter_map(|(kind, _, metadata)| Some((kind, metadata?)));
     let slices = view.own_slices(owner).map(|s| (OwnedKind::EndpointSlice, &s.metadata));
     let gone = |m: &ObjectMeta| m.deletion_timestamp.is_some();
     let mut list: Vec<_> = single
@@ -167,7 +217,8 @@ fn unwanted(view: &ServiceView<'_>, owner: &Owner, decision: &ServiceDecision) -
 /// Whether the Service is there. The slices are written before the status that speaks of them, so they need not be waited for:
 /// another address family must not make a service unready for a moment.
 fn programmed(view: &ServiceView<'_>, decision: &ServiceDecision) -> bool {
-    view.core_service.is_some() && decision.wanted.iter().any(|w| w.kind() == OwnedKind::Service)
+    let name = view.service.metadata.name.as_deref().unwrap_or_default();
+    view.core_service.is_some() && decision.wanted.iter().any(|w| w.kind() == OwnedKind::Service && w.name() == name)
 }
 
 /// The status, when it is another one, and the events of the change.

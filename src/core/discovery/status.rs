@@ -29,9 +29,10 @@ const MAX_LISTED: usize = 100;
 const MAX_NOTES: usize = 10;
 
 /// An object that has the name but is not this service's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Obstacle {
     pub kind: OwnedKind,
+    pub name: String,
     pub ownership: Ownership,
 }
 
@@ -102,11 +103,10 @@ fn verdict(view: &ServiceView<'_>, findings: &Findings) -> Verdict {
     if !findings.problems.is_empty() {
         return not(true, "InvalidSpec", findings.problems.join("; "));
     }
-    let name = view.service.metadata.name.as_deref().unwrap_or_default();
     if let Some(o) = findings.obstacles.iter().find(|o| o.ownership == Ownership::Foreign) {
         let message = format!(
-            "a {} named {name} exists that is not this MedicalService's: delete it, or give the MedicalService another name",
-            o.kind
+            "a {} named {} exists that is not this MedicalService's: delete it, or give the MedicalService another name",
+            o.kind, o.name
         );
         return not(true, "NameTaken", message);
     }
@@ -235,7 +235,7 @@ fn endpoint_notes(old: Option<&MedicalServiceStatus>, new: &MedicalServiceStatus
     notes
 }
 
-const fn word(reason: EndpointReason) -> &'static str {
+pub(super) const fn word(reason: EndpointReason) -> &'static str {
     match reason {
         EndpointReason::Healthy => "Healthy",
         EndpointReason::NotProbed => "NotProbed",
@@ -270,7 +270,7 @@ const fn word(reason: EndpointReason) -> &'static str {
 }
 
 /// Where to look.
-const fn advice(reason: EndpointReason) -> &'static str {
+pub(super) const fn advice(reason: EndpointReason) -> &'static str {
     match reason {
         EndpointReason::Healthy | EndpointReason::NotProbed => "wait for the first probes to end",
         EndpointReason::DnsFailed => "check the host name and the cluster's name servers",

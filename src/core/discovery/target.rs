@@ -23,6 +23,8 @@ pub struct Endpoint {
     pub port: u16,
     /// Name of the interface.
     pub interface: String,
+    /// UID of the pod that has the address; absent outside the cluster. Another pod is another endpoint.
+    pub pod: Option<String>,
 }
 
 /// What an answer is.

@@ -4,7 +4,13 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::{apps::v1::Deployment, core::v1::Service, discovery::v1::EndpointSlice, policy::v1::PodDisruptionBudget},
+    api::{
+        apps::v1::{Deployment, StatefulSet},
+        autoscaling::v2::HorizontalPodAutoscaler,
+        core::v1::{Pod, Service},
+        discovery::v1::EndpointSlice,
+        policy::v1::PodDisruptionBudget,
+    },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
@@ -27,13 +33,21 @@ pub struct ServiceView<'a> {
     pub cluster_domain: &'a str,
     /// The Deployment of the service's name, whoever made it.
     pub deployment: Option<&'a Deployment>,
+    /// The `StatefulSet` of the service's name, whoever made it.
+    pub stateful_set: Option<&'a StatefulSet>,
+    /// The Service with the name of that of the service's instances, whoever made it.
+    pub instances: Option<&'a Service>,
     /// The Service of the service's name, whoever made it.
     pub core_service: Option<&'a Service>,
+    /// The `HorizontalPodAutoscaler` of the service's name, whoever made it.
+    pub autoscaler: Option<&'a HorizontalPodAutoscaler>,
     /// The `PodDisruptionBudget` of the service's name, whoever made it.
     pub budget: Option<&'a PodDisruptionBudget>,
     /// The `EndpointSlice`s in the namespace that carry the label `medley.health/service` with the service's name, whoever
     /// made them.
     pub slices: Vec<&'a EndpointSlice>,
+    /// The pods with a readiness gate that carry the labels of the service, whoever made them.
+    pub pods: Vec<&'a Pod>,
     /// What is known of the host names.
     pub lookups: &'a BTreeMap<String, Lookup>,
     /// What is known of the probed endpoints.

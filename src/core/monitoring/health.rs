@@ -181,6 +181,7 @@ mod tests {
             ready,
             reason,
             since: at(5),
+            dns_name: None,
             certificate_expires: None,
         }
     }

@@ -18,7 +18,8 @@ fn service(generation: i64, fhir: Value) -> MedicalService {
 }
 
 fn found(version: &str, types: &[&str]) -> BTreeMap<Endpoint, Arc<Facts>> {
-    let endpoint = Endpoint { address: "192.0.2.1".parse().unwrap(), port: 80, interface: "fhir".to_owned() };
+    let endpoint =
+        Endpoint { address: "192.0.2.1".parse().unwrap(), port: 80, interface: "fhir".to_owned(), pod: None };
     let read = || [FhirInteraction::Read].into();
     let facts = Facts {
         version: version.to_owned(),

@@ -1,16 +1,20 @@
 //! Stories of services, from the first sight to the last write. Here is what they are told with.
 
+mod gates;
 mod hosts;
+mod instances;
 mod refusals;
 mod rollout;
+mod scaling;
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
-        apps::v1::{Deployment, DeploymentCondition, DeploymentStatus},
-        core::v1::Service,
+        apps::v1::{Deployment, DeploymentCondition, DeploymentStatus, StatefulSet, StatefulSetStatus},
+        autoscaling::v2::HorizontalPodAutoscaler,
+        core::v1::{Pod, Service},
         discovery::v1::{Endpoint as SliceEndpoint, EndpointConditions, EndpointSlice},
         policy::v1::PodDisruptionBudget,
     },
@@ -39,9 +43,13 @@ use crate::{
 struct Story {
     service: MedicalService,
     deployment: Option<Deployment>,
+    stateful_set: Option<StatefulSet>,
+    instances: Option<Service>,
+    autoscaler: Option<HorizontalPodAutoscaler>,
     core_service: Option<Service>,
     budget: Option<PodDisruptionBudget>,
     slices: Vec<EndpointSlice>,
+    pods: Vec<Pod>,
     lookups: BTreeMap<String, Lookup>,
     health: BTreeMap<Endpoint, Health>,
     guard: AddressGuard,
@@ -60,9 +68,13 @@ fn story(spec: serde_json::Value) -> Story {
     Story {
         service: serde_json::from_value(service).unwrap(),
         deployment: None,
+        stateful_set: None,
+        instances: None,
+        autoscaler: None,
         core_service: None,
         budget: None,
         slices: Vec::new(),
+        pods: Vec::new(),
         lookups: BTreeMap::new(),
         health: BTreeMap::new(),
         guard: AddressGuard::default(),
@@ -90,9 +102,13 @@ impl Story {
             service: &self.service,
             cluster_domain: "cluster.local",
             deployment: self.deployment.as_ref(),
+            stateful_set: self.stateful_set.as_ref(),
+            instances: self.instances.as_ref(),
+            autoscaler: self.autoscaler.as_ref(),
             core_service: self.core_service.as_ref(),
             budget: self.budget.as_ref(),
             slices: self.slices.iter().collect(),
+            pods: self.pods.iter().collect(),
             lookups: &self.lookups,
             health: &self.health,
             facts: &BTreeMap::new(),
@@ -120,6 +136,12 @@ impl Story {
                     new.status = old.and_then(|d| d.status);
                     self.deployment = Some(new);
                 }
+                Wanted::HorizontalPodAutoscaler(o) => self.autoscaler = Some(*o),
+                Wanted::StatefulSet(o) => {
+                    let status = self.stateful_set.take().and_then(|set| set.status);
+                    self.stateful_set = Some(StatefulSet { status, ..*o });
+                }
+                Wanted::Service(o) if o.metadata.name.as_deref() == Some("pacs-instances") => self.instances = Some(*o),
                 Wanted::Service(o) => self.core_service = Some(*o),
                 Wanted::PodDisruptionBudget(o) => self.budget = Some(*o),
                 Wanted::EndpointSlice(o) => {
@@ -131,6 +153,9 @@ impl Story {
         for (kind, name) in &decision.unwanted {
             match kind {
                 OwnedKind::Deployment => self.deployment = None,
+                OwnedKind::HorizontalPodAutoscaler => self.autoscaler = None,
+                OwnedKind::StatefulSet => self.stateful_set = None,
+                OwnedKind::Service if name == "pacs-instances" => self.instances = None,
                 OwnedKind::Service => self.core_service = None,
                 OwnedKind::PodDisruptionBudget => self.budget = None,
                 OwnedKind::EndpointSlice => self.slices.retain(|s| s.metadata.name.as_ref() != Some(name)),
