@@ -10,6 +10,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck disable=SC2034 # what ensure_packages installs
 NEEDED='Orthanc=orthanc storescp=dcmtk unshare=util-linux ip=iproute2'
 ensure_packages
+[ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ] || { say 'Installing Debian packages: orthanc-dicomweb'; install_quietly orthanc-dicomweb; }
 
 alone() { unshare --map-root-user --net -- sh -c 'ip link set lo up && exec "$@"' sh "$@"; }
 alone true || fail 'cannot make a network namespace: run this as root, or allow user namespaces'

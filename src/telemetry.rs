@@ -80,7 +80,7 @@ pub struct ServiceLabel {
 /// Labels of a probe.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct Probe {
-    /// How was asked: `tcp`, `http`, `fhir`, `hl7v2`, `dicom`.
+    /// How was asked: `tcp`, `http`, `fhir`, `hl7v2`, `dicom`, `dicomweb`.
     pub protocol: &'static str,
     /// `Healthy`, or the reason of an endpoint's status that names the layer that failed.
     pub reason: String,

@@ -29,6 +29,7 @@ use medley::{
             view::{DefinitionView, InterfaceView, ServiceView, View},
         },
         discovery::{
+            capability::Facts,
             guard::AddressGuard,
             target::{Endpoint, ProbeKind, ProbeTarget, Probed},
         },
@@ -226,7 +227,8 @@ async fn a_probe_finds_what_the_server_can_do() {
         let fits = json!({"version": ehr.release, "resources": [{"type": "Task", "interactions": interactions}]});
         let fits = ehr.probed(fits).await;
         assert_eq!(fits.outcome, ProbeOutcome::Answered, "{}", ehr.release);
-        assert_eq!(fits.facts.unwrap().version, ehr.version);
+        let Some(Facts::Fhir(statement)) = fits.facts else { panic!("{fits:?}") };
+        assert_eq!(statement.version, ehr.version);
         for lacking in [
             json!({"version": "R5"}),
             json!({"resources": [{"type": "Task", "interactions": ["delete"]}]}),

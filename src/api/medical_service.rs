@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     call_limits::CallLimits,
     data_use::DataUse,
+    dicom::DicomFacts,
     fhir_capability::FhirFacts,
     instances::{Autoscaling, Identity, InstanceVolume},
     interface::Interface,
@@ -226,8 +227,8 @@ pub struct MedicalServiceStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("x-kubernetes-validations" = rules::leader_epoch()))]
     pub leader_epoch: Option<i64>,
-    /// `Ready`: accepted, programmed and, for a workload, rolled out. `Reachable`: at least one endpoint answers. Of FHIR servers that
-    /// medley probes, `CapabilityMatch`: they can do what is declared; `CapabilityDrift`: what they can do has changed.
+    /// `Ready`: accepted, programmed and, for a workload, rolled out. `Reachable`: at least one endpoint answers. Of FHIR and DICOM
+    /// services that medley probes, `CapabilityMatch`: they can do what is declared; `CapabilityDrift`: what they can do has changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -257,6 +258,10 @@ pub struct MedicalServiceStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["interface"]))]
     pub fhir: Vec<FhirFacts>,
+    /// What DICOM interfaces accepted when this generation was first probed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["interface"]))]
+    pub dicom: Vec<DicomFacts>,
 }
 
 /// One endpoint.
@@ -330,6 +335,8 @@ pub enum EndpointReason {
     Unauthorized,
     /// Connected, but what came is no `CapabilityStatement`.
     MetadataInvalid,
+    /// Connected, but what came of a search for studies is no list in DICOM JSON.
+    DicomJsonInvalid,
     /// The server cannot do what is declared.
     CapabilityMismatch,
     /// Connected, but no acknowledgement of the message came in time.

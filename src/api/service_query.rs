@@ -50,8 +50,8 @@ pub struct ServiceQuerySpec {
     #[schemars(length(min = 1, max = 15), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"), extend("x-kubernetes-validations" = rules::dns_label()))]
     pub interface: Option<String>,
     /// Expression (CEL) that must be true of `service`: its `name`, `labels`, `capabilities`, `attributes`, `interfaces` (each with
-    /// `name`, `port`, `protocol`) and `data` (`maxConfidentiality`, `purposes`, where they are set). A service for which it fails is
-    /// left out: ask `'site' in service.attributes` before `service.attributes.site`.
+    /// `name`, `port`, `protocol`), `data` (`maxConfidentiality`, `purposes`, where they are set), and `fhir` and `dicom`, which are
+    /// what its probes found, as in its status; both are empty before. A service for which it fails is left out: ask `'site' in service.attributes` before `service.attributes.site`.
     #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub where_: Option<String>,

@@ -63,9 +63,13 @@ pub(crate) fn by_slice(
     }
 }
 
-/// What queries read of a service besides its endpoints: its spec, its labels, whether it is being deleted.
+/// What queries read of a service besides its endpoints: its spec, its labels, whether it is being deleted, what its probes found that it
+/// can do.
 fn says(service: Option<&MedicalService>) -> Option<impl PartialEq + use<'_>> {
-    service.map(|s| (&s.metadata.uid, &s.spec, &s.metadata.labels, &s.metadata.deletion_timestamp))
+    service.map(|s| {
+        let found = s.status.as_ref().map(|t| (t.fhir.as_slice(), t.dicom.as_slice())).unwrap_or_default();
+        (&s.metadata.uid, &s.spec, &s.metadata.labels, &s.metadata.deletion_timestamp, found)
+    })
 }
 
 /// The endpoints that its status tells of; slices say which of them are ready.

@@ -106,7 +106,10 @@ impl<I: CallIo> Dispatcher<I> {
             let what = this.io.call(&call).await;
             boarding.ended(what.tells(began.elapsed().as_secs_f64()));
             let outcome = match &what {
-                CallResult::Answered(_) | CallResult::Acknowledged(_) | CallResult::Echoed { .. } => "answered",
+                CallResult::Answered(_)
+                | CallResult::Acknowledged(_)
+                | CallResult::Echoed { .. }
+                | CallResult::Found(_) => "answered",
                 CallResult::Failed { class, .. } => word(*class),
             };
             this.metrics.calls.get_or_create(&ServiceCall { outcome }).inc();

@@ -17,6 +17,7 @@ use crate::{
             outcome::CallResult,
             view::{HttpRequest, StartCall, Wire},
         },
+        dicom::{association::Ask, contexts::Proposal, find::priority},
         discovery::{guard::AddressGuard, target::TlsTarget},
     },
 };
@@ -81,7 +82,14 @@ impl CallIo for Network {
                 timeout(call.timeout, sent).await.unwrap_or_else(|_| late(call.timeout))
             }
             // it ends its association in what is left of the time
-            Wire::Echo(titles) => dicom_call::call(&self.trust, call.endpoint, tls, titles, call.timeout).await,
+            Wire::Echo(titles) => {
+                dicom_call::call(&self.trust, call.endpoint, tls, titles, Ask::Echo(Proposal::default()), call.timeout)
+                    .await
+            }
+            Wire::Find(titles, query) => {
+                let ask = Ask::Find(query.clone(), priority(call.urgency));
+                dicom_call::call(&self.trust, call.endpoint, tls, titles, ask, call.timeout).await
+            }
         }
     }
 }

@@ -1,13 +1,21 @@
-//! C-ECHO over a connection.
+//! One association over a connection, for one request.
 
-use std::io;
+use std::{io, time::Duration};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    time::{Instant, timeout, timeout_at},
+};
 
 use crate::core::dicom::{
     self, Titles,
-    association::{self, Farewell, Next},
+    association::{self, Ask, Done, Farewell, Next},
 };
+
+/// Longest time for the end of an association. What it was asked for is known by then.
+pub const FAREWELL: Duration = Duration::from_secs(1);
+/// Longest time to send an abort to who did not end in time.
+const ABORT: Duration = Duration::from_millis(100);
 
 /// Why there is no good answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,13 +26,13 @@ pub enum Failure {
     Dicom(dicom::Failure),
 }
 
-/// An echo on its connection.
-pub struct Echo<S> {
+/// An association on its connection.
+pub struct Association<S> {
     stream: S,
-    exchange: association::Echo,
+    exchange: association::Association,
 }
 
-impl<S> Echo<S>
+impl<S> Association<S>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -32,15 +40,15 @@ where
     ///
     /// # Errors
     /// When one of the titles cannot be sent.
-    pub fn new(stream: S, titles: &Titles) -> Result<Self, Failure> {
-        Ok(Self { stream, exchange: association::Echo::new(titles).map_err(Failure::Dicom)? })
+    pub fn new(stream: S, titles: &Titles, ask: Ask) -> Result<Self, Failure> {
+        Ok(Self { stream, exchange: association::Association::new(titles, ask).map_err(Failure::Dicom)? })
     }
 
-    /// Asks for an association and sends C-ECHO; well when the status of the answer is 0.
+    /// Asks for an association, and in it what it is for.
     ///
     /// # Errors
     /// What failed, by its layer. The caller bounds the time.
-    pub async fn ask(&mut self) -> Result<(), Failure> {
+    pub async fn ask(&mut self) -> Result<Done, Failure> {
         let mut piece = [0; 4096];
         loop {
             match self.exchange.step() {
@@ -54,16 +62,45 @@ where
         }
     }
 
-    /// Ends the association, wherever it stands. What comes of this changes nothing; the caller bounds the time.
-    pub async fn finish(mut self) {
-        let (bytes, answered) = match self.exchange.farewell() {
-            Farewell::Nothing => return,
-            Farewell::Abort(bytes) => (bytes, false),
-            Farewell::Release(bytes) => (bytes, true),
-        };
-        if self.stream.write_all(&bytes).await.is_ok() && answered {
-            // who closes before the answer is read resets the connection, which peers log as a failure
-            let _ = self.stream.read(&mut [0; 64]).await;
+    /// Ends the association, wherever it stands, within [`FAREWELL`] and until `deadline` at most. What comes of this changes nothing.
+    pub async fn finish(mut self, deadline: Instant) {
+        let until = deadline.min(Instant::now() + FAREWELL);
+        if timeout_at(until, self.part()).await.is_err() {
+            self.exchange.give_up();
+            if let Farewell::Abort(bytes) = self.exchange.farewell() {
+                let _ = timeout(ABORT, self.stream.write_all(&bytes)).await;
+            }
+        }
+    }
+
+    async fn part(&mut self) {
+        let mut piece = [0; 4096];
+        loop {
+            let sent = match self.exchange.farewell() {
+                Farewell::Nothing => return,
+                Farewell::Abort(bytes) => {
+                    let _ = self.stream.write_all(&bytes).await;
+                    return;
+                }
+                Farewell::Release(bytes) => {
+                    if self.stream.write_all(&bytes).await.is_ok() {
+                        // who closes before the answer is read resets the connection, which peers log as a failure
+                        let _ = self.stream.read(&mut piece).await;
+                    }
+                    return;
+                }
+                Farewell::Cancel(bytes) => {
+                    self.exchange.cancelled();
+                    self.stream.write_all(&bytes).await
+                }
+                Farewell::Receive => self.stream.read(&mut piece).await.map(|n| match n {
+                    0 => self.exchange.closed(),
+                    n => self.exchange.push(&piece[..n]),
+                }),
+            };
+            if sent.is_err() {
+                return;
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! C-ECHO of a workflow step.
+//! C-ECHO and C-FIND of a workflow step.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -9,56 +9,64 @@ use tokio::{
 
 use super::{
     calls::{CONNECT, failed, late, unconnected},
-    dicom::{Echo, Failure},
-    dicom_probe::FAREWELL,
+    dicom::{Association, Failure},
     tls::Trust,
 };
 use crate::{
     api::vocabulary::ErrorClass,
     core::{
         coordination::outcome::CallResult,
-        dicom::{self, Rejection, Titles},
+        dicom::{
+            self, Rejection, Titles,
+            association::{Ask, Done},
+        },
         discovery::target::TlsTarget,
     },
 };
 
-/// Connects and sends C-ECHO. An echo has no effect, so it is always known what came of it.
+/// Connects and asks. Neither an echo nor a question has an effect, so it is always known what came of it.
 pub(super) async fn call(
     trust: &Trust,
     endpoint: SocketAddr,
     tls: Option<&TlsTarget>,
     titles: &Titles,
+    what: Ask,
     timeout: Duration,
 ) -> CallResult {
     let deadline = Instant::now() + timeout;
     let begin = deadline.min(Instant::now() + CONNECT);
     match timeout_at(begin, trust.connect(endpoint, tls)).await {
-        Ok(Ok(stream)) => ask(stream, titles, deadline, timeout).await,
+        Ok(Ok(stream)) => ask(stream, titles, what, deadline, timeout).await,
         Ok(Err(reason)) => unconnected(reason, endpoint),
         Err(_) if begin == deadline => late(timeout),
         Err(_) => failed(ErrorClass::Connection, false, format!("cannot connect within {CONNECT:?} (to {endpoint})")),
     }
 }
 
-async fn ask<S>(stream: S, titles: &Titles, deadline: Instant, timeout: Duration) -> CallResult
+async fn ask<S>(stream: S, titles: &Titles, what: Ask, deadline: Instant, timeout: Duration) -> CallResult
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut echo = match Echo::new(stream, titles) {
-        Ok(echo) => echo,
-        Err(failure) => return result(Err(failure)),
+    let refused = match &what {
+        Ask::Echo(_) => "the service refuses the Verification SOP class, and so every echo",
+        Ask::Find(..) => "the service does not take questions of this model: it refuses its SOP class for C-FIND",
     };
-    let found = timeout_at(deadline, echo.ask()).await;
+    let mut association = match Association::new(stream, titles, what) {
+        Ok(association) => association,
+        Err(failure) => return result(Err(failure), refused),
+    };
+    let found = timeout_at(deadline, association.ask()).await;
     // an association is ended, not dropped
-    let _ = timeout_at(deadline.min(Instant::now() + FAREWELL), echo.finish()).await;
-    found.map_or_else(|_| late(timeout), result)
+    association.finish(deadline).await;
+    found.map_or_else(|_| late(timeout), |found| result(found, refused))
 }
 
-/// What a step sees of it. Nothing of what the service sent is repeated but numbers of the standard.
-fn result(found: Result<(), Failure>) -> CallResult {
+/// What a step sees of it. Of what the service sent nothing is repeated in words but numbers of the standard.
+fn result(found: Result<Done, Failure>, refused: &str) -> CallResult {
     use dicom::Failure as Why;
     let (class, sent, message) = match found {
-        Ok(()) => return CallResult::Echoed { status: 0 },
+        Ok(Done::Echoed(_)) => return CallResult::Echoed { status: 0 },
+        Ok(Done::Found(found)) => return CallResult::Found(found),
         Err(Failure::Dicom(Why::Status(status))) => return CallResult::Echoed { status },
         Err(Failure::Io(_) | Failure::Dicom(Why::Closed)) => {
             (ErrorClass::Connection, true, "the connection broke before the answer")
@@ -84,9 +92,7 @@ fn result(found: Result<(), Failure>) -> CallResult {
             Rejection::Overloaded => (ErrorClass::Overloaded, false, "the service takes no association now"),
             Rejection::Other => (ErrorClass::Rejected, false, "the service rejects the association"),
         },
-        Err(Failure::Dicom(Why::ContextRefused)) => {
-            (ErrorClass::Configuration, false, "the service refuses the Verification SOP class, and so every echo")
-        }
+        Err(Failure::Dicom(Why::ContextRefused)) => (ErrorClass::Configuration, false, refused),
     };
     failed(class, sent, message.to_owned())
 }

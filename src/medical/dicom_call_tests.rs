@@ -1,4 +1,6 @@
-//! What a step sees of an echo.
+//! What a step sees of an echo, and of a question that is refused.
+
+use std::collections::BTreeMap;
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -6,6 +8,11 @@ use tokio::{
 };
 
 use super::*;
+use crate::core::dicom::{
+    attribute::Scope,
+    contexts::{Accepted, Proposal},
+    find::Query,
+};
 
 fn titles() -> Titles {
     Titles { called: "ARCHIVE".to_owned(), calling: "MEDLEY".to_owned() }
@@ -27,8 +34,12 @@ async fn says(answer: &'static [u8]) -> SocketAddr {
     address
 }
 
+fn echo() -> Ask {
+    Ask::Echo(Proposal::default())
+}
+
 async fn class(answer: &'static [u8]) -> Option<(ErrorClass, bool)> {
-    match call(&Trust::default(), says(answer).await, None, &titles(), Duration::from_secs(5)).await {
+    match call(&Trust::default(), says(answer).await, None, &titles(), echo(), Duration::from_secs(5)).await {
         CallResult::Failed { class, sent, .. } => Some((class, sent)),
         _ => None,
     }
@@ -53,18 +64,40 @@ async fn each_fault_has_a_class_that_says_whether_to_try_again() {
 
 #[test]
 fn a_status_is_an_answer() {
-    assert_eq!(result(Ok(())), CallResult::Echoed { status: 0 });
-    assert_eq!(result(Err(Failure::Dicom(dicom::Failure::Status(0x0122)))), CallResult::Echoed { status: 0x0122 });
+    assert_eq!(result(Ok(Done::Echoed(Accepted::new())), ""), CallResult::Echoed { status: 0 });
+    assert_eq!(result(Err(Failure::Dicom(dicom::Failure::Status(0x0122))), ""), CallResult::Echoed { status: 0x0122 });
 }
 
 #[tokio::test]
 async fn nobody_there_is_no_connection_and_silence_is_a_timeout() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let silent = call(&Trust::default(), address, None, &titles(), Duration::from_millis(100)).await;
+    let silent = call(&Trust::default(), address, None, &titles(), echo(), Duration::from_millis(100)).await;
     let CallResult::Failed { class: ErrorClass::Timeout, sent: true, message } = silent else { panic!("{silent:?}") };
     assert_eq!(message, "no whole answer within 100ms");
     drop(listener);
-    let gone = call(&Trust::default(), address, None, &titles(), Duration::from_secs(5)).await;
+    let gone = call(&Trust::default(), address, None, &titles(), echo(), Duration::from_secs(5)).await;
     assert!(matches!(gone, CallResult::Failed { class: ErrorClass::Connection, sent: false, .. }), "{gone:?}");
+}
+
+#[tokio::test]
+async fn who_takes_no_questions_is_not_asked_again() {
+    let query = Query { scope: Scope::of(None, None), keys: BTreeMap::new(), returned: Vec::new(), limit: 1 };
+    // A-ASSOCIATE-AC with the context refused: its SOP class is not supported
+    const REFUSED: [u8; 82] = {
+        let mut bytes = [0; 82];
+        bytes[0] = 2;
+        bytes[5] = 76;
+        bytes[74] = 0x21;
+        bytes[77] = 4;
+        bytes[78] = 1;
+        bytes[80] = 3;
+        bytes
+    };
+    let (trust, titles, address) = (Trust::default(), titles(), says(&REFUSED).await);
+    let what = call(&trust, address, None, &titles, Ask::Find(query, 0), Duration::from_secs(5)).await;
+    let CallResult::Failed { class: ErrorClass::Configuration, sent: false, message } = what else {
+        panic!("{what:?}")
+    };
+    assert_eq!(message, "the service does not take questions of this model: it refuses its SOP class for C-FIND");
 }

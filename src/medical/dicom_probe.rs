@@ -4,35 +4,66 @@ use std::io::ErrorKind;
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::{Duration, Instant, timeout_at},
+    time::{Instant, timeout_at},
 };
 
 use super::{
-    dicom::{Echo, Failure},
+    dicom::{Association, Failure},
     tcp,
 };
 use crate::{
     api::medical_service::EndpointReason,
-    core::dicom::{self, Rejection, Titles},
+    core::{
+        dicom::{
+            self, Rejection, Titles,
+            association::{Ask, Done},
+            contexts::{Accepted, Proposal},
+        },
+        discovery::{
+            capability::{Contexts, Facts, refused},
+            target::Probed,
+        },
+        monitoring::health::ProbeOutcome,
+    },
 };
 
-/// Longest time for the end of an association. Its outcome is known by then.
-pub(super) const FAREWELL: Duration = Duration::from_secs(1);
-
-/// Sends C-ECHO, until `deadline` at most.
-///
-/// # Errors
-/// The layer that failed.
-pub async fn ask<S>(stream: S, titles: &Titles, deadline: Instant) -> Result<(), EndpointReason>
+/// Asks for an association that accepts what is declared, and sends C-ECHO, until `deadline` at most. Nothing is sent in the contexts that
+/// are declared: to propose them tells what the service takes.
+pub async fn ask<S>(stream: S, titles: &Titles, proposal: &Proposal, deadline: Instant) -> Probed
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut echo = Echo::new(stream, titles).map_err(reason)?;
-    let found = timeout_at(deadline, echo.ask()).await;
+    match accepted(stream, titles, proposal, deadline).await {
+        Ok(_) if proposal.is_empty() => ProbeOutcome::Answered.into(),
+        Ok(accepted) => {
+            let contexts = Contexts { proposed: proposal.clone(), accepted };
+            let fits = refused(&contexts).is_empty();
+            let outcome =
+                if fits { ProbeOutcome::Answered } else { ProbeOutcome::Failed(EndpointReason::CapabilityMismatch) };
+            Probed { facts: Some(Facts::Dicom(contexts)), ..Probed::from(outcome) }
+        }
+        Err(reason) => ProbeOutcome::Failed(reason).into(),
+    }
+}
+
+async fn accepted<S>(
+    stream: S,
+    titles: &Titles,
+    proposal: &Proposal,
+    deadline: Instant,
+) -> Result<Accepted, EndpointReason>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut association = Association::new(stream, titles, Ask::Echo(proposal.clone())).map_err(reason)?;
+    let found = timeout_at(deadline, association.ask()).await;
     // an association is ended, not dropped
-    let _ = timeout_at(deadline.min(Instant::now() + FAREWELL), echo.finish()).await;
+    association.finish(deadline).await;
     match found {
-        Ok(found) => found.map_err(reason),
+        Ok(Ok(Done::Echoed(accepted))) => Ok(accepted),
+        // not what was asked
+        Ok(Ok(Done::Found(_))) => Err(EndpointReason::DicomInvalid),
+        Ok(Err(failure)) => Err(reason(failure)),
         Err(_) => Err(EndpointReason::AssociationTimeout),
     }
 }

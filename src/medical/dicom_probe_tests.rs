@@ -2,10 +2,10 @@
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
-    time::sleep,
+    time::{Duration, sleep},
 };
 
-use super::*;
+use super::{super::dicom::FAREWELL, *};
 
 /// The parts of a scripted service: what it sends, each part after a PDU came.
 type Script = &'static [&'static str];
@@ -25,6 +25,20 @@ const RELEASED: &str = "06000000000400000000";
 fn hex(text: &str) -> Vec<u8> {
     let byte = |pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap();
     text.as_bytes().chunks(2).map(byte).collect()
+}
+
+/// Who calls whom in all of them.
+fn titles() -> Titles {
+    Titles { called: "ARCHIVE".to_owned(), calling: "MEDLEY".to_owned() }
+}
+
+/// How a probe that proposes nothing else ends.
+async fn echo<S: AsyncRead + AsyncWrite + Unpin>(stream: S, deadline: Instant) -> Result<(), EndpointReason> {
+    match ask(stream, &titles(), &Proposal::default(), deadline).await {
+        Probed { outcome: ProbeOutcome::Answered, facts: None, .. } => Ok(()),
+        Probed { outcome: ProbeOutcome::Failed(reason), facts: None, .. } => Err(reason),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// The type of the next PDU that comes; `None` when the other side closes.
@@ -60,8 +74,7 @@ async fn asked(script: Script, size: usize, closes: bool) -> (Result<(), Endpoin
         got
     });
     let begin = Instant::now();
-    let titles = Titles { called: "ARCHIVE".to_owned(), calling: "MEDLEY".to_owned() };
-    let found = ask(here, &titles, begin + Duration::from_secs(3)).await;
+    let found = echo(here, begin + Duration::from_secs(3)).await;
     let took = begin.elapsed();
     (found, service.await.unwrap(), took)
 }
@@ -125,8 +138,31 @@ async fn an_endless_answer_ends_with_the_timeout_and_is_not_kept() {
             sleep(Duration::from_millis(1)).await;
         }
     });
-    let titles = Titles { called: "ARCHIVE".to_owned(), calling: "MEDLEY".to_owned() };
-    let found = ask(here, &titles, Instant::now() + Duration::from_secs(3)).await;
+    let found = echo(here, Instant::now() + Duration::from_secs(3)).await;
     assert_eq!(found, Err(EndpointReason::AssociationTimeout));
     service.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_declared_and_not_accepted_is_a_mismatch_and_told() {
+    let proposal = Proposal { classes: ["1.2.3".to_owned()].into(), ..Proposal::default() };
+    // a second context, in Implicit VR Little Endian
+    let taken = format!(
+        "{}210000190300000040000011312e322e3834302e31303030382e312e32",
+        ACCEPTED.replacen("02000000004c", "020000000069", 1)
+    );
+    let lacks = ProbeOutcome::Failed(EndpointReason::CapabilityMismatch);
+    for (answer, outcome, classes) in [(taken, ProbeOutcome::Answered, 1), (ACCEPTED.to_owned(), lacks, 0)] {
+        let (here, mut there) = duplex(64 * 1024);
+        let service = tokio::spawn(async move {
+            for part in [answer.as_str(), ECHOED, RELEASED] {
+                receive(&mut there).await;
+                there.write_all(&hex(part)).await.unwrap();
+            }
+        });
+        let probed = ask(here, &titles(), &proposal, Instant::now() + Duration::from_secs(3)).await;
+        let Some(Facts::Dicom(found)) = probed.facts else { panic!("{probed:?}") };
+        assert_eq!((probed.outcome, found.accepted.len(), &found.proposed), (outcome, classes, &proposal));
+        service.await.unwrap();
+    }
 }

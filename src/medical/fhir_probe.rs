@@ -7,7 +7,7 @@ use crate::{
     api::{interface::FhirInterface, medical_service::EndpointReason},
     core::{
         discovery::{
-            capability::{MAX_STATEMENT, missing, read},
+            capability::{Facts, MAX_STATEMENT, missing, read},
             target::Probed,
         },
         monitoring::health::ProbeOutcome,
@@ -29,7 +29,7 @@ where
     let Ok(facts) = read(&body) else { return ProbeOutcome::Failed(EndpointReason::MetadataInvalid).into() };
     let fits = missing(declared, &facts).is_empty();
     let outcome = if fits { ProbeOutcome::Answered } else { ProbeOutcome::Failed(EndpointReason::CapabilityMismatch) };
-    Probed { facts: Some(facts), ..Probed::from(outcome) }
+    Probed { facts: Some(Facts::Fhir(facts)), ..Probed::from(outcome) }
 }
 
 async fn statement<S>(stream: S, path: &str, host: &str) -> Result<Vec<u8>, EndpointReason>

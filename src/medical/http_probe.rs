@@ -27,6 +27,8 @@ const MAX_BODY: usize = 16 * 1024;
 pub struct Answer {
     /// Its HTTP status.
     pub status: u16,
+    /// Its media type in lower case, without parameters; empty where it tells none.
+    pub media_type: String,
     body: Incoming,
     connection: Connection,
 }
@@ -66,7 +68,9 @@ where
         // the schema's pattern lets no path pass that is not one; an object from before the pattern must not look healthy
         .map_err(|_| EndpointReason::HttpInvalid)?;
     let response = sender.send_request(request).await.map_err(|e| classify(&e))?;
-    Ok(Answer { status: response.status().as_u16(), body: response.into_body(), connection })
+    let told = response.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let media_type = told.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    Ok(Answer { status: response.status().as_u16(), media_type, body: response.into_body(), connection })
 }
 
 impl Answer {
@@ -85,6 +89,26 @@ impl Answer {
             }
         }
         Ok(Some(whole))
+    }
+
+    /// The first byte of the body that is no white space of JSON (RFC 8259 §2), looked for in its first bytes only; the rest is dropped with
+    /// the connection.
+    ///
+    /// # Errors
+    /// A TCP reason when the connection broke, `HttpInvalid` for what is not HTTP.
+    pub async fn begins(mut self) -> Result<Option<u8>, EndpointReason> {
+        let mut read = 0;
+        while let Some(frame) = self.body.frame().await {
+            let Ok(data) = frame.map_err(|e| classify(&e))?.into_data() else { continue };
+            if let Some(byte) = data.iter().find(|b| !b" \t\r\n".contains(b)) {
+                return Ok(Some(*byte));
+            }
+            read += data.len();
+            if read >= MAX_BODY {
+                break;
+            }
+        }
+        Ok(None)
     }
 
     /// Takes in the start of the body and closes the connection.

@@ -4,6 +4,7 @@ pub mod calls;
 pub mod dicom;
 mod dicom_call;
 pub mod dicom_probe;
+pub mod dicomweb_probe;
 pub mod fhir_probe;
 pub mod hl7_call;
 pub mod hl7_probe;

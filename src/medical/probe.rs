@@ -7,7 +7,7 @@ use tokio::{
 };
 
 use super::{
-    dicom_probe, fhir_probe, hl7_probe, http_probe, tcp,
+    dicom_probe, dicomweb_probe, fhir_probe, hl7_probe, http_probe, tcp,
     tls::{Trust, valid_until},
 };
 use crate::{
@@ -46,13 +46,17 @@ where
     match kind {
         ProbeKind::Tcp => ProbeOutcome::Answered.into(),
         ProbeKind::Http { path, host } => http(stream, path, host, deadline).await.into(),
+        ProbeKind::DicomWeb { path, host } => match timeout_at(deadline, dicomweb_probe::ask(stream, path, host)).await
+        {
+            Ok(Ok(())) => ProbeOutcome::Answered,
+            Ok(Err(reason)) => ProbeOutcome::Failed(reason),
+            Err(_) => ProbeOutcome::Failed(EndpointReason::HttpTimeout),
+        }
+        .into(),
         ProbeKind::Fhir { path, host, declared } => timeout_at(deadline, fhir_probe::ask(stream, path, host, declared))
             .await
             .unwrap_or_else(|_| ProbeOutcome::Failed(EndpointReason::HttpTimeout).into()),
-        ProbeKind::Dicom(titles) => match dicom_probe::ask(stream, titles, deadline).await {
-            Ok(()) => ProbeOutcome::Answered.into(),
-            Err(reason) => ProbeOutcome::Failed(reason).into(),
-        },
+        ProbeKind::Dicom { titles, proposal } => dicom_probe::ask(stream, titles, proposal, deadline).await,
         ProbeKind::Hl7(receiver) => {
             let now = Timestamp::now();
             // 20 characters at most (HL7 v2.5.1 §2.15.9.10), another one each time

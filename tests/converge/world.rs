@@ -18,7 +18,7 @@ use medley::{
             outcome::{Answer, CallResult},
             view::{HttpRequest, StartCall, Wire},
         },
-        dicom::Titles,
+        dicom::{Titles, find::Found},
         discovery::{
             lookup::LookupFailure,
             target::{ProbeTarget, Probed},
@@ -81,6 +81,12 @@ pub(crate) fn echoed(status: u16) -> Reply {
     Reply { after: Duration::from_millis(50), what: CallResult::Echoed { status } }
 }
 
+/// An answer to C-FIND.
+pub(crate) fn found(status: u16, matches: Value, complete: bool) -> Reply {
+    let matches = serde_json::from_value(matches).unwrap();
+    Reply { after: Duration::from_millis(50), what: CallResult::Found(Found { status, matches, complete }) }
+}
+
 /// No association for now: no echo was sent.
 pub(crate) fn busy() -> Reply {
     let message = "the service takes no association now".to_owned();
@@ -135,6 +141,8 @@ struct State {
     fates: HashMap<String, Vec<Fate>>,
     /// What probes of an address find that is not well.
     sick: HashMap<IpAddr, EndpointReason>,
+    /// SOP classes that nobody accepts any more.
+    refused: HashSet<String>,
     blind: HashSet<String>,
     out_of_reach: HashSet<(String, IpAddr)>,
     dead: HashSet<String>,
@@ -208,6 +216,11 @@ impl World {
         self.lock().sick.insert(address.parse().unwrap(), reason);
     }
 
+    /// No DICOM service accepts this SOP class any more.
+    pub(crate) fn refuse(&self, class: &str) {
+        self.lock().refused.insert(class.to_owned());
+    }
+
     /// Probes of this operator never end.
     pub(crate) fn blind(&self, operator: &str) {
         self.lock().blind.insert(operator.to_owned());
@@ -230,6 +243,9 @@ impl World {
         let (path, headers, body) = match &call.wire {
             Wire::Http(HttpRequest { path, headers, body, .. }) => (path.clone(), headers.clone(), body.clone()),
             Wire::Echo(titles) => (echo_of(titles), Vec::new(), None),
+            Wire::Find(titles, query) => {
+                (format!("C-FIND {} -> {}", titles.calling, titles.called), Vec::new(), Some(format!("{query:?}")))
+            }
             Wire::Hl7v2(message) => ("HL7v2".to_owned(), Vec::new(), Some(message.clone())),
         };
         let count = state.asked.entry(path.clone()).or_default();
@@ -247,6 +263,7 @@ impl World {
         reply.unwrap_or_else(|| match call.wire {
             Wire::Http(_) => answer(200, json!({"ok": true})),
             Wire::Echo(_) => echoed(0),
+            Wire::Find(..) => found(0, json!([]), true),
             Wire::Hl7v2(_) => acknowledged(Code::Accepted),
         })
     }
@@ -379,7 +396,10 @@ impl ProbeIo for Network {
         if state.out_of_reach.contains(&(self.operator.clone(), address)) {
             return ProbeOutcome::Failed(EndpointReason::TcpRefused).into();
         }
-        state.sick.get(&address).map_or(ProbeOutcome::Answered, |reason| ProbeOutcome::Failed(*reason)).into()
+        match state.sick.get(&address) {
+            Some(reason) => ProbeOutcome::Failed(*reason).into(),
+            None => super::dicom::probed(&target.kind, &state.refused),
+        }
     }
 }
 

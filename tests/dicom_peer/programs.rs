@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead, BufReader},
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
@@ -75,13 +75,20 @@ pub(crate) struct Orthanc {
 
 impl Orthanc {
     pub(crate) async fn start(title: &str) -> Self {
+        Self::with(title, &[]).await
+    }
+
+    /// With its plugins that Debian has in these files.
+    pub(crate) async fn with(title: &str, plugins: &[&str]) -> Self {
         let (dicom, http) = (free(), free());
         let folder = std::env::temp_dir().join(format!("medley-orthanc-{}-{}", std::process::id(), dicom.port()));
         fs::create_dir_all(&folder).unwrap();
         let configuration = serde_json::json!({
-            "Name": "medley", "StorageDirectory": folder, "IndexDirectory": folder, "Plugins": [], "SaveJobs": false,
+            "Name": "medley", "StorageDirectory": folder, "IndexDirectory": folder, "Plugins": plugins, "SaveJobs": false,
             "HttpPort": http.port(), "RemoteAccessAllowed": false,
             "DicomPort": dicom.port(), "DicomAet": title, "DicomCheckCalledAet": true,
+            // it takes queries from those that it knows alone
+            "DicomModalities": {"medley": ["MEDLEY", "127.0.0.1", 4242]},
         });
         let file = folder.join("orthanc.json");
         fs::write(&file, configuration.to_string()).unwrap();
@@ -91,6 +98,16 @@ impl Orthanc {
         program.listens(http).await;
         program.listens(dicom).await;
         Self { program, folder, dicom, http }
+    }
+
+    /// Sends it the studies of `tests/peers/dicom/files.py`.
+    pub(crate) fn store_studies(&self, title: &str) {
+        let files = self.folder.join("studies");
+        write_files("studies", &files);
+        let mut command = Command::new("storescu");
+        let port = self.dicom.port().to_string();
+        command.args(["-aec", title, "+sd", "127.0.0.1", &port]).arg(files);
+        assert!(command.status().unwrap().success(), "{command:?}");
     }
 
     /// What it has logged.
@@ -106,6 +123,42 @@ impl Drop for Orthanc {
         let _ = self.program.child.wait();
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+/// dcmtk's service of worklists. It has one for each folder, whose name is the AE title by which it is called.
+pub(crate) struct Wlmscpfs {
+    _program: Program,
+    folder: PathBuf,
+    pub(crate) address: SocketAddr,
+}
+
+impl Wlmscpfs {
+    pub(crate) async fn start(title: &str) -> Self {
+        let address = free();
+        let folder = std::env::temp_dir().join(format!("medley-worklist-{}-{}", std::process::id(), address.port()));
+        write_files("worklist", &folder.join(title));
+        let mut command = Command::new("wlmscpfs");
+        command.args(["--single-process", "--disable-file-reject", "--data-files-path"]).arg(&folder);
+        command.arg(address.port().to_string());
+        let mut program = Program::start(command);
+        program.listens(address).await;
+        Self { _program: program, folder, address }
+    }
+}
+
+impl Drop for Wlmscpfs {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Writes DICOM files into a folder.
+fn write_files(what: &str, folder: &Path) {
+    let python = std::env::var("MEDLEY_DICOM_PYTHON").expect("MEDLEY_DICOM_PYTHON: run `make test-peers`");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/dicom/files.py");
+    let mut command = Command::new(python);
+    command.args(["-W", "ignore", script, what]).arg(folder);
+    assert!(command.status().unwrap().success(), "{command:?}");
 }
 
 /// dcmtk's service of C-STORE and C-ECHO, for one association at a time.

@@ -88,13 +88,18 @@ pub fn medical_service_spec() -> Value {
         ),
         rule(
             ".interfaces",
-            "!has(self.external) || !self.interfaces.exists(i, has(i.probe) && has(i.probe.level) && i.probe.level == 'Protocol' && !(i.protocol in ['HTTP', 'FHIR', 'HL7v2', 'DICOM']))",
-            "probe.level Protocol of an external service works for the protocols HTTP, FHIR, HL7v2 and DICOM: set level Transport",
+            "!has(self.external) || !self.interfaces.exists(i, has(i.probe) && has(i.probe.level) && i.probe.level == 'Protocol' && !(i.protocol in ['HTTP', 'FHIR', 'HL7v2', 'DICOM', 'DICOMweb']))",
+            "probe.level Protocol of an external service works for the protocols HTTP, FHIR, HL7v2, DICOM and DICOMweb: set level Transport",
         ),
         rule(
             ".interfaces",
             "!has(self.select) || !self.interfaces.exists(i, has(i.fhir) && (has(i.fhir.version) || has(i.fhir.resources) || has(i.fhir.operations)))",
             "fhir.version, resources and operations are found by medley's own probes, and with select the pods' readiness probes decide: remove them, or set workload or external",
+        ),
+        rule(
+            ".interfaces",
+            "has(self.external) || !self.interfaces.exists(i, has(i.dicom) && (has(i.dicom.sopClasses) || has(i.dicom.transferSyntaxes)))",
+            "dicom.sopClasses and transferSyntaxes are matched with what hosts outside the cluster accept: remove them, or set external",
         ),
         rule(
             ".interfaces",
@@ -186,14 +191,19 @@ pub fn interface() -> Value {
             "dicom is for the protocol DICOM: remove it or change protocol",
         ),
         rule(
+            ".dicom",
+            "!has(self.dicom) || !(has(self.dicom.sopClasses) || has(self.dicom.transferSyntaxes)) || !has(self.probe) || !has(self.probe.level) || self.probe.level == 'Protocol'",
+            "dicom.sopClasses and transferSyntaxes are found by a probe of level Protocol: set that level, or remove them",
+        ),
+        rule(
             ".http",
             "!has(self.http) || !has(self.http.healthPath) || self.protocol != 'DICOMweb'",
-            "healthPath is for the protocol HTTP, DICOMweb is probed on the transport level: remove healthPath",
+            "healthPath is for the protocol HTTP, DICOMweb is probed by a search for studies: remove healthPath",
         ),
         rule(
             ".probe",
-            "!has(self.probe) || !has(self.probe.level) || self.probe.level == 'Transport' || self.protocol in ['HTTP', 'FHIR', 'GRPC', 'HL7v2', 'DICOM']",
-            "level Protocol works for the protocols HTTP, FHIR, GRPC, HL7v2 and DICOM: set level Transport",
+            "!has(self.probe) || !has(self.probe.level) || self.probe.level == 'Transport' || self.protocol in ['HTTP', 'FHIR', 'GRPC', 'HL7v2', 'DICOM', 'DICOMweb']",
+            "level Protocol works for the protocols HTTP, FHIR, GRPC, HL7v2, DICOM and DICOMweb: set level Transport",
         ),
         rule(
             ".probe",

@@ -61,7 +61,7 @@ pub fn reachable(definition: &Definition) -> BTreeMap<String, ServiceView> {
                 port: 80,
                 base_path: String::new(),
                 dicom: (protocol == Protocol::Dicom)
-                    .then(|| DicomInterface { called_ae_title: "SIMULATED".to_owned(), calling_ae_title: None }),
+                    .then(|| DicomInterface { called_ae_title: "SIMULATED".to_owned(), ..DicomInterface::default() }),
                 tls: None,
                 endpoints: vec![ENDPOINT],
                 limits: Limits::default(),

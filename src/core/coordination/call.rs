@@ -124,7 +124,9 @@ pub(super) fn settle(
 ) -> Result<Value, (Failure, Option<Duration>)> {
     let asked = match &what {
         CallResult::Answered(answer) => retry_after::asked(answer, now),
-        CallResult::Acknowledged(_) | CallResult::Echoed { .. } | CallResult::Failed { .. } => None,
+        CallResult::Acknowledged(_) | CallResult::Echoed { .. } | CallResult::Found(_) | CallResult::Failed { .. } => {
+            None
+        }
     };
     call.request.settle(what).map_err(|mut failure| {
         if let Some(asked) = asked {

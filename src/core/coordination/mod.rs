@@ -9,6 +9,7 @@ mod conclusion;
 mod concurrency;
 mod deadline;
 pub mod definition;
+pub mod dicom;
 pub mod ended;
 pub mod fan_out;
 pub mod fhir;

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use crate::{
     api::vocabulary::ErrorClass,
     core::{
+        dicom::find::Found,
         dispatch::{Chosen, Ended},
         hl7::ack::{Ack, Code},
     },
@@ -34,6 +35,8 @@ pub enum CallResult {
         /// With this status (PS3.7 annex C); 0 is success.
         status: u16,
     },
+    /// The service answered C-FIND.
+    Found(Found),
     /// It did not, or not in a way that can be read.
     Failed {
         /// The kind of failure.
@@ -59,6 +62,10 @@ impl CallResult {
                 Some(Ended { well, seconds: Some(seconds) })
             }
             Self::Echoed { .. } => Some(Ended { well: true, seconds: Some(seconds) }),
+            Self::Found(found) => {
+                let failed = matches!(found.class(), ErrorClass::Overloaded | ErrorClass::ServerError);
+                Some(Ended { well: !failed, seconds: Some(seconds) })
+            }
             // it has said so by taking no association
             Self::Failed { class: ErrorClass::Overloaded, .. } => Some(Ended { well: false, seconds: Some(seconds) }),
             Self::Failed { class: ErrorClass::Connection, .. } => Some(Ended { well: false, seconds: None }),

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
+    dicom::DicomDefinition,
     fhir::FhirDefinition,
     outcome::{CallResult, Failure},
     view::{HttpRequest, InterfaceView, Wire},
@@ -10,11 +11,9 @@ use super::{
 use crate::{
     api::{
         call::{Call, HttpCall, HttpMethod},
-        dicom::DicomCall,
         vocabulary::{ErrorClass, Protocol, Safety},
     },
     core::{
-        discovery::defaults,
         expression::{ExpressionError, Template, TemplateKind},
         hl7::{
             ack::{Ack, Code},
@@ -41,15 +40,8 @@ pub enum RequestDefinition {
     Fhir(FhirDefinition),
     /// A message of HL7 version 2.
     Hl7v2(Template),
-    /// C-ECHO of DICOM.
-    Echo(EchoDefinition),
-}
-
-/// C-ECHO.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EchoDefinition {
-    /// medley's AE title; the interface's when not set.
-    pub calling: Option<String>,
+    /// DICOM.
+    Dicom(DicomDefinition),
 }
 
 /// An HTTP request.
@@ -86,9 +78,7 @@ impl RequestDefinition {
             (None, None, Some(hl7v2), None) => {
                 texts.template("call.hl7v2.message", &hl7v2.message, TemplateKind::Hl7).map(Self::Hl7v2)
             }
-            (None, None, None, Some(DicomCall { calling_ae_title, .. })) => {
-                Some(Self::Echo(EchoDefinition { calling: calling_ae_title.clone() }))
-            }
+            (None, None, None, Some(dicom)) => DicomDefinition::read(dicom, texts).map(Self::Dicom),
             _ => {
                 texts.fault("call", "exactly one of http, fhir, hl7v2 and dicom must be set");
                 None
@@ -101,8 +91,8 @@ impl RequestDefinition {
         let idempotent = match self {
             Self::Http(http) => http.method.is_idempotent(),
             Self::Fhir(fhir) => fhir.is_idempotent(),
-            // sent again it has the same MSH-10, by which a receiver tells; and an echo has no effect
-            Self::Hl7v2(_) | Self::Echo(_) => true,
+            // sent again it has the same MSH-10, by which a receiver tells; and neither an echo nor a question has an effect
+            Self::Hl7v2(_) | Self::Dicom(_) => true,
         };
         if idempotent { Safety::Idempotent } else { Safety::AtMostOnce }
     }
@@ -113,7 +103,7 @@ impl RequestDefinition {
             Self::Http(_) => protocol.speaks_http(),
             Self::Fhir(_) => matches!(protocol, Protocol::Fhir),
             Self::Hl7v2(_) => matches!(protocol, Protocol::Hl7v2),
-            Self::Echo(_) => matches!(protocol, Protocol::Dicom),
+            Self::Dicom(_) => matches!(protocol, Protocol::Dicom),
         }
     }
 
@@ -123,7 +113,7 @@ impl RequestDefinition {
             Self::Http(_) => "HTTP",
             Self::Fhir(_) => "FHIR",
             Self::Hl7v2(_) => "HL7v2",
-            Self::Echo(_) => "DICOM",
+            Self::Dicom(_) => "DICOM",
         }
     }
 
@@ -142,7 +132,7 @@ impl RequestDefinition {
                 let text = fill(message).map_err(|e| e.to_string())?;
                 return outgoing::read(&text).map(Wire::Hl7v2).map_err(|e| format!("call.hl7v2.message: {e}"));
             }
-            Self::Echo(echo) => return echo.wire(interface),
+            Self::Dicom(dicom) => return dicom.wire(fill, interface),
         };
         Ok(Wire::Http(request.to(dns_name, interface)))
     }
@@ -157,19 +147,9 @@ impl RequestDefinition {
             (Self::Http(_), CallResult::Answered(answer)) => Err(answer.failure()),
             (Self::Fhir(fhir), CallResult::Answered(answer)) => fhir.settle(&answer),
             (Self::Hl7v2(_), CallResult::Acknowledged(ack)) => acknowledged(&ack),
-            (Self::Echo(_), CallResult::Echoed { status: 0 }) => Ok(json!({ "status": 0 })),
-            // it has answered, so it is known what came of it
-            (Self::Echo(_), CallResult::Echoed { status }) => Err(Failure {
-                class: ErrorClass::Rejected,
-                known: true,
-                message: format!("the service answered the echo with status 0x{status:04X}"),
-            }),
+            (Self::Dicom(dicom), what) => dicom.settle(what),
             // a request and its answer are of one protocol
-            (_, CallResult::Answered(_) | CallResult::Acknowledged(_) | CallResult::Echoed { .. }) => Err(Failure {
-                class: ErrorClass::InvalidResult,
-                known: false,
-                message: "the answer is of another protocol than the request".to_owned(),
-            }),
+            _ => Err(foreign()),
         }
     }
 }
@@ -187,15 +167,12 @@ fn acknowledged(ack: &Ack) -> Result<Value, Failure> {
     Err(Failure { class, known: true, message: format!("the receiver answered {}{error}", ack.code.as_str()) })
 }
 
-impl EchoDefinition {
-    fn wire(&self, interface: &InterfaceView) -> Result<Wire, String> {
-        let Some(dicom) = &interface.dicom else {
-            return Err(format!(
-                "the interface `{}` does not say its AE title: set dicom.calledAeTitle of it",
-                interface.name
-            ));
-        };
-        Ok(Wire::Echo(defaults::titles(dicom, self.calling.as_deref())))
+/// The answer is not to what was asked.
+pub(super) fn foreign() -> Failure {
+    Failure {
+        class: ErrorClass::InvalidResult,
+        known: false,
+        message: "the answer is of another protocol than the request".to_owned(),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
             parameters::SecretKey,
             view::{Attempt, TlsView},
         },
-        dicom::Titles,
+        dicom::{Titles, find::Query},
         dispatch::Ask,
     },
 };
@@ -180,6 +180,8 @@ pub enum Wire {
     Hl7v2(String),
     /// C-ECHO in an association of its own, between these two.
     Echo(Titles),
+    /// C-FIND, likewise.
+    Find(Titles, Query),
 }
 
 /// One HTTP request.

@@ -1,10 +1,16 @@
 //! Whole associations: what is sent, what each answer means, and how it ends.
 
-use dicom_ul::pdu::read_pdu;
+use std::collections::BTreeSet;
+
+use dicom_ul::pdu::{PDataValue, UserVariableItem, read_pdu};
 use proptest::prelude::*;
 
 use super::{
-    super::{Rejection, tests::hex},
+    super::{
+        Rejection,
+        sent::{APPLICATION_CONTEXT, IMPLEMENTATION, VERSION},
+        tests::hex,
+    },
     *,
 };
 
@@ -35,12 +41,18 @@ fn echoed(context: u8, status: u16, size: usize) -> Vec<u8> {
     data.map(|value| bytes(&Known::PData { data: vec![value] }).unwrap()).collect::<Vec<_>>().concat()
 }
 
-fn echo() -> Echo {
-    Echo::new(&Titles { called: "ARCHIVE".to_owned(), calling: "MEDLEY".to_owned() }).unwrap()
+fn titles() -> Titles {
+    Titles { called: "ARCHIVE".to_owned(), calling: "MEDLEY".to_owned() }
 }
 
+fn echo() -> Association {
+    Association::new(&titles(), Ask::Echo(Proposal::default())).unwrap()
+}
+
+const ECHOED: Result<Done, Failure> = Ok(Done::Echoed(Accepted::new()));
+
 /// What comes of it when the other side sends this, and closes then; `None` while it waits for more.
-fn after(answers: &[u8], closes: bool) -> (Option<Result<(), Failure>>, Farewell) {
+fn after(answers: &[u8], closes: bool) -> (Option<Result<Done, Failure>>, Farewell) {
     let mut echo = echo();
     echo.push(answers);
     if closes {
@@ -77,10 +89,41 @@ fn an_echo_is_asked_for_and_answered_and_the_association_released() {
     assert_eq!(echo.step(), Next::Receive);
     assert_eq!(echo.farewell(), Farewell::Abort(hex("07000000000400000000")), "it waits for its answer");
     echo.push(&echoed(1, 0, 100));
-    assert_eq!(echo.step(), Next::Ended(Ok(())));
+    assert_eq!(echo.step(), Next::Ended(ECHOED));
     assert_eq!(echo.farewell(), Farewell::Release(hex("05000000000400000000")));
     echo.closed();
-    assert_eq!(echo.step(), Next::Ended(Ok(())), "what is known stays so");
+    assert_eq!(echo.step(), Next::Ended(ECHOED), "what is known stays so");
+}
+
+#[test]
+fn what_is_accepted_besides_is_told_with_the_echo() {
+    let set = |uid: &str| BTreeSet::from([uid.to_owned()]);
+    let proposal = Proposal { classes: set("1.2.840.10008.5.1.4.1.1.2"), syntaxes: set("1.2.840.10008.1.2.4.90") };
+    let ask = |answer: Vec<u8>| {
+        let mut echo = Association::new(&titles(), Ask::Echo(proposal.clone())).unwrap();
+        echo.push(&answer);
+        echo.push(&echoed(1, 0, 100));
+        loop {
+            match echo.step() {
+                Next::Send(_) => {}
+                Next::Receive => panic!("it waits"),
+                Next::Ended(what) => return what,
+            }
+        }
+    };
+    let mut answer = accepted(0);
+    answer.extend([0x21, 0, 0, 30, 3, 0, 0, 0, 0x40, 0, 0, 22]);
+    answer.extend(b"1.2.840.10008.1.2.4.90");
+    answer[5] = u8::try_from(answer.len() - 6).unwrap();
+    let wanted = Accepted::from([("1.2.840.10008.5.1.4.1.1.2".to_owned(), set("1.2.840.10008.1.2.4.90"))]);
+    assert_eq!(ask(answer), Ok(Done::Echoed(wanted)));
+    assert_eq!(ask(accepted(0)), ECHOED, "the echo is well all the same");
+
+    let mut echo = Association::new(&titles(), Ask::Echo(proposal)).unwrap();
+    let Next::Send(request) = echo.step() else { panic!() };
+    let Ok(Some(Known::AssociationRQ(request))) = read_pdu(request.as_slice(), 16384, true) else { panic!() };
+    assert_eq!(request.presentation_contexts.len(), 2);
+    assert_eq!((request.presentation_contexts[1].id, request.presentation_contexts[1].transfer_syntaxes.len()), (3, 1));
 }
 
 #[test]
@@ -93,8 +136,16 @@ fn names_of_the_implementation_are_as_long_as_they_may_be() {
 fn a_title_that_cannot_be_sent_is_refused() {
     for bad in ["", "    ", "SEVENTEEN-LETTERS"] {
         let titles = |called: &str, calling: &str| Titles { called: called.to_owned(), calling: calling.to_owned() };
-        assert_eq!(Echo::new(&titles(bad, "A")).err(), Some(Failure::Titles), "{bad}");
-        assert_eq!(Echo::new(&titles("A", bad)).err(), Some(Failure::Titles), "{bad}");
+        assert_eq!(
+            Association::new(&titles(bad, "A"), Ask::Echo(Proposal::default())).err(),
+            Some(Failure::Titles),
+            "{bad}"
+        );
+        assert_eq!(
+            Association::new(&titles("A", bad), Ask::Echo(Proposal::default())).err(),
+            Some(Failure::Titles),
+            "{bad}"
+        );
     }
 }
 
@@ -112,7 +163,7 @@ fn each_answer_is_told_by_the_layer_that_failed() {
     let large = bytes(&Known::PData { data: vec![piece; 20] }).unwrap();
     let cases = [
         ("a wrong status", with(&echoed(1, 0x0122, 100)), Err(Failure::Status(0x0122)), release()),
-        ("the answer in pieces", with(&echoed(1, 0, 3)), Ok(()), release()),
+        ("the answer in pieces", with(&echoed(1, 0, 3)), ECHOED, release()),
         ("no context", accepted(3), Err(Failure::ContextRefused), release()),
         ("a rejection", hex("03000000000400010107"), Err(Failure::Rejected(Rejection::Called)), Farewell::Nothing),
         ("an abort at once", hex("07000000000400000000"), Err(Failure::Aborted), Farewell::Nothing),
@@ -156,7 +207,7 @@ proptest! {
             prop_assert!(echo.command.len() <= MAX_COMMAND + 100);
             if found.is_some() { break; }
         }
-        prop_assert_eq!(found, whole.0, "alike however it is cut");
-        if begins == 2 { prop_assert_eq!(found, Some(Ok(()))); }
+        prop_assert_eq!(&found, &whole.0, "alike however it is cut");
+        if begins == 2 { prop_assert_eq!(found, Some(ECHOED)); }
     }
 }

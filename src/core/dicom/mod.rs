@@ -1,13 +1,19 @@
-//! DICOM's upper layer as bytes, as far as an echo needs it: an association, C-ECHO, and their end. No I/O.
+//! DICOM's upper layer as bytes, as far as medley needs it: an association, C-ECHO or C-FIND in it, and their end. No I/O.
 //!
-//! Sources: DICOM PS3.8 §9.3 (PDUs), PS3.7 §9.3.5 (C-ECHO) and §6.3 (command sets), PS3.5 §6.2 (AE titles, UIDs).
+//! Sources: DICOM PS3.8 §9.3 (PDUs), PS3.7 §9.3 (C-ECHO, C-FIND, C-CANCEL) and §6.3 (command sets), PS3.4 annexes C and K (queries),
+//! PS3.5 §6.2 (AE titles, UIDs) and annex A.1 (data sets).
 //!
 //! What is sent is written by `dicom-ul`, which also reads P-DATA. What answers a request for an association is read here: that crate
 //! takes a refused context without a transfer syntax, and a rejection or an abort for a reserved reason, for no DICOM at all.
 
 pub mod association;
+pub mod attribute;
 pub mod command;
+pub mod contexts;
+mod dataset;
+pub mod find;
 pub mod pdu;
+mod sent;
 
 /// SOP class that C-ECHO belongs to (PS3.4 annex A.4).
 pub const VERIFICATION: &str = "1.2.840.10008.1.1";
@@ -21,7 +27,7 @@ pub struct Titles {
     pub calling: String,
 }
 
-/// Why an echo failed, by the layer that failed.
+/// Why there is no good answer, by the layer that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// One of the titles cannot be sent: it is empty, too long, or has characters that no AE title has.
@@ -34,7 +40,7 @@ pub enum Failure {
     Aborted,
     /// There is no association.
     Rejected(Rejection),
-    /// There is an association, but not for the Verification SOP class.
+    /// There is an association, but not for the SOP class of what is asked.
     ContextRefused,
     /// C-ECHO was answered with this status (PS3.7 §C), which is not success.
     Status(u16),
@@ -65,6 +71,9 @@ impl Rejection {
         }
     }
 }
+
+#[cfg(test)]
+mod question_tests;
 
 #[cfg(test)]
 mod tests {

@@ -19,8 +19,8 @@ pub struct Invalid;
 /// What a service sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Pdu {
-    /// A-ASSOCIATE-AC: the ids of the contexts that it accepts.
-    Accepted(Vec<u8>),
+    /// A-ASSOCIATE-AC.
+    Accepted(Acceptance),
     /// A-ASSOCIATE-RJ.
     Rejected(Rejection),
     /// P-DATA-TF: pieces of a message.
@@ -33,12 +33,23 @@ pub enum Pdu {
     Aborted,
 }
 
-/// A piece of a command. medley asks for nothing that has a data set.
+/// What A-ASSOCIATE-AC says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Acceptance {
+    /// The ids of the contexts that are accepted, each with its transfer syntax; empty where that is none.
+    pub contexts: Vec<(u8, String)>,
+    /// Longest P-DATA-TF that the service takes, in bytes after its header; 0 where it sets no bound (PS3.8 annex D.1).
+    pub max_length: u32,
+}
+
+/// A piece of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fragment {
     /// The context it belongs to.
     pub context: u8,
-    /// Whether the command ends with it.
+    /// Whether it is a piece of a data set, and not of a command.
+    pub data_set: bool,
+    /// Whether the command, or the data set, ends with it.
     pub last: bool,
     /// Its bytes.
     pub bytes: Vec<u8>,
@@ -97,36 +108,61 @@ fn read(whole: &[u8]) -> Result<Pdu, Invalid> {
     }
 }
 
-/// The contexts that A-ASSOCIATE-AC accepts. Of a context that is refused nothing but its result is significant (PS3.8 table 9-18).
-fn accepted(body: &[u8]) -> Result<Vec<u8>, Invalid> {
-    let mut rest = body.get(BEFORE_ITEMS..).ok_or(Invalid)?;
+/// What A-ASSOCIATE-AC accepts. Of a context that is refused nothing but its result is significant (PS3.8 table 9-18).
+fn accepted(body: &[u8]) -> Result<Acceptance, Invalid> {
+    let mut found = Acceptance::default();
+    for (kind, value) in items(body.get(BEFORE_ITEMS..).ok_or(Invalid)?)? {
+        match kind {
+            0x21 => {
+                let &[id, _, result, _, ref rest @ ..] = value else { return Err(Invalid) };
+                if result == 0 {
+                    let syntax = items(rest)?.into_iter().find(|(kind, _)| *kind == 0x40).map(|(_, uid)| uid);
+                    found.contexts.push((id, uid(syntax.unwrap_or_default())));
+                }
+            }
+            0x50 => {
+                let length = items(value)?.into_iter().find(|(kind, _)| *kind == 0x51).map(|(_, length)| length);
+                if let Some(&[a, b, c, d]) = length {
+                    found.max_length = u32::from_be_bytes([a, b, c, d]);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+/// Items and sub-items: a kind, a reserved byte, a length, and so many bytes.
+fn items(mut rest: &[u8]) -> Result<Vec<(u8, &[u8])>, Invalid> {
     let mut found = Vec::new();
     while !rest.is_empty() {
         let &[kind, _, high, low, ref after @ ..] = rest else { return Err(Invalid) };
         let (value, next) = after.split_at_checked(usize::from(u16::from_be_bytes([high, low]))).ok_or(Invalid)?;
-        if kind == 0x21 {
-            let &[id, _, result, _, ..] = value else { return Err(Invalid) };
-            if result == 0 {
-                found.push(id);
-            }
-        }
+        found.push((kind, value));
         rest = next;
     }
     Ok(found)
 }
 
-/// The pieces of a command. The crate takes no more than it is given: a whole PDU, whose length is bounded.
+/// A UID, which some pad; empty where it is none.
+fn uid(bytes: &[u8]) -> String {
+    let text = str::from_utf8(bytes).unwrap_or_default().trim_end_matches(['\0', ' ']);
+    let plain = text.len() <= 64 && text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    if plain { text.to_owned() } else { String::new() }
+}
+
+/// The pieces of a message. The crate takes no more than it is given: a whole PDU, whose length is bounded.
 fn data(whole: &[u8]) -> Result<Vec<Fragment>, Invalid> {
     match read_pdu(whole, MAXIMUM_PDU_SIZE, true) {
-        Ok(Some(Known::PData { data })) => data
+        Ok(Some(Known::PData { data })) => Ok(data
             .into_iter()
-            .map(|value| match value.value_type {
-                PDataValueType::Command => {
-                    Ok(Fragment { context: value.presentation_context_id, last: value.is_last, bytes: value.data })
-                }
-                PDataValueType::Data => Err(Invalid),
+            .map(|value| Fragment {
+                context: value.presentation_context_id,
+                data_set: value.value_type == PDataValueType::Data,
+                last: value.is_last,
+                bytes: value.data,
             })
-            .collect(),
+            .collect()),
         _ => Err(Invalid),
     }
 }

@@ -5,7 +5,10 @@ use dicom_ul::pdu::{
 };
 use proptest::prelude::*;
 
-use super::{super::tests::hex, *};
+use super::{
+    super::{command, tests::hex},
+    *,
+};
 
 /// A-ASSOCIATE-AC of Orthanc 1.10.1, which dcmtk 3.6.7 writes.
 const ACCEPTED: &str = "0200000000ba00010000415243484956452020202020202020204d45444c45592020202020202020202000000000000000000000000000\
@@ -19,6 +22,12 @@ const REFUSED: &str = "03000000000400010101";
 /// C-ECHO-RSP of Orthanc.
 const ECHOED: &str = "0400000000540000005001030000000004000000420000000000020012000000312e322e3834302e31303030382e312e31000000000102\
     0000003080000020010200000001000000000802000000010100000009020000000000";
+
+/// An acceptance of these contexts in Implicit VR Little Endian.
+fn contexts(ids: &[u8], max_length: u32) -> Pdu {
+    let contexts = ids.iter().map(|id| (*id, "1.2.840.10008.1.2".to_owned())).collect();
+    Pdu::Accepted(Acceptance { contexts, max_length })
+}
 
 /// What is read when the bytes come in pieces of these sizes. No more may be held than a PDU and a piece.
 fn all(bytes: &[u8], pieces: &[usize]) -> (Vec<Pdu>, Option<Invalid>) {
@@ -54,12 +63,22 @@ fn written(pdu: &Known) -> Vec<u8> {
 
 #[test]
 fn what_real_services_answer_is_read() {
-    assert_eq!(one(&hex(ACCEPTED)), Ok(Some(Pdu::Accepted(vec![1]))));
+    let explicit = (1, "1.2.840.10008.1.2.1".to_owned());
+    let wanted = Pdu::Accepted(Acceptance { contexts: vec![explicit], max_length: 16384 });
+    assert_eq!(one(&hex(ACCEPTED)), Ok(Some(wanted)));
     assert_eq!(one(&hex(CALLED)), Ok(Some(Pdu::Rejected(Rejection::Called))));
     assert_eq!(one(&hex(REFUSED)), Ok(Some(Pdu::Rejected(Rejection::Other))));
     let Ok(Some(Pdu::Data(fragments))) = one(&hex(ECHOED)) else { panic!() };
     assert_eq!((fragments.len(), fragments[0].context, fragments[0].last), (1, 1, true));
-    assert_eq!(super::super::command::echo_status(&fragments[0].bytes), Ok(0));
+    let answer = command::response(&fragments[0].bytes, command::Answers::Echo);
+    assert_eq!(answer, Ok(command::Response { status: 0, data_set: false }));
+}
+
+#[test]
+fn a_piece_of_a_data_set_is_no_piece_of_a_command() {
+    let piece = one(b"\x04\x00\x00\x00\x00\x07\x00\x00\x00\x03\x01\x00\x05");
+    let wanted = Fragment { context: 1, data_set: true, last: false, bytes: vec![5] };
+    assert_eq!(piece, Ok(Some(Pdu::Data(vec![wanted]))));
 }
 
 #[test]
@@ -79,7 +98,7 @@ fn of_several_contexts_those_are_found_that_are_accepted() {
         ],
         user_variables: Vec::new(),
     });
-    assert_eq!(one(&written(&pdu)), Ok(Some(Pdu::Accepted(vec![3, 7]))));
+    assert_eq!(one(&written(&pdu)), Ok(Some(contexts(&[3, 7], 0))));
 }
 
 #[test]
@@ -92,10 +111,23 @@ fn what_is_not_significant_may_be_missing_and_what_is_reserved_may_be_there() {
         one(&whole)
     };
     // refused, and no transfer syntax beside it
-    assert_eq!(accepted(&[0x21, 0, 0, 4, 1, 0, 3, 0]), Ok(Some(Pdu::Accepted(vec![]))));
+    assert_eq!(accepted(&[0x21, 0, 0, 4, 1, 0, 3, 0]), Ok(Some(contexts(&[], 0))));
     // a result that the standard does not know is no acceptance; an item that it does not know is passed over
-    assert_eq!(accepted(&[0x21, 0, 0, 4, 1, 0, 9, 0, 0x77, 0, 0, 1, 5]), Ok(Some(Pdu::Accepted(vec![]))));
-    for cut in [&[0x21, 0, 0][..], &[0x21, 0, 0, 4, 1, 0, 3], &[0x21, 0, 0, 2, 1, 0], &[0x50, 0, 0xff, 0xff]] {
+    assert_eq!(accepted(&[0x21, 0, 0, 4, 1, 0, 9, 0, 0x77, 0, 0, 1, 5]), Ok(Some(contexts(&[], 0))));
+    // accepted, and no transfer syntax that is one
+    let untold = |uid: &str| Pdu::Accepted(Acceptance { contexts: vec![(1, uid.to_owned())], max_length: 0 });
+    assert_eq!(accepted(&[0x21, 0, 0, 4, 1, 0, 0, 0]), Ok(Some(untold(""))));
+    assert_eq!(accepted(&[0x21, 0, 0, 9, 1, 0, 0, 0, 0x40, 0, 0, 1, b'D']), Ok(Some(untold(""))));
+    assert_eq!(accepted(&[0x21, 0, 0, 10, 1, 0, 0, 0, 0x40, 0, 0, 2, b'1', 0]), Ok(Some(untold("1"))));
+    assert_eq!(accepted(&[0x50, 0, 0, 8, 0x51, 0, 0, 4, 0, 0, 1, 0]), Ok(Some(contexts(&[], 256))));
+    for cut in [
+        &[0x21, 0, 0][..],
+        &[0x21, 0, 0, 5, 1, 0, 0, 0, 0x40],
+        &[0x50, 0, 0, 1, 0x51],
+        &[0x21, 0, 0, 4, 1, 0, 3],
+        &[0x21, 0, 0, 2, 1, 0],
+        &[0x50, 0, 0xff, 0xff],
+    ] {
         assert_eq!(accepted(cut), Err(Invalid), "{cut:?}");
     }
     assert_eq!(one(&hex("030000000004000101ff")), Ok(Some(Pdu::Rejected(Rejection::Other))));
@@ -106,7 +138,7 @@ fn what_is_not_significant_may_be_missing_and_what_is_reserved_may_be_there() {
 
 #[test]
 fn what_is_no_pdu_of_a_service_is_refused_as_soon_as_that_is_known() {
-    let cases: [&[u8]; 9] = [
+    let cases: [&[u8]; 8] = [
         b"H",            // a web server
         b"\x15\x03\x01", // TLS
         b"\x01",         // who asks for an association does not serve
@@ -115,7 +147,6 @@ fn what_is_no_pdu_of_a_service_is_refused_as_soon_as_that_is_known() {
         b"\x04\x00\x00\x02\x00\x01",  // larger by one byte
         b"\x02\x00\x00\x00\x00\x01x", // too short for what it is
         b"\x03\x00\x00\x00\x00\x03\0\0\0",
-        b"\x04\x00\x00\x00\x00\x06\x00\x00\x00\x02\x01\x00", // a piece of a data set
     ];
     for case in cases {
         assert_eq!(one(case), Err(Invalid), "{case:?}");
@@ -156,13 +187,20 @@ proptest! {
 
     #[test]
     fn data_comes_back_as_another_implementation_writes_it(
-        list in prop::collection::vec((any::<u8>(), any::<bool>(), prop::collection::vec(any::<u8>(), 0..40)), 0..5),
+        list in prop::collection::vec(
+            (any::<u8>(), any::<bool>(), any::<bool>(), prop::collection::vec(any::<u8>(), 0..40)), 0..5,
+        ),
         pieces in prop::collection::vec(1_usize..30, 1..8),
     ) {
-        let data = list.iter().map(|(id, last, bytes)| PDataValue {
-            presentation_context_id: *id, value_type: PDataValueType::Command, is_last: *last, data: bytes.clone(),
+        let data = list.iter().map(|(id, data_set, last, bytes)| PDataValue {
+            presentation_context_id: *id,
+            value_type: if *data_set { PDataValueType::Data } else { PDataValueType::Command },
+            is_last: *last,
+            data: bytes.clone(),
         });
-        let wanted = list.iter().map(|(context, last, bytes)| Fragment { context: *context, last: *last, bytes: bytes.clone() });
+        let wanted = list.iter().map(|(context, data_set, last, bytes)| Fragment {
+            context: *context, data_set: *data_set, last: *last, bytes: bytes.clone(),
+        });
         let twice = [written(&Known::PData { data: data.collect() }), hex(CALLED)].concat();
         let wanted = vec![Pdu::Data(wanted.collect()), Pdu::Rejected(Rejection::Called)];
         prop_assert_eq!(all(&twice, &pieces), (wanted, None));

@@ -23,6 +23,9 @@ pub const FAILURES: u8 = 3;
 pub const SUCCESSES: u8 = 1;
 /// What a probe of an HTTP interface asks for.
 pub const HEALTH_PATH: &str = "/";
+/// A study that no server has: whoever is asked for it has to search, and has nothing of a patient to tell. Made from a UUID (PS3.5 annex
+/// B.2).
+pub const NO_STUDY: &str = "2.25.193420517632041578829364103175550214876";
 /// medley's AE title.
 pub const CALLING_AE_TITLE: &str = "MEDLEY";
 /// Urgency of a workload's pods.
@@ -70,7 +73,7 @@ pub fn probe(interface: &Interface, prober: Prober) -> Probe {
 /// Protocol where the prober speaks it, Transport otherwise.
 const fn level(interface: &Interface, prober: Prober) -> ProbeLevel {
     match (interface.protocol, prober) {
-        (Protocol::Http | Protocol::Fhir, _) => ProbeLevel::Protocol,
+        (Protocol::Http | Protocol::Fhir | Protocol::DicomWeb, _) => ProbeLevel::Protocol,
         // its gRPC probe speaks no TLS
         (Protocol::Grpc, Prober::Kubelet) if interface.tls.is_none() => ProbeLevel::Protocol,
         // an echo names whom it calls
@@ -104,6 +107,10 @@ pub fn probe_path(interface: &Interface) -> Option<String> {
         Protocol::Fhir => {
             let base = interface.fhir.as_ref().and_then(|f| f.base_path.as_deref()).unwrap_or_default();
             Some(format!("{}/metadata", base.trim_end_matches('/')))
+        }
+        Protocol::DicomWeb => {
+            let base = interface.http.as_ref().and_then(|h| h.base_path.as_deref()).unwrap_or_default();
+            Some(format!("{}/studies?StudyInstanceUID={NO_STUDY}&limit=1", base.trim_end_matches('/')))
         }
         _ => None,
     }
@@ -192,21 +199,22 @@ mod tests {
         for prober in [Kubelet, Medley] {
             assert_eq!(level(Protocol::Http, prober), ProbeLevel::Protocol);
             assert_eq!(level(Protocol::Fhir, prober), ProbeLevel::Protocol);
-            for other in [Protocol::Tcp, Protocol::Dicom, Protocol::Hl7v2, Protocol::DicomWeb] {
+            assert_eq!(level(Protocol::DicomWeb, prober), ProbeLevel::Protocol);
+            for other in [Protocol::Tcp, Protocol::Dicom, Protocol::Hl7v2] {
                 assert_eq!(level(other, prober), ProbeLevel::Transport);
             }
         }
         assert_eq!(level(Protocol::Grpc, Kubelet), ProbeLevel::Protocol);
         assert_eq!(level(Protocol::Grpc, Medley), ProbeLevel::Transport);
         let mut dicom = interface(Protocol::Dicom);
-        dicom.dicom = Some(DicomInterface { called_ae_title: "ARCHIVE".to_owned(), calling_ae_title: None });
+        dicom.dicom = Some(DicomInterface { called_ae_title: "ARCHIVE".to_owned(), ..DicomInterface::default() });
         assert_eq!(probe(&dicom, Medley).level, ProbeLevel::Protocol);
         assert_eq!(probe(&dicom, Kubelet).level, ProbeLevel::Transport);
     }
 
     #[test]
     fn who_calls_is_said_by_the_step_then_by_the_interface() {
-        let mut dicom = DicomInterface { called_ae_title: "ARCHIVE".to_owned(), calling_ae_title: None };
+        let mut dicom = DicomInterface { called_ae_title: "ARCHIVE".to_owned(), ..DicomInterface::default() };
         let calling = |dicom: &DicomInterface, step| titles(dicom, step).calling;
         assert_eq!(titles(&dicom, None), Titles { called: "ARCHIVE".to_owned(), calling: "MEDLEY".to_owned() });
         dicom.calling_ae_title = Some("WARD".to_owned());
@@ -239,6 +247,11 @@ mod tests {
             fhir.fhir = Some(FhirInterface { base_path: Some(base.to_owned()), ..FhirInterface::default() });
             assert_eq!(probe_path(&fhir).as_deref(), Some("/fhir/metadata"));
         }
+        let mut web = interface(Protocol::DicomWeb);
+        let asked = |base: &str| format!("{base}/studies?StudyInstanceUID={NO_STUDY}&limit=1");
+        assert_eq!(probe_path(&web), Some(asked("")));
+        web.http = Some(HttpInterface { base_path: Some("/dicom-web/".to_owned()), health_path: None });
+        assert_eq!(probe_path(&web), Some(asked("/dicom-web")));
         assert_eq!(probe_path(&interface(Protocol::Dicom)), None);
     }
 }

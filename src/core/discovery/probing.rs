@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{
-    defaults,
+    capability, defaults,
     target::{Endpoint, ProbeKind, ProbeTarget, TlsTarget},
 };
 use crate::{
@@ -24,6 +24,9 @@ pub(super) fn target(endpoint: Endpoint, interface: &Interface, host: Option<&st
             host: host_header(&endpoint, host, default_port),
             declared: interface.fhir.clone().unwrap_or_default(),
         },
+        (ProbeLevel::Protocol, Some(path)) if interface.protocol == Protocol::DicomWeb => {
+            ProbeKind::DicomWeb { path, host: host_header(&endpoint, host, default_port) }
+        }
         (ProbeLevel::Protocol, Some(path)) => {
             ProbeKind::Http { path, host: host_header(&endpoint, host, default_port) }
         }
@@ -34,9 +37,10 @@ pub(super) fn target(endpoint: Endpoint, interface: &Interface, host: Option<&st
                 facility: names.receiving_facility.unwrap_or_default(),
             })
         }
-        (ProbeLevel::Protocol, None) => {
-            interface.dicom.as_ref().map_or(ProbeKind::Tcp, |dicom| ProbeKind::Dicom(defaults::titles(dicom, None)))
-        }
+        (ProbeLevel::Protocol, None) => interface.dicom.as_ref().map_or(ProbeKind::Tcp, |dicom| ProbeKind::Dicom {
+            titles: defaults::titles(dicom, None),
+            proposal: capability::proposal(dicom),
+        }),
         (ProbeLevel::Transport, _) => ProbeKind::Tcp,
     };
     let tls = interface.tls.as_ref().map(|tls| {

@@ -78,7 +78,8 @@ pub(super) fn status(view: &ServiceView<'_>, findings: &Findings, now: Timestamp
     }
     let (state, reason, message) = reachable(findings);
     conditions.set(REACHABLE, state, reason, message);
-    let fhir = capability::report::report(view.service, view.facts, &mut conditions);
+    let capability::report::Reported { fhir, dicom } =
+        capability::report::report(view.service, view.facts, &mut conditions);
 
     let ready = findings.endpoints.iter().filter(|e| e.ready).count();
     let total = findings.endpoints.len();
@@ -95,6 +96,7 @@ pub(super) fn status(view: &ServiceView<'_>, findings: &Findings, now: Timestamp
         total: Some(u32::try_from(total).unwrap_or(u32::MAX)),
         endpoints: findings.endpoints.iter().take(MAX_LISTED).cloned().collect(),
         fhir,
+        dicom,
     }
 }
 
@@ -253,6 +255,7 @@ pub(super) const fn word(reason: EndpointReason) -> &'static str {
         EndpointReason::HttpStatus => "HttpStatus",
         EndpointReason::Unauthorized => "Unauthorized",
         EndpointReason::MetadataInvalid => "MetadataInvalid",
+        EndpointReason::DicomJsonInvalid => "DicomJsonInvalid",
         EndpointReason::CapabilityMismatch => "CapabilityMismatch",
         EndpointReason::AckTimeout => "AckTimeout",
         EndpointReason::AckInvalid => "AckInvalid",
@@ -302,10 +305,13 @@ pub(super) const fn advice(reason: EndpointReason) -> &'static str {
             "the answer's status is not from 200 to 399; check the probe's path and the service"
         }
         EndpointReason::Unauthorized => {
-            "the server wants to know who asks for its metadata, which FHIR leaves open to all; check its configuration"
+            "the server wants to know who asks; let everybody ask for the metadata of FHIR, and medley for studies of DICOMweb, or set probe.level Transport"
         }
         EndpointReason::MetadataInvalid => {
             "what answers is no CapabilityStatement in JSON of at most 8 MiB; check port and fhir.basePath"
+        }
+        EndpointReason::DicomJsonInvalid => {
+            "what answers a search for studies is no list in DICOM JSON; check port and http.basePath"
         }
         EndpointReason::CapabilityMismatch => {
             "the servers cannot do what is declared, see the condition CapabilityMatch; correct the server or the spec"

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::{
     api::interface::FhirInterface,
     core::{
-        dicom::Titles,
+        dicom::{Titles, contexts::Proposal},
         discovery::capability::Facts,
         hl7::probe_message::Receiver,
         monitoring::health::{Health, ProbeOutcome, Thresholds},
@@ -39,6 +39,13 @@ pub enum ProbeKind {
         /// The Host header: the host as it was registered, with its port unless that is 80.
         host: String,
     },
+    /// An answer in DICOM JSON to a search for a study that is not there.
+    DicomWeb {
+        /// Path, with its query.
+        path: String,
+        /// The Host header, as with HTTP.
+        host: String,
+    },
     /// The `CapabilityStatement` of a FHIR server that can do what is declared.
     Fhir {
         /// Path of the statement.
@@ -50,8 +57,13 @@ pub enum ProbeKind {
     },
     /// An acknowledgement of a message of network management, over MLLP.
     Hl7(Receiver),
-    /// The status 0 of C-ECHO.
-    Dicom(Titles),
+    /// The status 0 of C-ECHO in an association that accepts what is declared.
+    Dicom {
+        /// Who calls whom.
+        titles: Titles,
+        /// What is declared.
+        proposal: Proposal,
+    },
 }
 
 /// Whom TLS must be spoken with.
@@ -70,9 +82,10 @@ impl ProbeKind {
         match self {
             Self::Tcp => "tcp",
             Self::Http { .. } => "http",
+            Self::DicomWeb { .. } => "dicomweb",
             Self::Fhir { .. } => "fhir",
             Self::Hl7(_) => "hl7v2",
-            Self::Dicom(_) => "dicom",
+            Self::Dicom { .. } => "dicom",
         }
     }
 }

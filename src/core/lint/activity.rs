@@ -106,6 +106,9 @@ impl<'a> Activity<'a> {
             if let Some(fhir) = &call.fhir {
                 all.extend(of_fhir(fhir));
             }
+            for (k, key) in call.dicom.iter().flat_map(|d| &d.find).flat_map(|f| &f.matching_keys).enumerate() {
+                all.push((format!("call.dicom.find.matchingKeys[{k}].value"), TemplateKind::Plain, &key.value));
+            }
         }
         if let Some(container) = self.container {
             for (field, list) in [("command", &container.command), ("args", &container.args)] {
@@ -132,7 +135,7 @@ impl<'a> Activity<'a> {
         let repeats = self.call.is_none_or(|call| match (&call.http, &call.fhir) {
             (Some(http), _) => http.method.unwrap_or(HttpMethod::Get).is_idempotent(),
             (None, Some(fhir)) => repeats(fhir),
-            (None, None) => true, // DICOM's echo changes nothing
+            (None, None) => true, // what is asked in DICOM changes nothing
         });
         let usual = if repeats { Safety::Idempotent } else { Safety::AtMostOnce };
         self.safety.unwrap_or(usual)

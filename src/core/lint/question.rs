@@ -59,6 +59,8 @@ fn service() -> Kind {
         ("attributes".to_owned(), Kind::object()),
         ("interfaces".to_owned(), Kind::List(Box::new(Kind::Map(interface)))),
         ("data".to_owned(), Kind::Map(Fields { known: data.into(), open: false })),
+        ("fhir".to_owned(), Kind::List(Box::new(Kind::object()))),
+        ("dicom".to_owned(), Kind::List(Box::new(Kind::object()))),
     ]))
 }
 

@@ -64,7 +64,7 @@ fn refusal(activity: &Activity<'_>, class: ErrorClass) -> Option<&'static str> {
         {
             Some("the step may have taken effect, and with safety AtMostOnce it becomes Unknown")
         }
-        ErrorClass::ServerError if is_dicom(activity) => Some("DICOM has no such failure"),
+        ErrorClass::ServerError if is_echo(activity) => Some("an echo has no such failure"),
         // what answers can be of no such protocol, and then nobody knows what came of the request
         ErrorClass::InvalidResult if is_typed(activity) => (activity.safety() == Safety::AtMostOnce)
             .then_some("the step may have taken effect, and with safety AtMostOnce it becomes Unknown"),
@@ -81,6 +81,6 @@ fn is_typed(activity: &Activity<'_>) -> bool {
     activity.call.is_some_and(|c| c.http.is_none())
 }
 
-fn is_dicom(activity: &Activity<'_>) -> bool {
-    activity.call.is_some_and(|c| c.dicom.is_some())
+fn is_echo(activity: &Activity<'_>) -> bool {
+    activity.call.and_then(|c| c.dicom.as_ref()).is_some_and(|d| d.echo.is_some())
 }

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use super::{activity::Activity, flow::Fate, items, uses::Wants};
 use crate::{
     api::{
+        dicom::DicomFind,
         step::Step,
         workflow::{ValueType, WorkflowSpec},
     },
     core::{
         coordination::definition::Role,
+        dicom::attribute::{Form, Scope, form},
         expression::{
             Expression,
             kinds::{Absence, Field, Fields, Kind, infer},
@@ -100,8 +102,11 @@ fn result(activity: &Activity<'_>, variables: &Variables, given: &[&Expression])
         if call.hl7v2.is_some() {
             return Kind::Map(Fields::of([("code".to_owned(), Kind::String)]));
         }
-        if call.dicom.is_some() {
-            return Kind::Map(Fields::of([("status".to_owned(), Kind::Int)]));
+        if let Some(dicom) = &call.dicom {
+            return dicom
+                .find
+                .as_ref()
+                .map_or_else(|| Kind::Map(Fields::of([("status".to_owned(), Kind::Int)])), found);
         }
         let body = if call.fhir.is_some() { "resource" } else { "body" };
         return Kind::Map(Fields::of([
@@ -111,6 +116,32 @@ fn result(activity: &Activity<'_>, variables: &Variables, given: &[&Expression])
         ]));
     }
     if activity.container.is_some() || activity.child.is_some() { Kind::object() } else { Kind::Any }
+}
+
+/// What `result` is of a query.
+fn found(find: &DicomFind) -> Kind {
+    let unique = Scope::of(find.model, find.level).unique_keys();
+    let known = find.return_keys.iter().map(|attribute| {
+        let kind = match form(*attribute) {
+            Form::Integer => Kind::Int,
+            Form::Codes | Form::Uids => Kind::List(Box::new(Kind::String)),
+            Form::Uid | Form::Code | Form::Title | Form::Date => Kind::String,
+        };
+        // each match has the keys that are unique (PS3.4 §C.2.2.1.1)
+        let absence = (!unique.contains(attribute)).then(|| Absence {
+            why: format!("the service need not tell {}", attribute.as_str()),
+            certain: false,
+            present_if: None,
+            asked_by: None,
+        });
+        (attribute.as_str().to_owned(), Field { kind, absence })
+    });
+    let one = Kind::Map(Fields { known: known.collect(), open: false });
+    Kind::Map(Fields::of([
+        ("count".to_owned(), Kind::Int),
+        ("complete".to_owned(), Kind::Bool),
+        ("matches".to_owned(), Kind::List(Box::new(one))),
+    ]))
 }
 
 fn variables(spec: &WorkflowSpec, steps: BTreeMap<String, Field>, ended: bool) -> Variables {

@@ -9,6 +9,7 @@ use crate::{
     core::{
         coordination::{
             definition::{Action, Definition, FanOut, Items, OutputDefinition, StepDefinition},
+            dicom::{DicomDefinition, Question},
             fan_out::indexes::MAX_ITEMS,
             request::RequestDefinition,
             view::Attempt,
@@ -156,8 +157,9 @@ impl Plan {
                     RequestDefinition::Http(_) => "result.body",
                     // beside the resource type, which the operator looks at
                     RequestDefinition::Fhir(_) => "result.resource.simulated",
+                    RequestDefinition::Dicom(DicomDefinition { ask: Question::Find(_), .. }) => "result.matches[0]",
                     // its result is known
-                    RequestDefinition::Hl7v2(_) | RequestDefinition::Echo(_) => continue,
+                    RequestDefinition::Hl7v2(_) | RequestDefinition::Dicom(_) => continue,
                 },
                 Action::Container(_) | Action::Child(_) => "result",
                 Action::Transform(_) | Action::Wait(_) => continue,
@@ -250,20 +252,35 @@ fn usual(kind: ValueType) -> Value {
 
 /// Whether it sends C-ECHO.
 fn is_echo(step: &StepDefinition) -> bool {
-    matches!(&step.action, Action::Call(call) if matches!(call.request, RequestDefinition::Echo(_)))
+    matches!(question(step), Some(Question::Echo))
 }
 
-/// How a step can fail by what the world does.
+/// What it asks a DICOM service.
+fn question(step: &StepDefinition) -> Option<&Question> {
+    match &step.action {
+        Action::Call(call) => match &call.request {
+            RequestDefinition::Dicom(dicom) => Some(&dicom.ask),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// Whether a step sends an HL7 message: its result is an acknowledgement.
 fn is_message(step: &StepDefinition) -> bool {
     matches!(&step.action, Action::Call(c) if matches!(c.request, RequestDefinition::Hl7v2(_)))
 }
 
+/// How a step can fail by what the world does.
 fn possible(step: &StepDefinition) -> Vec<ErrorClass> {
     use ErrorClass as E;
+    let asked = question(step).is_some();
     let mut all = match step.action {
-        Action::Call(_) if is_echo(step) => {
-            vec![E::Connection, E::Timeout, E::Overloaded, E::Rejected, E::InvalidResult, E::Configuration]
+        Action::Call(_) if asked => {
+            let mut all =
+                vec![E::Connection, E::Timeout, E::Overloaded, E::Rejected, E::InvalidResult, E::Configuration];
+            all.extend((!is_echo(step)).then_some(E::ServerError));
+            all
         }
         Action::Call(_) => vec![E::Connection, E::Timeout, E::Overloaded, E::ServerError, E::Rejected],
         Action::Container(_) => vec![E::Timeout, E::ContainerFailed, E::PodNotStarted, E::PodLost],
@@ -274,7 +291,7 @@ fn possible(step: &StepDefinition) -> Vec<ErrorClass> {
     let is_fhir = matches!(&step.action, Action::Call(c) if matches!(c.request, RequestDefinition::Fhir(_)));
     // the outputs of a step with forEach come from its counts
     let unfit = is_fhir || is_message(step) || (!step.outputs.is_empty() && step.fan_out.is_none());
-    if step.action.works() && !is_echo(step) && unfit {
+    if step.action.works() && !asked && unfit {
         all.push(E::InvalidResult);
     }
     all

@@ -220,7 +220,23 @@ fn an_echo_is_simulated_with_its_own_failures() {
         assert_eq!(rows, if again { 2 } else { 1 }, "{class}");
     }
     let plan = Plan { failures: failures(&[("echo", "ServerError")]), ..Plan::default() };
-    assert!(run(spec, plan).is_err(), "DICOM has no such failure");
+    assert!(run(spec, plan).is_err(), "an echo has no such failure");
+}
+
+#[test]
+fn a_query_finds_what_the_plan_says() {
+    let spec = json!({"steps": [
+        {"name": "find", "retry": {"limit": 1},
+         "call": {"service": "pacs", "dicom": {"find": {"returnKeys": ["StudyInstanceUID"]}}},
+         "outputs": [{"name": "studies", "type": "Integer", "value": "result.count"}]}
+    ], "outputs": [{"name": "studies", "value": "steps.find.outputs.studies"}]});
+    let outputs = BTreeMap::from([(("find".to_owned(), "studies".to_owned()), json!(7))]);
+    let timeline = run(spec.clone(), Plan { outputs, ..Plan::default() }).unwrap();
+    assert_eq!((timeline.phase, timeline.outputs["studies"].clone()), (RunPhase::Succeeded, json!(7)));
+    for (class, again) in [("Overloaded", true), ("ServerError", true), ("Rejected", false), ("Configuration", false)] {
+        let plan = Plan { failures: failures(&[("find", class)]), ..Plan::default() };
+        assert_eq!(rows(&run(spec.clone(), plan).unwrap()).len(), if again { 2 } else { 1 }, "{class}");
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{is_settled, job::IndexedJob, later, plan::Plan};
 use crate::{
@@ -20,12 +20,14 @@ use crate::{
             asks::{answers, reachable},
             capacity::SchedulingView,
             definition::{Action, Definition, Role, StepDefinition},
+            dicom::Question,
             fan_out::{self, at_work},
             fhir::FhirDefinition,
             outcome::{Answer, CallOutcome, CallResult},
             request::RequestDefinition,
             view::{Attempt, ChildView, Decision, DefinitionView, PodView, ServiceShare, ServiceView, View},
         },
+        dicom::find::Found,
         hl7::ack::{Ack, Code},
         name,
     },
@@ -140,7 +142,10 @@ impl<'a> World<'a> {
         let request = if let Action::Call(call) = &step.action { Some(&call.request) } else { None };
         let (expected, body) = match request {
             Some(RequestDefinition::Hl7v2(_)) => return acknowledged(task.failure, limit),
-            Some(RequestDefinition::Echo(_)) => return echoed(task.failure, limit),
+            Some(RequestDefinition::Dicom(dicom)) => {
+                let values = self.plan.values(step).into_iter().collect();
+                return asked(&dicom.ask, task.failure, limit, values);
+            }
             Some(RequestDefinition::Http(http)) => (http.expect_status.first().copied().unwrap_or(200), values),
             Some(RequestDefinition::Fhir(fhir)) => {
                 (200, json!({"resourceType": resource_type(fhir), "simulated": values}))
@@ -334,18 +339,33 @@ fn late(limit: Duration) -> CallResult {
     CallResult::Failed { class: ErrorClass::Timeout, sent: true, message }
 }
 
-/// What a DICOM service answers.
-fn echoed(failure: Option<ErrorClass>, limit: Duration) -> CallResult {
+/// What a DICOM service answers; a query finds one match with these values.
+fn asked(question: &Question, failure: Option<ErrorClass>, limit: Duration, values: Map<String, Value>) -> CallResult {
     let failed = |class, sent, message: &str| CallResult::Failed { class, sent, message: message.to_owned() };
-    match failure {
-        None => CallResult::Echoed { status: 0 },
-        // Refused: SOP class not supported (PS3.7 annex C.5.6)
-        Some(ErrorClass::Rejected) => CallResult::Echoed { status: 0x0122 },
-        Some(ErrorClass::Timeout) => late(limit),
-        Some(class @ ErrorClass::Overloaded) => failed(class, false, "the service takes no association now"),
-        Some(class @ ErrorClass::InvalidResult) => failed(class, true, "what answers does not speak DICOM as it must"),
-        Some(class @ ErrorClass::Configuration) => failed(class, false, "the service does not know the AE title"),
-        Some(class) => failed(class, false, "no connection"),
+    let status = match failure {
+        None => 0,
+        Some(ErrorClass::Timeout) => return late(limit),
+        Some(class @ ErrorClass::InvalidResult) => {
+            return failed(class, true, "what answers does not speak DICOM as it must");
+        }
+        Some(class @ ErrorClass::Configuration) => {
+            return failed(class, false, "the service does not know the AE title");
+        }
+        // refused: SOP class not supported (PS3.7 annex C.5.6)
+        Some(ErrorClass::Rejected) => 0x0122,
+        Some(class @ ErrorClass::Overloaded) => {
+            return failed(class, false, "the service takes no association now");
+        }
+        // processing failure (PS3.7 annex C.5.15)
+        Some(ErrorClass::ServerError) => 0x0110,
+        Some(class) => return failed(class, false, "no connection"),
+    };
+    match question {
+        Question::Echo => CallResult::Echoed { status },
+        Question::Find(_) => {
+            let matches = if status == 0 { vec![values] } else { Vec::new() };
+            CallResult::Found(Found { status, matches, complete: true })
+        }
     }
 }
 

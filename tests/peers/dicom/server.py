@@ -1,11 +1,18 @@
-"""A DICOM service on a port of loopback, which it prints. The called AE title says what goes wrong with the association."""
+"""A DICOM service on a port of loopback, which it prints. The called AE title says what goes wrong with the association, an echo or a
+query."""
 
 import os
 import sys
 import threading
 
+from pydicom.dataset import Dataset
 from pynetdicom import AE, acse, build_context, evt
-from pynetdicom.sop_class import CTImageStorage, Verification
+from pynetdicom.sop_class import (
+    CTImageStorage,
+    ModalityWorklistInformationFind,
+    StudyRootQueryRetrieveInformationModelFind,
+    Verification,
+)
 
 # result, source and reason of a rejection (PS3.8 section 9.3.4)
 REJECTS = {
@@ -17,8 +24,60 @@ REJECTS = {
     "VERSION": (1, 2, 2),
 }
 STATUSES = {"NO-CLASS": 0x0122, "DUPLICATE": 0x0210}
+# what a query ends with, after one match
+QUERY_STATUSES = {"NO-ROOM": 0xA700, "NO-MATCH": 0xA900, "UNABLE": 0xC001, "STOPS": 0xFE00}
 
 negotiate = acse.ACSE._negotiate_as_acceptor
+# the queries that were cancelled, by their title
+CANCELLED = []
+
+
+def study(number):
+    """A match with what nobody asks for, and what some services put in all the same."""
+    found = Dataset()
+    found.QueryRetrieveLevel = "STUDY"
+    found.PatientName = "DOE^JOHN"
+    found.PatientID = "4711"
+    found.StudyInstanceUID = f"1.2.3.{number}"
+    found.ModalitiesInStudy = ["CT", "SR"]
+    found.NumberOfStudyRelatedInstances = number
+    return found
+
+
+def find(event):
+    called = title(event.assoc)
+    if called == "FEW":
+        for number in range(1, 4):
+            yield 0xFF00, study(number)
+        return
+    if called in QUERY_STATUSES:
+        yield 0xFF00, study(1)
+        yield QUERY_STATUSES[called], None
+        return
+    number = 0
+    while called in ("ENDLESS", "DEAF", "LARGE") and event.assoc.is_established:
+        if event.is_cancelled and called != "DEAF":
+            # the test sees by the next association that it was told
+            CANCELLED.append(called)
+            yield 0xFE00, None
+            return
+        number += 1
+        match = study(number)
+        if called == "LARGE":
+            match.StudyComments = "x" * 30000
+        yield 0xFF00, match
+    if called == "HANGS-UP-LATER":
+        yield 0xFF00, study(1)
+        event.assoc.dul.socket.close()
+    if called == "ABORTS-QUERY":
+        yield 0xFF00, study(1)
+        event.assoc.abort()
+    if called == "STALLS":
+        yield 0xFF00, study(1)
+        for_ever()
+    if called == "CANCELLED":
+        for number, _ in enumerate(CANCELLED):
+            yield 0xFF00, study(number)
 
 
 def for_ever():
@@ -58,9 +117,10 @@ def echo(event):
 
 acse.ACSE._negotiate_as_acceptor = negotiates
 ae = AE()
-ae.add_supported_context(Verification)
+for context in (Verification, StudyRootQueryRetrieveInformationModelFind, ModalityWorklistInformationFind):
+    ae.add_supported_context(context)
 ae.maximum_associations = 100
-server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_ECHO, echo)])
+server = ae.start_server(("127.0.0.1", 0), block=False, evt_handlers=[(evt.EVT_C_ECHO, echo), (evt.EVT_C_FIND, find)])
 print(server.socket.getsockname()[1], flush=True)
 # ends with the test, which holds the other end
 sys.stdin.read()

@@ -1,8 +1,8 @@
-//! What is declared and not there; what is not as it was before.
+//! Of a FHIR server, what is declared and not there; what is not as it was before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Facts;
+use super::Statement;
 use crate::api::{
     fhir_capability::{FhirFacts, FhirInteraction, FhirResourceGroup},
     interface::FhirInterface,
@@ -10,7 +10,7 @@ use crate::api::{
 
 /// What of the declared a server lacks, each in words; nothing when it can do all of it.
 #[must_use]
-pub fn missing(declared: &FhirInterface, facts: &Facts) -> Vec<String> {
+pub fn missing(declared: &FhirInterface, facts: &Statement) -> Vec<String> {
     let mut lacks = Vec::new();
     if let Some(version) = declared.version
         && facts.version.strip_prefix(version.number()).is_none_or(|rest| !(rest.is_empty() || rest.starts_with('.')))
@@ -32,7 +32,7 @@ pub fn missing(declared: &FhirInterface, facts: &Facts) -> Vec<String> {
     lacks
 }
 
-impl Facts {
+impl Statement {
     /// As a status holds them.
     pub(super) fn stored(&self, interface: &str, generation: i64) -> FhirFacts {
         let mut groups: BTreeMap<Vec<FhirInteraction>, Vec<String>> = BTreeMap::new();
@@ -66,7 +66,7 @@ impl Facts {
 }
 
 /// What has changed, each in words.
-pub(super) fn difference(before: &Facts, now: &Facts) -> Vec<String> {
+pub(super) fn difference(before: &Statement, now: &Statement) -> Vec<String> {
     let mut words = Vec::new();
     if before.version != now.version {
         words.push(format!("fhirVersion {} is now {}", before.version, now.version));
@@ -97,8 +97,8 @@ mod tests {
 
     use super::*;
 
-    fn facts(version: &str, resources: &[(&str, &[FhirInteraction])], operations: &[&str]) -> Facts {
-        Facts {
+    fn facts(version: &str, resources: &[(&str, &[FhirInteraction])], operations: &[&str]) -> Statement {
+        Statement {
             version: version.to_owned(),
             resources: resources.iter().map(|(t, i)| ((*t).to_owned(), i.iter().copied().collect())).collect(),
             operations: operations.iter().map(|o| (*o).to_owned()).collect(),
@@ -120,8 +120,8 @@ mod tests {
             missing(&declared, &some),
             ["fhirVersion is 4.3.0 and not R4", "Patient without create", "no Task", "no $everything"]
         );
-        assert_eq!(missing(&declared, &Facts { version: "4.01.0".to_owned(), ..all.clone() }).len(), 1);
-        assert!(missing(&declared, &Facts { version: "4.0".to_owned(), ..all }).is_empty());
+        assert_eq!(missing(&declared, &Statement { version: "4.01.0".to_owned(), ..all.clone() }).len(), 1);
+        assert!(missing(&declared, &Statement { version: "4.0".to_owned(), ..all }).is_empty());
     }
 
     #[test]
@@ -143,7 +143,7 @@ mod tests {
         );
         let stored = before.stored("fhir", 3);
         assert_eq!(stored.resources.len(), 2, "types with the same interactions are one group");
-        assert_eq!(Facts::of(&stored), before);
-        assert!(difference(&before, &Facts::of(&stored)).is_empty());
+        assert_eq!(Statement::of(&stored), before);
+        assert!(difference(&before, &Statement::of(&stored)).is_empty());
     }
 }

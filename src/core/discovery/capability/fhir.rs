@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::Facts;
+use super::Statement;
 use crate::api::fhir_capability::FhirInteraction;
 
 /// Largest statement that is read, in bytes. Those of servers with all types, search parameters and profiles have one or two million.
@@ -20,7 +20,7 @@ pub struct Invalid;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Statement {
+struct Json {
     resource_type: String,
     fhir_version: String,
     #[serde(default)]
@@ -60,8 +60,8 @@ struct Operation {
 ///
 /// # Errors
 /// When it is no `CapabilityStatement`, has no `fhirVersion` of the standard's form, or tells of no REST server.
-pub fn read(body: &[u8]) -> Result<Facts, Invalid> {
-    let statement: Statement = serde_json::from_slice(body).map_err(|_| Invalid)?;
+pub fn read(body: &[u8]) -> Result<Statement, Invalid> {
+    let statement: Json = serde_json::from_slice(body).map_err(|_| Invalid)?;
     if statement.resource_type != "CapabilityStatement" || !is_version(&statement.fhir_version) {
         return Err(Invalid);
     }
@@ -75,7 +75,7 @@ pub fn read(body: &[u8]) -> Result<Facts, Invalid> {
             resources.entry(resource.type_).or_default().extend(codes);
         }
     }
-    Ok(Facts {
+    Ok(Statement {
         version: statement.fhir_version,
         resources: resources.into_iter().take(MAX_TYPES).collect(),
         operations: operations.into_iter().take(MAX_OPERATIONS).collect(),
@@ -130,7 +130,7 @@ mod tests {
         })
     }
 
-    fn read_value(value: &Value) -> Result<Facts, Invalid> {
+    fn read_value(value: &Value) -> Result<Statement, Invalid> {
         read(value.to_string().as_bytes())
     }
 

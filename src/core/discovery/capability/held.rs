@@ -21,8 +21,9 @@ impl Held {
 
     /// Takes in what a probe found. True when what is held to be true has changed.
     pub fn observe(&mut self, found: Facts, times: u8) -> bool {
-        let Some(present) = &self.facts else {
+        let Some(present) = self.facts.as_ref().filter(|present| present.comparable(&found)) else {
             self.facts = Some(Arc::new(found));
+            self.next = None;
             return true;
         };
         if **present == found {
@@ -44,10 +45,14 @@ impl Held {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{Contexts, Statement},
+        *,
+    };
+    use crate::core::dicom::contexts::Proposal;
 
     fn version(text: &str) -> Facts {
-        Facts { version: text.to_owned(), ..Facts::default() }
+        Facts::Fhir(Statement { version: text.to_owned(), ..Statement::default() })
     }
 
     #[test]
@@ -61,6 +66,22 @@ mod tests {
         }
         let changes: Vec<bool> = (0..4).map(|_| held.observe(version("5.0.0"), 3)).collect();
         assert_eq!(changes, [false, false, true, false]);
-        assert_eq!(held.facts().map(|f| f.version.as_str()), Some("5.0.0"));
+        assert_eq!(held.facts().map(|f| (**f).clone()), Some(version("5.0.0")));
+    }
+
+    #[test]
+    fn who_is_asked_something_else_is_believed_at_once() {
+        let classes = |list: &[&str]| list.iter().map(|c| (*c).to_owned()).collect();
+        let told = |proposed: &[&str]| {
+            Facts::Dicom(Contexts {
+                proposed: Proposal { classes: classes(proposed), ..Proposal::default() },
+                ..Contexts::default()
+            })
+        };
+        let mut held = Held::default();
+        assert!(held.observe(told(&["1.1"]), 3));
+        assert!(held.observe(told(&["1.1", "1.2"]), 3));
+        assert!(!held.observe(told(&["1.1", "1.2"]), 3));
+        assert!(held.observe(version("4.0.1"), 3), "another protocol");
     }
 }

@@ -21,12 +21,12 @@ fn found(version: &str, types: &[&str]) -> BTreeMap<Endpoint, Arc<Facts>> {
     let endpoint =
         Endpoint { address: "192.0.2.1".parse().unwrap(), port: 80, interface: "fhir".to_owned(), pod: None };
     let read = || [FhirInteraction::Read].into();
-    let facts = Facts {
+    let statement = Statement {
         version: version.to_owned(),
         resources: types.iter().map(|t| ((*t).to_owned(), read())).collect(),
-        ..Facts::default()
+        ..Statement::default()
     };
-    BTreeMap::from([(endpoint, Arc::new(facts))])
+    BTreeMap::from([(endpoint, Arc::new(Facts::Fhir(statement)))])
 }
 
 /// Reports, and keeps that as the service's status.
@@ -35,7 +35,8 @@ fn look(service: &mut MedicalService, facts: &BTreeMap<Endpoint, Arc<Facts>>) ->
     let mut conditions = Conditions::from(&present, service.metadata.generation, Timestamp::UNIX_EPOCH);
     let next = report(service, facts, &mut conditions);
     let status = service.status.get_or_insert_default();
-    status.fhir = next;
+    status.fhir = next.fhir;
+    status.dicom = next.dicom;
     status.conditions = conditions.into_list();
     status.conditions.clone()
 }
@@ -74,6 +75,66 @@ fn what_is_declared_and_lacking_is_named() {
     let conditions = look(&mut ehr, &found("4.3.0", &["Task"]));
     let (status, message) = says(&conditions, CAPABILITY_MATCH);
     assert_eq!((status, message), ("False", "fhir at 192.0.2.1: fhirVersion is 4.3.0 and not R4, no Patient"));
+}
+
+/// An archive that declares these SOP classes.
+fn archive(generation: i64, classes: &[&str]) -> MedicalService {
+    serde_json::from_value(json!({
+        "apiVersion": "medley.health/v1alpha1", "kind": "MedicalService",
+        "metadata": {"namespace": "n", "name": "pacs", "uid": "u", "generation": generation},
+        "spec": {
+            "external": {"endpoints": [{"host": "192.0.2.1"}]},
+            "interfaces": [{"name": "dicom", "port": 104, "protocol": "DICOM",
+                "dicom": {"calledAeTitle": "PACS", "sopClasses": classes, "transferSyntaxes": ["9.1"]}}],
+        },
+    }))
+    .unwrap()
+}
+
+/// What an archive that was asked by this service's spec accepts.
+fn accepts(service: &MedicalService, classes: &[&str]) -> BTreeMap<Endpoint, Arc<Facts>> {
+    let endpoint =
+        Endpoint { address: "192.0.2.1".parse().unwrap(), port: 104, interface: "dicom".to_owned(), pod: None };
+    let proposed = proposal(service.spec.interfaces[0].dicom.as_ref().unwrap());
+    let accepted = classes.iter().map(|c| ((*c).to_owned(), ["9.1".to_owned()].into())).collect();
+    BTreeMap::from([(endpoint, Arc::new(Facts::Dicom(Contexts { proposed, accepted })))])
+}
+
+#[test]
+fn what_an_archive_accepts_is_matched_and_drifts() {
+    let mut pacs = archive(1, &["1.1", "1.2"]);
+    assert!(look(&mut pacs, &BTreeMap::new()).is_empty(), "nothing is known");
+    let facts = accepts(&pacs, &["1.1", "1.2"]);
+    let conditions = look(&mut pacs, &facts);
+    assert_eq!((says(&conditions, CAPABILITY_MATCH).0, says(&conditions, CAPABILITY_DRIFT).0), ("True", "False"));
+    assert_eq!(pacs.status.as_ref().unwrap().dicom[0].contexts.len(), 2);
+    let facts = accepts(&pacs, &["1.1"]);
+    let conditions = look(&mut pacs, &facts);
+    assert_eq!(says(&conditions, CAPABILITY_MATCH), ("False", "dicom at 192.0.2.1: no 1.2"));
+    let (status, message) = says(&conditions, CAPABILITY_DRIFT);
+    assert!(status == "True" && message.starts_with("dicom at 192.0.2.1: 1.2 is gone"), "{message}");
+    assert_eq!(look(&mut pacs, &BTreeMap::new()), conditions, "a new leader knows nothing yet");
+}
+
+#[test]
+fn what_was_accepted_of_something_else_is_no_drift() {
+    let mut pacs = archive(1, &["1.1"]);
+    let old = accepts(&pacs, &["1.1"]);
+    look(&mut pacs, &old);
+    let mut next = archive(2, &["1.1", "1.2"]);
+    next.status = pacs.status.clone();
+    let before = next.status.as_ref().unwrap().conditions.clone();
+    let conditions = look(&mut next, &old);
+    assert_eq!(says(&conditions, CAPABILITY_MATCH), says(&before, CAPABILITY_MATCH), "until it is probed");
+    let facts = accepts(&next, &["1.1", "1.2"]);
+    let conditions = look(&mut next, &facts);
+    assert_eq!((says(&conditions, CAPABILITY_MATCH).0, says(&conditions, CAPABILITY_DRIFT).0), ("True", "False"));
+
+    let mut none = archive(3, &[]);
+    none.spec.interfaces[0].dicom.as_mut().unwrap().transfer_syntaxes.clear();
+    none.status = next.status.clone();
+    assert!(look(&mut none, &facts).is_empty(), "nothing is declared any more");
+    assert!(none.status.unwrap().dicom.is_empty());
 }
 
 #[test]

@@ -73,5 +73,38 @@ fn variable(service: &MedicalService) -> Value {
         "attributes": spec.attributes,
         "interfaces": interfaces.collect::<Vec<_>>(),
         "data": spec.data.clone().unwrap_or_default(),
+        "fhir": service.status.as_ref().map(|s| s.fhir.as_slice()).unwrap_or_default(),
+        "dicom": service.status.as_ref().map(|s| s.dicom.as_slice()).unwrap_or_default(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_probes_found_is_seen_and_nothing_before() {
+        let mut service: MedicalService = serde_json::from_value(json!({
+            "apiVersion": "medley.health/v1alpha1", "kind": "MedicalService", "metadata": {"name": "pacs", "namespace": "n"},
+            "spec": {"external": {"endpoints": [{"host": "192.0.2.1"}]}, "interfaces": []},
+        }))
+        .unwrap();
+        let asked =
+            |text: &str, service: &MedicalService| holds(&compile(text).unwrap(), service, &mut Budget::of(100_000));
+        let takes = "service.dicom.exists(d, d.contexts.exists(c, c.sopClass == '1.2' && '9.1' in c.transferSyntaxes))";
+        let speaks =
+            "service.fhir.exists(f, f.fhirVersion.startsWith('4.') && f.resources.exists(r, 'Task' in r.types))";
+        assert_eq!(asked(takes, &service), Err(ExclusionReason::Where));
+        assert_eq!(asked(speaks, &service), Err(ExclusionReason::Where));
+        service.status = serde_json::from_value(json!({
+            "dicom": [{"interface": "dicom", "generation": 1, "contexts": [{"sopClass": "1.2", "transferSyntaxes": ["9.1"]}]}],
+            "fhir": [{"interface": "fhir", "generation": 1, "fhirVersion": "4.0.1",
+                "resources": [{"interactions": ["read"], "types": ["Task"]}]}],
+        }))
+        .unwrap();
+        assert_eq!(asked(takes, &service), Ok(()));
+        assert_eq!(asked(speaks, &service), Ok(()));
+    }
 }

@@ -86,7 +86,7 @@ fn the_template_has_the_gate_and_probes_go_to_the_pods_port_in_its_own_name() {
     story.pod("a", "p1", "10.0.0.1");
     let target = &story.decide().probes[0].target;
     assert_eq!((target.endpoint.port, target.endpoint.pod.as_deref()), (11112, Some("p1")));
-    assert!(matches!(&target.kind, ProbeKind::Dicom(titles) if titles.called == "ARCHIVE"));
+    assert!(matches!(&target.kind, ProbeKind::Dicom { titles, .. } if titles.called == "ARCHIVE"));
     // what the kubelet can do itself needs no gate
     let mut plain = super::story(workload(1));
     plain.pass();

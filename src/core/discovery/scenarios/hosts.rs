@@ -1,7 +1,10 @@
 //! Hosts outside the cluster: which of their addresses are probed and published, and what is said of them?
 
 use super::*;
-use crate::core::{dicom::Titles, hl7::probe_message::Receiver};
+use crate::core::{
+    dicom::{Titles, contexts::Proposal},
+    hl7::probe_message::Receiver,
+};
 
 #[test]
 fn an_external_host_is_published_when_its_probe_answers_and_taken_out_when_it_fails() {
@@ -154,10 +157,11 @@ fn an_interface_of_dicom_is_sent_an_echo_where_it_is_known_whom_it_is_for() {
     }));
     let kinds: Vec<ProbeKind> = story.pass().probes.into_iter().map(|p| p.target.kind).collect();
     let titles = Titles { called: "ARCHIVE".to_owned(), calling: "WARD".to_owned() };
-    assert_eq!(kinds, [ProbeKind::Dicom(titles), ProbeKind::Tcp, ProbeKind::Tcp]);
+    assert_eq!(kinds, [ProbeKind::Dicom { titles, proposal: Proposal::default() }, ProbeKind::Tcp, ProbeKind::Tcp]);
     for (reason, word) in [
         (EndpointReason::AssociationTimeout, "AssociationTimeout"),
         (EndpointReason::DicomInvalid, "DicomInvalid"),
+        (EndpointReason::DicomJsonInvalid, "DicomJsonInvalid"),
         (EndpointReason::AssociationRejected, "AssociationRejected"),
         (EndpointReason::AeTitleRejected, "AeTitleRejected"),
         (EndpointReason::Overloaded, "Overloaded"),
