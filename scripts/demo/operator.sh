@@ -27,6 +27,7 @@ render() {
   for file in namespace.yaml services.yaml workflow.yaml runs/1-routine.yaml runs/2-incomplete.yaml runs/3-stat.yaml; do
     sed -e "s|localhost/ct-quality:dev|$EXAMPLE_IMAGE|; s|host: $LOCAL_ARCHIVE|host: $ARCHIVE_HOST|" \
       -e "s|port: 8042|port: $ARCHIVE_HTTP_PORT|; s|local:8042|local:$ARCHIVE_HTTP_PORT|; s|port: 4242|port: $ARCHIVE_DICOM_PORT|" \
+      -e "s|calledAeTitle: ORTHANC|calledAeTitle: $ARCHIVE_AET|" \
       -e "s|cpu: 1100m|cpu: $ANALYSIS_CPU|" "$EXAMPLE/$file" >"$1/$file"
   done
 }
