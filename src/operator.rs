@@ -26,6 +26,7 @@ use crate::{
         admitter::Admitter,
         dispatcher::Dispatcher,
         lanes::Lanes,
+        measures::Measures,
         mirror::{self, Mirrors},
         pools::Pools,
         prober::{Limits, ProbeIo, Prober},
@@ -127,6 +128,7 @@ pub struct Operator<C, P, L> {
     resolver: Arc<Resolver<L>>,
     admitter: Arc<Admitter>,
     lanes: Arc<Lanes>,
+    measures: Arc<Measures>,
     mirrors: Mirrors,
 }
 
@@ -147,7 +149,9 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         let (guard, to_lanes) = (Arc::clone(&settings.guard), Arc::clone(&queues.runs));
         let lanes = Lanes::new(caches.clone(), guard, to_lanes, clock, metrics.clone());
         let (leads, report) = (leadership.clone(), tell(&queues.runs));
-        let dispatcher = Dispatcher::new(calls, Arc::clone(&lanes), leads, clock, metrics.clone(), report);
+        let measures = Measures::new(clock, metrics.clone(), tell(&queues.services));
+        let to = (Arc::clone(&lanes), Arc::clone(&measures));
+        let dispatcher = Dispatcher::new(calls, to, leads, clock, metrics.clone(), report);
         let (to_runs, to_pools) = (Arc::clone(&queues.runs), Arc::clone(&queues.pools));
         let mirrors = Mirrors::new(&settings.mirrors, &caches, &metrics);
         Self {
@@ -155,8 +159,16 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
             admitter: Admitter::new(caches.clone(), to_runs, to_pools, clock, metrics.clone()),
             dispatcher,
             lanes,
-            prober: Prober::new(probes, clock, Limits::default(), metrics.clone(), tell(&queues.services)),
+            prober: Prober::new(
+                probes,
+                Limits::default(),
+                Arc::clone(&measures),
+                clock,
+                metrics.clone(),
+                tell(&queues.services),
+            ),
             resolver: Resolver::new(lookups, tell(&queues.services)),
+            measures,
             caches,
             settings,
             clock,
@@ -295,6 +307,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
             writer: writer.clone(),
             prober: Arc::clone(&self.prober),
             resolver: Arc::clone(&self.resolver),
+            measures: Arc::clone(&self.measures),
             clock: self.clock,
             notes: notes.clone(),
             guard: Arc::clone(&self.settings.guard),
@@ -368,7 +381,8 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         self.queues.close();
         self.dispatcher.clear();
         self.lanes.clear();
-        self.metrics.forget_endpoints();
+        self.measures.clear();
+        self.metrics.forget_services();
     }
 }
 

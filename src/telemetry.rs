@@ -1,5 +1,7 @@
 //! Logs and metrics. Labels come from closed sets: never a run's name, never anything about a patient.
 
+mod services;
+
 use std::{
     sync::{
         Arc,
@@ -18,6 +20,7 @@ use prometheus_client::{
     },
     registry::Registry,
 };
+pub use services::{MeasuredLabel, OfServices};
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 /// Labels of an API call.
@@ -156,6 +159,8 @@ pub struct Metrics {
     pub probes: Family<Probe, Counter<u64, AtomicU64>>,
     /// How long probes took, in seconds.
     pub probe_seconds: Family<ProtocolLabel, Histogram>,
+    /// How services do.
+    pub of_services: OfServices,
     /// Points that InfluxDB has taken.
     pub influxdb_written: Counter<u64, AtomicU64>,
     /// Points that were not written.
@@ -262,6 +267,7 @@ impl Default for Metrics {
             "Duration of probes of endpoints outside the cluster",
             probe_seconds.clone(),
         );
+        let of_services = OfServices::register(&mut registry);
         Self {
             registry: Arc::new(registry),
             leader,
@@ -290,6 +296,7 @@ impl Default for Metrics {
             endpoints,
             probes,
             probe_seconds,
+            of_services,
             influxdb_written,
             influxdb_dropped,
         }
@@ -309,10 +316,11 @@ impl Metrics {
         }
     }
 
-    /// Forgets the endpoints of all services: who does not lead does not know them.
-    pub fn forget_endpoints(&self) {
+    /// Forgets the series of all services: who does not lead does not know them.
+    pub fn forget_services(&self) {
         self.endpoints_ready.clear();
         self.endpoints.clear();
+        self.of_services.forget();
     }
 
     /// A probe has ended.

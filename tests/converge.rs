@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+#[path = "converge/anomalies.rs"]
+mod anomalies;
 #[path = "converge/answers.rs"]
 mod answers;
 #[path = "converge/capacity.rs"]

@@ -15,6 +15,7 @@ use super::{
     fhir_capability::FhirFacts,
     instances::{Autoscaling, Identity, InstanceVolume},
     interface::Interface,
+    measurements::Measurements,
     rules, schema,
     vocabulary::Urgency,
 };
@@ -229,6 +230,7 @@ pub struct MedicalServiceStatus {
     pub leader_epoch: Option<i64>,
     /// `Ready`: accepted, programmed and, for a workload, rolled out. `Reachable`: at least one endpoint answers. Of FHIR and DICOM
     /// services that medley probes, `CapabilityMatch`: they can do what is declared; `CapabilityDrift`: what they can do has changed.
+    /// `Anomalous`: measurements are slower, or fail more often, than before.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -262,6 +264,10 @@ pub struct MedicalServiceStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["interface"]))]
     pub dicom: Vec<DicomFacts>,
+    /// How its answers are distributed, and how surprising the last ones are. Written seldom, once a day
+    /// in the end, and when an anomaly begins or ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measurements: Option<Measurements>,
 }
 
 /// One endpoint.

@@ -17,6 +17,7 @@ pub mod fhir_capability;
 pub mod flow;
 pub mod instances;
 pub mod interface;
+pub mod measurements;
 pub mod medical_service;
 pub mod rules;
 pub mod schema;

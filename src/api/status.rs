@@ -12,6 +12,8 @@ pub const REACHABLE: &str = "Reachable";
 pub const CAPABILITY_MATCH: &str = "CapabilityMatch";
 /// `MedicalService`: what its FHIR servers can do has changed since this generation was first probed.
 pub const CAPABILITY_DRIFT: &str = "CapabilityDrift";
+/// `MedicalService`: its measurements are unusual, given those before.
+pub const ANOMALOUS: &str = "Anomalous";
 /// `WorkflowRun`: how it ended; Unknown while it runs.
 pub const SUCCEEDED: &str = "Succeeded";
 /// `Workflow`: how its latest run ended.

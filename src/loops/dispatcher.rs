@@ -15,9 +15,10 @@ use crate::{
             outcome::{CallOutcome, CallResult},
             view::{Attempt, StartCall},
         },
+        monitoring::measurements::Source,
         name::Key,
     },
-    loops::lanes::Lanes,
+    loops::{lanes::Lanes, measures::Measures},
     medical::calls::CallIo,
     telemetry::{Metrics, ServiceCall},
 };
@@ -29,6 +30,7 @@ pub type Report = Box<dyn Fn(&Key) + Send + Sync>;
 pub struct Dispatcher<I> {
     io: I,
     lanes: Arc<Lanes>,
+    measures: Arc<Measures>,
     leadership: Leadership,
     clock: Clock,
     report: Report,
@@ -45,11 +47,11 @@ struct Calls {
 }
 
 impl<I: CallIo> Dispatcher<I> {
-    /// A dispatcher without calls. `report` must not block.
+    /// A dispatcher without calls. Who queues them and who learns of them are told how each ends. `report` must not block.
     #[must_use]
     pub fn new(
         io: I,
-        lanes: Arc<Lanes>,
+        (lanes, measures): (Arc<Lanes>, Arc<Measures>),
         leadership: Leadership,
         clock: Clock,
         metrics: Metrics,
@@ -58,6 +60,7 @@ impl<I: CallIo> Dispatcher<I> {
         Arc::new(Self {
             io,
             lanes,
+            measures,
             leadership,
             clock,
             report,
@@ -104,7 +107,13 @@ impl<I: CallIo> Dispatcher<I> {
             }
             let began = Instant::now();
             let what = this.io.call(&call).await;
-            boarding.ended(what.tells(began.elapsed().as_secs_f64()));
+            let took = began.elapsed();
+            let tells = what.tells(took.as_secs_f64());
+            boarding.ended(tells);
+            if let Some(ended) = tells {
+                let service = Key::new(&key.namespace, &call.lane.service);
+                this.measures.take(&service, Source::Calls, ended.well.then_some(took));
+            }
             let outcome = match &what {
                 CallResult::Answered(_)
                 | CallResult::Acknowledged(_)
@@ -229,9 +238,10 @@ mod tests {
         let clock = Clock::simulated(jiff::Timestamp::UNIX_EPOCH);
         let (metrics, caches, runs) = (Metrics::default(), Caches::default(), Arc::default());
         let lanes = Lanes::new(caches, Arc::default(), runs, clock, metrics.clone());
+        let measures = Measures::new(clock, metrics.clone(), Box::new(|_| {}));
         let dispatcher = Dispatcher::new(
             Counted(Arc::clone(&count)),
-            lanes,
+            (lanes, measures),
             Leadership::forever(),
             clock,
             metrics,

@@ -8,6 +8,7 @@ mod effects;
 pub(crate) mod gates;
 pub mod influxdb;
 pub mod lanes;
+pub mod measures;
 pub mod mirror;
 mod owned;
 pub mod pools;

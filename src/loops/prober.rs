@@ -29,10 +29,12 @@ use crate::{
         },
         monitoring::{
             health::{Health, ProbeOutcome},
+            measurements::Source,
             pace,
         },
         name::{self, Key},
     },
+    loops::measures::Measures,
     medical::{self, tls::Trust},
     telemetry::Metrics,
 };
@@ -88,6 +90,7 @@ pub struct Prober<I> {
     io: I,
     clock: Clock,
     report: Report,
+    measures: Arc<Measures>,
     metrics: Metrics,
     per_service: usize,
     total: Semaphore,
@@ -259,11 +262,19 @@ impl<I> Prober<I> {
 impl<I: ProbeIo> Prober<I> {
     /// A prober without targets. `report` is called from its tasks and must not block.
     #[must_use]
-    pub fn new(io: I, clock: Clock, limits: Limits, metrics: Metrics, report: Report) -> Arc<Self> {
+    pub fn new(
+        io: I,
+        limits: Limits,
+        measures: Arc<Measures>,
+        clock: Clock,
+        metrics: Metrics,
+        report: Report,
+    ) -> Arc<Self> {
         Arc::new(Self {
             io,
             clock,
             report,
+            measures,
             metrics,
             per_service: limits.per_service.max(1),
             total: Semaphore::new(limits.total.max(1)),
@@ -355,7 +366,10 @@ impl<I: ProbeIo> Prober<I> {
                 (Instant::now(), self.io.probe(&target).await)
             };
             let (protocol, reason) = (target.kind.protocol(), format!("{:?}", probed.outcome.reason()));
-            self.metrics.tell_probe(protocol, reason, started.elapsed());
+            let took = started.elapsed();
+            self.metrics.tell_probe(protocol, reason, took);
+            let answer = (probed.outcome == ProbeOutcome::Answered).then_some(took);
+            self.measures.take(&key, Source::Probes, answer);
             if self.observe(&key, &endpoint, stamp, probed) {
                 (self.report)(&key);
             }

@@ -99,8 +99,9 @@ impl Bench {
         let begin = Instant::now();
         let seen = Arc::clone(&reports);
         let report: Report = Box::new(move |key| seen.lock().unwrap().push((key.clone(), begin.elapsed().as_millis())));
-        let prober =
-            Prober::new(Arc::clone(&script), Clock::simulated(Timestamp::UNIX_EPOCH), limits, metrics.clone(), report);
+        let clock = Clock::simulated(Timestamp::UNIX_EPOCH);
+        let measures = Measures::new(clock, metrics.clone(), Box::new(|_| {}));
+        let prober = Prober::new(Arc::clone(&script), limits, measures, clock, metrics.clone(), report);
         let stop = CancellationToken::new();
         let task = tokio::spawn(Arc::clone(&prober).run(stop.clone()));
         Self { script, prober, metrics, reports, stop, task }
@@ -227,7 +228,9 @@ async fn what_is_under_way_is_bounded_over_all_services() {
 async fn targets_set_before_the_run_are_probed_and_stopping_ends_every_probe() {
     let script = Arc::new(Script::default());
     let clock = Clock::simulated(Timestamp::UNIX_EPOCH);
-    let prober = Prober::new(Arc::clone(&script), clock, Limits::default(), Metrics::default(), Box::new(|_| {}));
+    let measures = Measures::new(clock, Metrics::default(), Box::new(|_| {}));
+    let (io, limits) = (Arc::clone(&script), Limits::default());
+    let prober = Prober::new(io, limits, measures, clock, Metrics::default(), Box::new(|_| {}));
     prober.set_targets(&pacs(), (1..=20).map(probing).collect());
     pass(5).await;
     assert_eq!(script.started.lock().unwrap().len(), 0, "nothing is probed by a replica that does not lead");

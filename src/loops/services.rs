@@ -26,6 +26,7 @@ use crate::{
     },
     loops::{
         gates,
+        measures::Measures,
         owned::{LOOK_AGAIN, apply, look_again, remove},
         prober::{ProbeIo, Prober},
         reconciler::Reconcile,
@@ -46,6 +47,8 @@ pub struct Services<P, L> {
     pub prober: Arc<Prober<P>>,
     /// Who looks up their names.
     pub resolver: Arc<Resolver<L>>,
+    /// What probes and calls have shown.
+    pub measures: Arc<Measures>,
     /// The time.
     pub clock: Clock,
     /// Who tells people.
@@ -70,10 +73,12 @@ impl<P: ProbeIo, L: LookupIo> Reconcile for Services<P, L> {
         let Some(service) = self.caches.services.get(key) else {
             self.prober.forget(key);
             self.resolver.forget(key);
+            self.measures.forget(key);
             self.metrics.tell_endpoints(&key.namespace, &key.name, None);
             return Ok(None);
         };
         let epoch = self.writer.term_after(service.status.as_ref().and_then(|s| s.leader_epoch))?.epoch;
+        self.measures.follow(key, &service);
         let owner = owner_of_service(&service);
         let mut taken = look_again(&self.writer, key, &self.caches.deployments, &owner).await?;
         taken |= look_again(&self.writer, key, &self.caches.stateful_sets, &owner).await?;
@@ -103,11 +108,13 @@ impl<P: ProbeIo, L: LookupIo> Reconcile for Services<P, L> {
             let mut next = MedicalService::clone(&service);
             next.status = Some(status);
             self.writer.report(&next, &self.caches.services).await?;
+            self.measures.written(key);
         }
         self.notes.tell(&about, &decision.notes);
         let look_again = || self.clock.now().saturating_add(LOOK_AGAIN).unwrap_or(Timestamp::MAX);
         told?;
-        refused.map_or_else(|| Ok(taken.then(look_again)), Err)
+        let wake_at = taken.then(look_again).into_iter().chain(self.measures.wake_at(key)).min();
+        refused.map_or(Ok(wake_at), Err)
     }
 }
 
@@ -124,6 +131,7 @@ impl<P: ProbeIo, L: LookupIo> Services<P, L> {
         let (lookups, health) = (self.resolver.lookups(key), self.prober.health(key));
         let (facts, certificates) = (self.prober.facts(key), self.prober.certificates(key));
         let decided_by = self.caches.limits_of(service).decided_by;
+        let measured = self.measures.known(key);
         let view = ServiceView {
             service,
             cluster_domain: &self.cluster_domain,
@@ -139,6 +147,7 @@ impl<P: ProbeIo, L: LookupIo> Services<P, L> {
             health: &health,
             facts: &facts,
             certificates: &certificates,
+            measured: &measured,
             guard: &self.guard,
             decided_by: &decided_by,
             epoch,

@@ -21,7 +21,7 @@ use medley::{
             target::Endpoint,
             view::ServiceView,
         },
-        monitoring::health::Health,
+        monitoring::{health::Health, measurements::Known},
     },
     render::endpoint_slice::{is_ours, ready_addresses},
 };
@@ -82,6 +82,7 @@ impl World {
             health: &self.health,
             facts: &BTreeMap::new(),
             certificates: &BTreeMap::new(),
+            measured: &Known::default(),
             refused: None,
             decided_by: &BTreeMap::new(),
             guard: &AddressGuard::default(),

@@ -26,6 +26,7 @@ pub(crate) fn touched() -> Metrics {
     metrics.admission_wait.get_or_create(&urgency).observe(1.0);
     metrics.call_wait.get_or_create(&urgency).observe(1.0);
     metrics.tell_endpoints("radiology", "archive", Some((1, 2)));
+    metrics.of_services.tell_surprise("radiology", "archive", "probes", Some((0.5, false)));
     metrics.tell_probe("dicom", "Healthy".to_owned(), Duration::from_millis(5));
     metrics
 }

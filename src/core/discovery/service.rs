@@ -223,11 +223,13 @@ fn programmed(view: &ServiceView<'_>, decision: &ServiceDecision) -> bool {
 
 /// The status, when it is another one, and the events of the change.
 fn report(view: &ServiceView<'_>, findings: Findings, now: Timestamp, decision: &mut ServiceDecision) {
-    let next: MedicalServiceStatus = status::status(view, &findings, now);
     let present = view.service.status.as_ref();
-    if present == Some(&next) {
+    let written = present.and_then(|s| s.measurements.as_ref());
+    if present == Some(&status::status(view, &findings, view.measured.told(written), now)) {
         return;
     }
+    // what is written anyway tells the newest
+    let next = status::status(view, &findings, view.measured.newest(written), now);
     decision.notes = status::notes(present, &next);
     decision.status = Some(MedicalServiceStatus { leader_epoch: Some(view.epoch), ..next });
 }

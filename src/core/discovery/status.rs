@@ -13,11 +13,13 @@ use super::{
 use crate::{
     api::{
         MedicalServiceStatus,
+        measurements::Measurements,
         medical_service::{EndpointReason, EndpointStatus},
-        status::{CAPABILITY_DRIFT, CAPABILITY_MATCH, REACHABLE, READY, RECONCILING, STALLED},
+        status::{ANOMALOUS, CAPABILITY_DRIFT, CAPABILITY_MATCH, REACHABLE, READY, RECONCILING, STALLED},
     },
     core::{
         condition::{self, Conditions, State},
+        monitoring::measurements,
         note::Note,
         refusal::Refusal,
     },
@@ -63,7 +65,12 @@ struct Verdict {
 }
 
 /// The whole next status, but for the epoch of who writes it: that alone is no reason to write.
-pub(super) fn status(view: &ServiceView<'_>, findings: &Findings, now: Timestamp) -> MedicalServiceStatus {
+pub(super) fn status(
+    view: &ServiceView<'_>,
+    findings: &Findings,
+    measured: Option<&Measurements>,
+    now: Timestamp,
+) -> MedicalServiceStatus {
     let metadata = &view.service.metadata;
     let present = view.service.status.as_ref().map(|s| s.conditions.as_slice()).unwrap_or_default();
     let mut conditions = Conditions::from(present, metadata.generation, now);
@@ -80,6 +87,7 @@ pub(super) fn status(view: &ServiceView<'_>, findings: &Findings, now: Timestamp
     conditions.set(REACHABLE, state, reason, message);
     let capability::report::Reported { fhir, dicom } =
         capability::report::report(view.service, view.facts, &mut conditions);
+    measurements::report(measured, &mut conditions);
 
     let ready = findings.endpoints.iter().filter(|e| e.ready).count();
     let total = findings.endpoints.len();
@@ -97,6 +105,7 @@ pub(super) fn status(view: &ServiceView<'_>, findings: &Findings, now: Timestamp
         endpoints: findings.endpoints.iter().take(MAX_LISTED).cloned().collect(),
         fhir,
         dicom,
+        measurements: measured.filter(|m| **m != Measurements::default()).cloned(),
     }
 }
 
@@ -201,9 +210,11 @@ pub(super) fn notes(old: Option<&MedicalServiceStatus>, new: &MedicalServiceStat
             _ => {}
         }
     }
-    for (type_, bad, reason) in
-        [(CAPABILITY_MATCH, "False", "CapabilityMismatch"), (CAPABILITY_DRIFT, "True", "CapabilityDrift")]
-    {
+    for (type_, bad, reason) in [
+        (CAPABILITY_MATCH, "False", "CapabilityMismatch"),
+        (CAPABILITY_DRIFT, "True", "CapabilityDrift"),
+        (ANOMALOUS, "True", "Anomalous"),
+    ] {
         let was = before(type_).map(|(status, _)| status);
         if let Some(now) = condition::find(&new.conditions, type_).filter(|c| c.status == bad && was != Some(bad)) {
             notes.push(Note::warning(reason, now.message.clone()));

@@ -17,7 +17,10 @@ use k8s_openapi::{
 use super::{capability::Facts, guard::AddressGuard, lookup::Lookup, target::Endpoint};
 use crate::{
     api::MedicalService,
-    core::{monitoring::health::Health, refusal::Refusal},
+    core::{
+        monitoring::{health::Health, measurements::Known},
+        refusal::Refusal,
+    },
     render::{Owner, endpoint_slice},
 };
 
@@ -56,6 +59,8 @@ pub struct ServiceView<'a> {
     pub facts: &'a BTreeMap<Endpoint, Arc<Facts>>,
     /// Until when the certificates of probed endpoints are valid, as far as they showed one.
     pub certificates: &'a BTreeMap<Endpoint, Timestamp>,
+    /// What its measurements have shown.
+    pub measured: &'a Known,
     /// What the API server refused to write for it.
     pub refused: Option<&'a Refusal>,
     /// Which addresses may be probed and published.

@@ -34,7 +34,10 @@ use crate::{
     api::{MedicalService, MedicalServiceStatus, medical_service::EndpointReason},
     core::{
         condition,
-        monitoring::health::{Health, ProbeOutcome},
+        monitoring::{
+            health::{Health, ProbeOutcome},
+            measurements::Known,
+        },
     },
     render::{SERVICE_LABEL, endpoint_slice},
 };
@@ -113,6 +116,7 @@ impl Story {
             health: &self.health,
             facts: &BTreeMap::new(),
             certificates: &BTreeMap::new(),
+            measured: &Known::default(),
             refused: None,
             decided_by: &BTreeMap::new(),
             guard: &self.guard,

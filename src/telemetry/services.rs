@@ -1,0 +1,64 @@
+//! Series of each `MedicalService`, shown by the leader alone: they go with the object and with the term.
+
+use std::sync::atomic::{AtomicI64, AtomicU64};
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+/// Labels: measurements of a `MedicalService`.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct MeasuredLabel {
+    /// Namespace of the object.
+    pub namespace: String,
+    /// Its name.
+    pub service: String,
+    /// `probes` or `calls`.
+    pub source: &'static str,
+}
+
+/// What is known of how services do.
+#[derive(Clone, Debug, Default)]
+pub struct OfServices {
+    /// Of the last window of measurements: −log₁₀ of the probability that one is as slow, or fails as often.
+    pub surprise: Family<MeasuredLabel, Gauge<f64, AtomicU64>>,
+    /// 1 while measurements are unusual.
+    pub anomalous: Family<MeasuredLabel, Gauge<i64, AtomicI64>>,
+}
+
+impl OfServices {
+    pub(super) fn register(registry: &mut Registry) -> Self {
+        let this = Self::default();
+        registry.register(
+            "service_surprise",
+            "How improbable the last window of measurements of a MedicalService was, as -log10 of its probability",
+            this.surprise.clone(),
+        );
+        registry.register(
+            "service_anomalous",
+            "1 while measurements of a MedicalService are slower, or fail more often, than before",
+            this.anomalous.clone(),
+        );
+        this
+    }
+
+    /// How surprising the last window of measurements was, and whether they are unusual; `None` when there are none any more.
+    pub fn tell_surprise(&self, namespace: &str, service: &str, source: &'static str, told: Option<(f64, bool)>) {
+        let label = MeasuredLabel { namespace: namespace.to_owned(), service: service.to_owned(), source };
+        if let Some((surprise, anomalous)) = told {
+            self.surprise.get_or_create(&label).set(surprise);
+            self.anomalous.get_or_create(&label).set(anomalous.into());
+        } else {
+            self.surprise.remove(&label);
+            self.anomalous.remove(&label);
+        }
+    }
+
+    /// Forgets all services: who does not lead knows none.
+    pub fn forget(&self) {
+        self.surprise.clear();
+        self.anomalous.clear();
+    }
+}
