@@ -75,6 +75,7 @@ impl<P: ProbeIo, L: LookupIo> Reconcile for Services<P, L> {
             self.resolver.forget(key);
             self.measures.forget(key);
             self.metrics.tell_endpoints(&key.namespace, &key.name, None);
+            self.metrics.of_services.tell_certificate(&key.namespace, &key.name, None);
             return Ok(None);
         };
         let epoch = self.writer.term_after(service.status.as_ref().and_then(|s| s.leader_epoch))?.epoch;
@@ -102,6 +103,10 @@ impl<P: ProbeIo, L: LookupIo> Reconcile for Services<P, L> {
         if let Some(status) = decision.status.as_ref().or(service.status.as_ref()) {
             let counts = (status.ready.unwrap_or(0), status.total.unwrap_or(0));
             self.metrics.tell_endpoints(&key.namespace, &key.name, Some(counts));
+            let ends = status.endpoints.iter().filter_map(|e| e.certificate_expires).min();
+            // seconds since 1970 are exact in an f64
+            let ends = ends.map(|at| at.as_second() as f64);
+            self.metrics.of_services.tell_certificate(&key.namespace, &key.name, ends);
         }
         let about = service.object_ref(&());
         if let Some(status) = decision.status {

@@ -8,6 +8,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use super::ServiceLabel;
+
 /// Labels: measurements of a `MedicalService`.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct MeasuredLabel {
@@ -26,6 +28,8 @@ pub struct OfServices {
     pub surprise: Family<MeasuredLabel, Gauge<f64, AtomicU64>>,
     /// 1 while measurements are unusual.
     pub anomalous: Family<MeasuredLabel, Gauge<i64, AtomicI64>>,
+    /// When the first certificate of its endpoints ends, in seconds since 1970.
+    pub certificate_expires: Family<ServiceLabel, Gauge<f64, AtomicU64>>,
 }
 
 impl OfServices {
@@ -41,7 +45,22 @@ impl OfServices {
             "1 while measurements of a MedicalService are slower, or fail more often, than before",
             this.anomalous.clone(),
         );
+        registry.register(
+            "service_certificate_expires_timestamp_seconds",
+            "When the first of the certificates ends that the endpoints of a MedicalService have shown",
+            this.certificate_expires.clone(),
+        );
         this
+    }
+
+    /// When the first certificate of a service's endpoints ends, in seconds since 1970; `None` when none is known any more.
+    pub fn tell_certificate(&self, namespace: &str, service: &str, ends: Option<f64>) {
+        let label = ServiceLabel { namespace: namespace.to_owned(), service: service.to_owned() };
+        if let Some(ends) = ends {
+            self.certificate_expires.get_or_create(&label).set(ends);
+        } else {
+            self.certificate_expires.remove(&label);
+        }
     }
 
     /// How surprising the last window of measurements was, and whether they are unusual; `None` when there are none any more.
@@ -60,5 +79,6 @@ impl OfServices {
     pub fn forget(&self) {
         self.surprise.clear();
         self.anomalous.clear();
+        self.certificate_expires.clear();
     }
 }

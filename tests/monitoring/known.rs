@@ -27,6 +27,7 @@ pub(crate) fn touched() -> Metrics {
     metrics.call_wait.get_or_create(&urgency).observe(1.0);
     metrics.tell_endpoints("radiology", "archive", Some((1, 2)));
     metrics.of_services.tell_surprise("radiology", "archive", "probes", Some((0.5, false)));
+    metrics.of_services.tell_certificate("radiology", "archive", Some(1.8e9));
     metrics.tell_probe("dicom", "Healthy".to_owned(), Duration::from_millis(5));
     metrics
 }
