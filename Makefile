@@ -22,6 +22,8 @@ HAPI_PEER := $(MEDLEY_CACHE)/peers/hapi-$(shell cat tests/peers/hapi/pom.xml tes
 HL7_PEER := $(MEDLEY_CACHE)/peers/hl7-$(shell sha256sum tests/peers/hl7/requirements.txt | cut -c1-16)
 # A DICOM service, likewise.
 DICOM_PEER := $(MEDLEY_CACHE)/peers/dicom-$(shell sha256sum tests/peers/dicom/requirements.txt | cut -c1-16)
+# A gRPC server, likewise.
+GRPC_PEER := $(MEDLEY_CACHE)/peers/grpc-$(shell sha256sum tests/peers/grpc/requirements.txt | cut -c1-16)
 # A Python environment with what a list names.
 define VENV
 rm -rf $(1)
@@ -66,10 +68,11 @@ test-mutants: ## Deliberate bugs, one at a time: do the tests notice each? (take
 	cargo run --locked --quiet -p medley-harness --bin mutants -- --scratch $(CARGO_TARGET_DIR)/mutants $(if $(MUTANT),--only '$(MUTANT)')
 
 .PHONY: test-peers
-test-peers: programs $(FHIR_PEER)/done $(HAPI_PEER)/done $(HL7_PEER)/done $(DICOM_PEER)/done ## Tests against real servers of other projects, and of alerts with promtool (python3 with venv, network namespaces; from PyPI, Maven Central and Debian, once)
+test-peers: programs $(FHIR_PEER)/done $(HAPI_PEER)/done $(HL7_PEER)/done $(GRPC_PEER)/done $(DICOM_PEER)/done ## Tests against real servers of other projects, and of alerts with promtool (python3 with venv, network namespaces; from PyPI, Maven Central and Debian, once)
 	scripts/servers.sh
 	MEDLEY_FHIR_PYTHON=$(FHIR_PEER)/bin/python MEDLEY_HAPI=$(HAPI_PEER) MEDLEY_HL7_PYTHON=$(HL7_PEER)/bin/python \
-		cargo test --locked --test fhir_peer --test hl7_peer --test mirrors -- --ignored
+		MEDLEY_GRPC_PYTHON=$(GRPC_PEER)/bin/python \
+		cargo test --locked --test fhir_peer --test hl7_peer --test grpc_peer --test mirrors -- --ignored
 	cargo test --locked --quiet --test dicom_peer --no-run
 	MEDLEY_DICOM_PYTHON=$(DICOM_PEER)/bin/python scripts/dicom-peers.sh \
 		cargo test --locked --offline --test dicom_peer -- --ignored
@@ -87,6 +90,9 @@ $(HAPI_PEER)/done: tests/peers/hapi/pom.xml $(wildcard tests/peers/hapi/src/main
 
 $(HL7_PEER)/done: tests/peers/hl7/requirements.txt
 	$(call VENV,$(HL7_PEER),$<)
+
+$(GRPC_PEER)/done: tests/peers/grpc/requirements.txt
+	$(call VENV,$(GRPC_PEER),$<)
 
 $(DICOM_PEER)/done: tests/peers/dicom/requirements.txt
 	$(call VENV,$(DICOM_PEER),$<)

@@ -131,6 +131,14 @@ fn a_wrong_value_is_refused_by_name() {
         (r#"{"prometheusRule": {"availabilityObjective": 90}}"#, "/prometheusRule/availabilityObjective"),
         (r#"{"podLabels": {"app.kubernetes.io/name": "other"}}"#, "/podLabels"),
         (r#"{"tolerations": [{"effects": "NoSchedule"}]}"#, "'effects' not allowed"),
+        (
+            r#"{"clientCertificates": [{"namespace": "a", "name": "../b", "secret": "c"}]}"#,
+            "/clientCertificates/0/name",
+        ),
+        (
+            r#"{"clientCertificates": [{"namespace": "a", "name": "b", "secret": "c"}, {"namespace": "a", "name": "b", "secret": "d"}]}"#,
+            "a/b is there twice",
+        ),
         (r#"{"clusterWide": true, "namespaces": ["a"]}"#, "namespaces must be empty when clusterWide is true"),
         (
             r#"{"leaderElection": {"renewDeadline": "15s"}}"#,
@@ -206,6 +214,22 @@ fn no_role_has_a_wildcard_reaches_secrets_or_widens_itself() {
         }
     }
     assert!(seen > 40, "the rules were not found: {seen}");
+}
+
+#[test]
+fn a_client_certificate_lies_in_the_folder_of_its_namespace() {
+    let values = json!({"clientCertificates": [{"namespace": "radiology", "name": "pacs", "secret": "tls"}]});
+    let rendered = documents(&render("medley", &values));
+    let deployment = rendered.iter().find(|o| kind(o) == "Deployment").unwrap();
+    let pod = &deployment["spec"]["template"]["spec"];
+    let secret = &pod["volumes"][0]["projected"]["sources"][0]["secret"];
+    assert_eq!((&secret["name"], &secret["optional"]), (&json!("tls"), &json!(true)));
+    assert_eq!(secret["items"][1], json!({"key": "tls.key", "path": "radiology/pacs/tls.key"}));
+    let mount = &pod["containers"][0]["volumeMounts"][0];
+    assert_eq!(mount["readOnly"], json!(true));
+    let told =
+        pod["containers"][0]["env"].as_array().unwrap().iter().find(|v| v["name"] == "MEDLEY_CLIENT_CERTIFICATES");
+    assert_eq!(told.unwrap()["value"], mount["mountPath"]);
 }
 
 #[test]

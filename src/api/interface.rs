@@ -139,8 +139,9 @@ pub struct Hl7v2Interface {
 pub struct Probe {
     /// Transport: a TCP connection. Protocol: an answer in the interface's protocol; for HL7v2 an acknowledgement of an `NMD^N02`
     /// message (network management) with the processing id `D`, for DICOM the status 0 of C-ECHO, for DICOMweb an answer to a
-    /// search for a study that is not there. When not set: Protocol for HTTP, FHIR and DICOMweb, for GRPC of a workload, and for DICOM of
-    /// external hosts with `dicom`; Transport otherwise.
+    /// search for a study that is not there, for GRPC `SERVING` of its health service (`grpc.health.v1.Health`). When not set: Protocol
+    /// for HTTP, FHIR and DICOMweb, for GRPC of a workload, and for GRPC and DICOM of external hosts with `grpc` or `dicom`; Transport
+    /// otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<ProbeLevel>,
     /// Time between two probes, in whole seconds or minutes; `10s` when not set.

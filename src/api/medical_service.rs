@@ -331,13 +331,20 @@ pub enum EndpointReason {
     CertificateNameMismatch,
     /// The certificate is not from `tls.caBundle`.
     CertificateUntrusted,
+    /// The service wants a client certificate, and there is none: `tls.clientCertificate` is not set, or the operator has none of that
+    /// name for this namespace that can be used.
+    ClientCertificateMissing,
+    /// The client certificate of `tls.clientCertificate` is not valid at this time.
+    ClientCertificateExpired,
+    /// The service does not accept the client certificate.
+    ClientCertificateRefused,
     /// Connected, but the answer did not come in time.
     HttpTimeout,
     /// Connected, but what came is not HTTP.
     HttpInvalid,
     /// An HTTP status outside 200 to 399.
     HttpStatus,
-    /// The server wants to know who asks (HTTP status 401 or 403).
+    /// The server wants to know who asks (HTTP status 401 or 403, gRPC status 7 or 16).
     Unauthorized,
     /// Connected, but what came is no `CapabilityStatement`.
     MetadataInvalid,
@@ -357,7 +364,7 @@ pub enum EndpointReason {
     AssociationRejected,
     /// The service does not know the called or the calling AE title.
     AeTitleRejected,
-    /// The service takes no association now: congestion, a limit, or another reason that passes.
+    /// The service takes no association now, or a gRPC server no request: congestion, a limit, or another reason that passes.
     Overloaded,
     /// The service aborted or ended the association, or closed the connection, before C-ECHO was answered.
     AssociationAborted,
@@ -365,6 +372,16 @@ pub enum EndpointReason {
     PresentationContextRefused,
     /// C-ECHO was answered with a status other than 0.
     EchoFailed,
+    /// Connected, but what came is not gRPC, or no answer to a health check.
+    GrpcInvalid,
+    /// The gRPC server answered with another status than OK.
+    GrpcStatus,
+    /// The gRPC server has no health service (`grpc.health.v1.Health`).
+    HealthUnimplemented,
+    /// The gRPC server says that it, or `grpc.service`, does not serve.
+    NotServing,
+    /// The gRPC server does not know `grpc.service`.
+    ServiceUnknown,
     /// The pod's own readiness probe fails, or has not passed yet.
     PodNotReady,
     /// The pod is being stopped.

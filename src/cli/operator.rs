@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -71,6 +72,10 @@ pub struct Args {
     /// Ranges of addresses that calls and probes must not go to, such as 10.0.0.0/8; separated by commas.
     #[arg(long, env = "MEDLEY_DENIED_RANGES", value_delimiter = ',')]
     denied_ranges: Vec<String>,
+    /// Folder of client certificates that services may show to whom they talk to, as files <NAMESPACE>/<NAME>/tls.crt and tls.key in
+    /// PEM: those of a namespace are for its services only. A file that changes is read again.
+    #[arg(long, env = "MEDLEY_CLIENT_CERTIFICATES")]
+    client_certificates: Option<PathBuf>,
     /// Address of the API server as pods reach it, which services must not have; Kubernetes sets the variable.
     #[arg(long, env = "KUBERNETES_SERVICE_HOST", hide = true)]
     api_server_host: Option<String>,
@@ -155,7 +160,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let influxdb = args.influxdb.settings(&args.pod_name)?;
     // kube and reqwest agree on one provider; it can only be set once
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let running = start(args.listen, registry, influxdb, settings);
+    let trust = Arc::new(Trust::new(args.client_certificates.clone().filter(|f| !f.as_os_str().is_empty())));
+    let running = start(args.listen, registry, influxdb, trust, settings);
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(running)
 }
 
@@ -163,6 +169,7 @@ async fn start(
     listen: SocketAddr,
     registry: Option<registry::Settings>,
     influxdb: Option<influxdb::Settings>,
+    trust: Arc<Trust>,
     settings: Settings,
 ) -> anyhow::Result<()> {
     let mut config =
@@ -171,7 +178,7 @@ async fn start(
     config.default_retry = false;
     let client = kube::Client::try_from(config).context("cannot make a client for the API server")?;
     let metrics = Metrics::default();
-    let (guard, trust) = (Arc::clone(&settings.guard), Arc::<Trust>::default());
+    let guard = Arc::clone(&settings.guard);
     let world = World {
         client: client.clone(),
         calls: calls::Network::new(Arc::clone(&guard), Arc::clone(&trust)).context("cannot make an HTTP client")?,

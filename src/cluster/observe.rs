@@ -36,7 +36,7 @@ use crate::{
             view::{DefinitionView, InterfaceView, ServiceShare, ServiceView, TlsView},
             workflow::{RevisionView, RunView},
         },
-        discovery::guard::AddressGuard,
+        discovery::{guard::AddressGuard, target::ClientName},
         name::Key,
         registry::{self, Item, Record, Reply, Told},
     },
@@ -354,13 +354,15 @@ pub fn workflow_of(revision: &ControllerRevision) -> Option<Key> {
 /// TLS of an interface. Hosts outside the cluster have certificates for their own names, pods for the Service's.
 fn tls_view(service: &MedicalService, tls: &Tls, dns_name: String) -> TlsView {
     let ca_bundle = tls.ca_bundle.clone();
+    let namespace = service.namespace().unwrap_or_default();
+    let client = tls.client_certificate.clone().map(|name| ClientName { namespace, name });
     if let Some(name) = &tls.server_name {
-        return TlsView { ca_bundle, name: name.clone(), names: BTreeMap::new() };
+        return TlsView { ca_bundle, client, name: name.clone(), names: BTreeMap::new() };
     }
     let told = service.status.iter().flat_map(|s| &s.endpoints).filter(|_| service.spec.external.is_some());
     let names =
         told.filter_map(|e| Some((e.address.parse().ok()?, e.host.clone().unwrap_or_else(|| e.address.clone()))));
-    TlsView { ca_bundle, name: dns_name, names: names.collect() }
+    TlsView { ca_bundle, client, name: dns_name, names: names.collect() }
 }
 
 /// Why a registered host of this interface is neither probed nor published: that its address may not be reached.

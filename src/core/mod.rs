@@ -9,6 +9,7 @@ pub mod discovery;
 pub mod dispatch;
 pub mod expression;
 pub mod graph;
+pub mod grpc;
 pub mod hl7;
 pub mod lint;
 pub mod monitoring;

@@ -54,11 +54,14 @@ impl Network {
             None => (Ok(self.client.clone()), format!("http://{}", call.endpoint), Some(request.host.as_str())),
             // the name that was asked for: servers refuse another one (RFC 9110 §7.4)
             Some(tls) => {
-                (self.secure.get(&self.trust, call.endpoint, tls), secure::authority(call.endpoint, tls), None)
+                (self.secure.get(&self.trust, call.endpoint, tls).await, secure::authority(call.endpoint, tls), None)
             }
         };
         match client {
-            Ok(client) => http::send(&client, &authority, host, call.endpoint, request, &call.idempotency_key).await,
+            Ok(client) => {
+                let shows = tls.is_some_and(|tls| tls.client.is_some());
+                http::send(&client, &authority, host, call.endpoint, request, &call.idempotency_key, shows).await
+            }
             Err(reason) => failed(ErrorClass::Configuration, false, insecure(reason)),
         }
     }
@@ -107,19 +110,34 @@ pub(super) const fn failed(class: ErrorClass, sent: bool, message: String) -> Ca
 pub(super) fn unconnected(reason: EndpointReason, endpoint: SocketAddr) -> CallResult {
     use EndpointReason as E;
     match reason {
-        E::CertificateExpired | E::CertificateNameMismatch | E::CertificateUntrusted => {
-            failed(ErrorClass::Configuration, false, insecure(reason))
-        }
+        E::CertificateExpired
+        | E::CertificateNameMismatch
+        | E::CertificateUntrusted
+        | E::ClientCertificateMissing
+        | E::ClientCertificateExpired
+        | E::ClientCertificateRefused => failed(ErrorClass::Configuration, false, insecure(reason)),
         E::TlsFailed => failed(ErrorClass::Connection, false, format!("no TLS came about (to {endpoint})")),
         _ => failed(ErrorClass::Connection, false, format!("cannot connect (to {endpoint})")),
     }
 }
 
 fn insecure(reason: EndpointReason) -> String {
-    let why = match reason {
-        EndpointReason::CertificateExpired => "is not valid at this time: renew it, and check the clocks",
-        EndpointReason::CertificateNameMismatch => "is for another name: correct it, or set tls.serverName",
-        _ => "is not from tls.caBundle: put in the certificate of the authority that issued it",
-    };
-    format!("the service's certificate {why}")
+    use EndpointReason as E;
+    match reason {
+        E::CertificateExpired => "the service's certificate is not valid at this time: renew it, and check the clocks",
+        E::CertificateNameMismatch => {
+            "the service's certificate is for another name: correct it, or set tls.serverName"
+        }
+        E::ClientCertificateMissing => {
+            "the service wants a client certificate: name one in tls.clientCertificate that the operator has for this namespace"
+        }
+        E::ClientCertificateExpired => {
+            "the client certificate is not valid at this time: renew it where the operator has it from"
+        }
+        E::ClientCertificateRefused => {
+            "the service does not accept the client certificate: have its authority or its name permitted there"
+        }
+        _ => "the service's certificate is not from tls.caBundle: put in the certificate of the authority that issued it",
+    }
+    .to_owned()
 }

@@ -36,7 +36,13 @@ pub(super) async fn call(
     let deadline = Instant::now() + timeout;
     let begin = deadline.min(Instant::now() + CONNECT);
     match timeout_at(begin, trust.connect(endpoint, tls)).await {
-        Ok(Ok(stream)) => ask(stream, titles, what, deadline, timeout).await,
+        Ok(Ok(mut stream)) => {
+            let found = ask(&mut stream, titles, what, deadline, timeout).await;
+            match stream.refusal() {
+                Some(reason) if matches!(found, CallResult::Failed { .. }) => unconnected(reason, endpoint),
+                _ => found,
+            }
+        }
         Ok(Err(reason)) => unconnected(reason, endpoint),
         Err(_) if begin == deadline => late(timeout),
         Err(_) => failed(ErrorClass::Connection, false, format!("cannot connect within {CONNECT:?} (to {endpoint})")),

@@ -27,13 +27,17 @@ pub(super) async fn send(
     message: &str,
     idempotency_key: &str,
 ) -> CallResult {
-    let stream = match timeout(CONNECT, trust.connect(endpoint, tls)).await {
+    let mut stream = match timeout(CONNECT, trust.connect(endpoint, tls)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(reason)) => return unconnected(reason, endpoint),
         Err(_) => return unconnected(EndpointReason::TcpTimeout, endpoint),
     };
     let id = control_id(idempotency_key);
-    let (class, message) = match exchange(stream, &complete(message, &id, Timestamp::now()), &id).await {
+    let found = exchange(&mut stream, &complete(message, &id, Timestamp::now()), &id).await;
+    if let (Err(_), Some(reason)) = (&found, stream.refusal()) {
+        return unconnected(reason, endpoint);
+    }
+    let (class, message) = match found {
         Ok(ack) => return CallResult::Acknowledged(ack),
         Err(NoAck::Broken(_) | NoAck::Closed) => {
             (ErrorClass::Connection, format!("the connection broke before the acknowledgement (to {endpoint})"))

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::{
     calls::{CONNECT, failed, unconnected},
     tls,
+    verdict::refusal,
 };
 use crate::{
     api::{medical_service::EndpointReason, vocabulary::ErrorClass},
@@ -39,7 +40,7 @@ pub(super) fn builder() -> ClientBuilder {
 }
 
 /// Sends a request to an address, which the client reaches by scheme and `authority`, and reads the answer. `host` stands in the Host
-/// header in place of the authority. The caller bounds the time.
+/// header in place of the authority. `shows` says whether there is a client certificate. The caller bounds the time.
 pub(super) async fn send(
     client: &Client,
     authority: &str,
@@ -47,6 +48,7 @@ pub(super) async fn send(
     endpoint: SocketAddr,
     call: &HttpRequest,
     key: &str,
+    shows: bool,
 ) -> CallResult {
     let url = match Url::parse(&format!("{authority}{}", call.path)) {
         Ok(url) => url,
@@ -70,7 +72,7 @@ pub(super) async fn send(
             return failed(ErrorClass::Configuration, false, "a header's value is not valid in HTTP".to_owned());
         }
         Err(error) => {
-            if let Some(reason) = certificate(&error) {
+            if let Some(reason) = certificate(&error, shows) {
                 return unconnected(reason, endpoint);
             }
             let connected = !error.is_connect();
@@ -106,12 +108,16 @@ pub(super) async fn send(
     CallResult::Answered(Answer { status, headers, body })
 }
 
-/// What is wrong with the certificate, if that is why there is no connection.
-fn certificate(error: &reqwest::Error) -> Option<EndpointReason> {
+/// What is wrong with a certificate, if that is why there is no connection; `shows` says whether there is a client certificate.
+fn certificate(error: &reqwest::Error, shows: bool) -> Option<EndpointReason> {
     let mut source = error.source();
     while let Some(cause) = source {
-        if let Some(rustls::Error::InvalidCertificate(why)) = cause.downcast_ref() {
-            return Some(tls::certificate(why));
+        let reason = match cause.downcast_ref() {
+            Some(rustls::Error::InvalidCertificate(why)) => Some(tls::certificate(why)),
+            why => why.and_then(|why| refusal(why, shows)),
+        };
+        if reason.is_some() {
+            return reason;
         }
         // an I/O error does not name what it holds as its source
         let held = cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref);

@@ -7,7 +7,7 @@ use tokio::{
 };
 
 use super::{
-    dicom_probe, dicomweb_probe, fhir_probe, hl7_probe, http_probe, tcp,
+    dicom_probe, dicomweb_probe, fhir_probe, grpc_probe, hl7_probe, http_probe, tcp,
     tls::{Trust, valid_until},
 };
 use crate::{
@@ -28,18 +28,25 @@ pub async fn probe(target: &ProbeTarget, trust: &Trust) -> Probed {
         Ok(Err(reason)) => return ProbeOutcome::Failed(reason).into(),
         Err(_) => return ProbeOutcome::Failed(EndpointReason::TcpTimeout).into(),
     };
-    let Some(tls) = &target.tls else { return ask(stream, &target.kind, deadline).await };
-    match timeout_at(deadline, trust.secure(stream, tls)).await {
+    let Some(tls) = &target.tls else { return ask(stream, &target.kind, false, deadline).await };
+    // who speaks HTTP/2 inside TLS wants it agreed upon there (RFC 9113 §3.2)
+    let protocols: &[&[u8]] = if matches!(target.kind, ProbeKind::Grpc { .. }) { &[b"h2"] } else { &[] };
+    match timeout_at(deadline, trust.secure(stream, tls, protocols)).await {
         Ok(Ok(stream)) => {
-            let certificate_expires = valid_until(&stream);
-            Probed { certificate_expires, ..ask(stream, &target.kind, deadline).await }
+            let (certificate_expires, verdict) = (valid_until(&stream), stream.verdict().clone());
+            let probed = ask(stream, &target.kind, true, deadline).await;
+            match verdict.reason().filter(|_| probed.outcome != ProbeOutcome::Answered) {
+                // what came of the question is only what follows from that
+                Some(reason) => ProbeOutcome::Failed(reason).into(),
+                None => Probed { certificate_expires, ..probed },
+            }
         }
         Ok(Err(reason)) => ProbeOutcome::Failed(reason).into(),
         Err(_) => ProbeOutcome::Failed(EndpointReason::TlsFailed).into(),
     }
 }
 
-async fn ask<S>(stream: S, kind: &ProbeKind, deadline: Instant) -> Probed
+async fn ask<S>(stream: S, kind: &ProbeKind, secure: bool, deadline: Instant) -> Probed
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -57,6 +64,14 @@ where
             .await
             .unwrap_or_else(|_| ProbeOutcome::Failed(EndpointReason::HttpTimeout).into()),
         ProbeKind::Dicom { titles, proposal } => dicom_probe::ask(stream, titles, proposal, deadline).await,
+        ProbeKind::Grpc { service, host } => {
+            match timeout_at(deadline, grpc_probe::ask(stream, host, secure, service)).await {
+                Ok(Ok(())) => ProbeOutcome::Answered,
+                Ok(Err(reason)) => ProbeOutcome::Failed(reason),
+                Err(_) => ProbeOutcome::Failed(EndpointReason::HttpTimeout),
+            }
+            .into()
+        }
         ProbeKind::Hl7(receiver) => {
             let now = Timestamp::now();
             // 20 characters at most (HL7 v2.5.1 §2.15.9.10), another one each time

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
 use reqwest::Client;
@@ -23,19 +23,19 @@ impl SecureClients {
     /// The client for an endpoint.
     ///
     /// # Errors
-    /// When the certificates to trust cannot be read.
-    pub(super) fn get(
+    /// When the certificates to trust cannot be read; what is wrong with the client certificate.
+    pub(super) async fn get(
         &self,
         trust: &Trust,
         endpoint: SocketAddr,
         target: &TlsTarget,
     ) -> Result<Client, EndpointReason> {
+        let config = trust.config(target).await?;
         let key = (endpoint, target.clone());
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = kept.get(&key) {
             return Ok(client.clone());
         }
-        let config: Arc<ClientConfig> = trust.config(&target.ca_bundle)?;
         let builder = http::builder().tls_backend_preconfigured(ClientConfig::clone(&config));
         // the name is asked for and checked, and the address is what is connected to
         let client = builder.resolve(&target.name, endpoint).build().map_err(|_| EndpointReason::TlsFailed)?;

@@ -85,7 +85,7 @@ async fn probed(address: SocketAddr, tls: Option<TlsTarget>, kind: ProbeKind) ->
 }
 
 fn target(name: &str, ca_bundle: &str) -> Option<TlsTarget> {
-    Some(TlsTarget { name: name.to_owned(), ca_bundle: ca_bundle.to_owned() })
+    Some(TlsTarget { name: name.to_owned(), ca_bundle: ca_bundle.into(), client: None })
 }
 
 #[tokio::test]
@@ -131,7 +131,7 @@ async fn steps_speak_tls_with_whom_they_mean() {
     let loopback = AddressGuard::new(vec!["127.0.0.0/8".parse().unwrap()], Vec::new(), Vec::new());
     let network = Network::new(Arc::new(loopback), Arc::default()).unwrap();
     let call = async |wire: Wire, name: &str| {
-        let tls = TlsView { ca_bundle: ours.pem().to_owned(), name: name.to_owned(), ..TlsView::default() };
+        let tls = TlsView { ca_bundle: ours.pem().into(), name: name.to_owned(), ..TlsView::default() };
         let call = StartCall {
             attempt: Attempt { step: "a".to_owned(), index: None, number: 1 },
             lane: LaneKey::default(),
@@ -170,12 +170,13 @@ async fn steps_speak_tls_with_whom_they_mean() {
     }
 }
 
-#[test]
-fn what_is_kept_ready_is_bounded() {
+#[tokio::test]
+async fn what_is_kept_ready_is_bounded() {
     let trust = Trust::default();
     let ours = Authority::new().unwrap();
     for n in 0..MAX_KEPT * 2 {
-        trust.config(&format!("{}# {n}\n", ours.pem())).unwrap();
+        let target = target("pacs.example", &format!("{}# {n}\n", ours.pem())).unwrap();
+        trust.config(&target).await.unwrap();
     }
     assert!(trust.kept.lock().unwrap().len() <= MAX_KEPT);
 }

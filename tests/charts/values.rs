@@ -31,6 +31,7 @@ pub(crate) fn another(path: &str, default: &Value) -> Value {
         "networkPolicy.scrapeFrom" | "registry.from" | "networkPolicy.dns.to" | "networkPolicy.apiServer.to" => {
             json!([{"podSelector": {}}])
         }
+        "clientCertificates" => json!([{"namespace": "radiology", "name": "pacs", "secret": "pacs-client-tls"}]),
         "calls.allowedRanges" | "calls.deniedRanges" => json!(["10.8.0.0/16"]),
         "networkPolicy.calls" => json!([]),
         "networkPolicy.mirrors" => json!([{"ports": [{"protocol": "TCP", "port": 6379}]}]),

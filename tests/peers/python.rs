@@ -13,11 +13,11 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Starts `tests/peers/<server>` with the interpreter that the environment variable names.
+    /// Starts `tests/peers/<server>` with the interpreter that the environment variable names. Further words are its arguments.
     pub(crate) fn start(variable: &str, server: &str) -> Self {
         let python = std::env::var(variable).unwrap_or_else(|_| panic!("{variable}: run `make test-peers`"));
-        let server = format!("{}/tests/peers/{server}", env!("CARGO_MANIFEST_DIR"));
-        Self::run(Command::new(python).args(["-W", "ignore", &server]))
+        let words = format!("{}/tests/peers/{server}", env!("CARGO_MANIFEST_DIR"));
+        Self::run(Command::new(python).args(["-W", "ignore"]).args(words.split(' ')))
     }
 
     /// Starts what this command runs.

@@ -76,6 +76,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- if and .Values.registry.enabled (eq (int .Values.registry.port) (int .Values.http.port)) -}}
 {{- fail "registry.port must differ from http.port" -}}
 {{- end -}}
+{{- $names := dict -}}
+{{- range .Values.clientCertificates -}}
+{{- $name := printf "%s/%s" .namespace .name -}}
+{{- if hasKey $names $name -}}
+{{- fail (printf "clientCertificates: %s is there twice: give each a name of its own in its namespace" $name) -}}
+{{- end -}}
+{{- $_ := set $names $name true -}}
+{{- end -}}
 {{- with .Values.mirrors -}}
 {{- if and (eq .redis.url "") (or .redis.existingSecret .redis.caSecret) -}}
 {{- fail "mirrors.redis.url must be set where mirrors.redis.existingSecret or mirrors.redis.caSecret is: they are of no use without" -}}

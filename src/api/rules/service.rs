@@ -88,8 +88,8 @@ pub fn medical_service_spec() -> Value {
         ),
         rule(
             ".interfaces",
-            "!has(self.external) || !self.interfaces.exists(i, has(i.probe) && has(i.probe.level) && i.probe.level == 'Protocol' && !(i.protocol in ['HTTP', 'FHIR', 'HL7v2', 'DICOM', 'DICOMweb']))",
-            "probe.level Protocol of an external service works for the protocols HTTP, FHIR, HL7v2, DICOM and DICOMweb: set level Transport",
+            "!has(self.workload) || !self.interfaces.exists(i, has(i.tls) && i.protocol == 'GRPC' && has(i.probe) && has(i.probe.level) && i.probe.level == 'Protocol')",
+            "the kubelet does not speak TLS in its gRPC probe: set level Transport",
         ),
         rule(
             ".interfaces",
@@ -155,11 +155,6 @@ pub fn server_name() -> Value {
 /// One way to talk to a service.
 pub fn interface() -> Value {
     extension(&[
-        rule(
-            ".probe",
-            "!has(self.tls) || self.protocol != 'GRPC' || !has(self.probe) || !has(self.probe.level) || self.probe.level == 'Transport'",
-            "the kubelet does not speak TLS in its gRPC probe: set level Transport",
-        ),
         rule(
             ".http",
             "!has(self.http) || self.protocol in ['HTTP', 'DICOMweb']",

@@ -24,7 +24,7 @@ mod resolution;
 pub mod result;
 pub mod retention;
 pub mod retry;
-mod retry_after;
+pub mod retry_after;
 pub mod risk;
 pub mod run;
 mod share;

@@ -10,7 +10,8 @@ use crate::core::coordination::outcome::Answer;
 const FORMS: [&str; 3] = ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %e %H:%M:%S %Y"];
 
 /// How long a service that is overloaded asks to be left alone; `None` where it does not say, or not in a way that can be read.
-pub(super) fn asked(answer: &Answer, now: Timestamp) -> Option<Duration> {
+#[must_use]
+pub fn asked(answer: &Answer, now: Timestamp) -> Option<Duration> {
     if !matches!(answer.status, 429 | 503) {
         return None;
     }

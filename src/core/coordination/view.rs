@@ -13,6 +13,7 @@ use crate::{
     api::{
         WorkflowRun, WorkflowRunStatus,
         dicom::DicomInterface,
+        tls::Pem,
         vocabulary::{Protocol, Urgency},
         workflow_run::RunPhase,
     },
@@ -20,7 +21,7 @@ use crate::{
         coordination::{
             capacity::SchedulingView, definition::Definition, forecast::Model, outcome::CallOutcome, risk::Outlook,
         },
-        discovery::target::TlsTarget,
+        discovery::target::{ClientName, TlsTarget},
         dispatch::{Limits, Load, Turn},
         note::Note,
         refusal::Refusal,
@@ -285,7 +286,9 @@ pub struct InterfaceView {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TlsView {
     /// Certificates in PEM, of which one must have issued the server's.
-    pub ca_bundle: String,
+    pub ca_bundle: Pem,
+    /// What is shown to endpoints, if that is wanted.
+    pub client: Option<ClientName>,
     /// Name that the certificate of an endpoint must have.
     pub name: String,
     /// The same for endpoints at these addresses.
@@ -297,7 +300,7 @@ impl TlsView {
     #[must_use]
     pub fn target(&self, address: IpAddr) -> TlsTarget {
         let name = self.names.get(&address).unwrap_or(&self.name).clone();
-        TlsTarget { name, ca_bundle: self.ca_bundle.clone() }
+        TlsTarget { name, ca_bundle: self.ca_bundle.clone(), client: self.client.clone() }
     }
 }
 

@@ -76,6 +76,8 @@ const fn level(interface: &Interface, prober: Prober) -> ProbeLevel {
         (Protocol::Http | Protocol::Fhir | Protocol::DicomWeb, _) => ProbeLevel::Protocol,
         // its gRPC probe speaks no TLS
         (Protocol::Grpc, Prober::Kubelet) if interface.tls.is_none() => ProbeLevel::Protocol,
+        // not every server has a health service
+        (Protocol::Grpc, Prober::Medley) if interface.grpc.is_some() => ProbeLevel::Protocol,
         // an echo names whom it calls
         (Protocol::Dicom, Prober::Medley) if interface.dicom.is_some() => ProbeLevel::Protocol,
         _ => ProbeLevel::Transport,
@@ -174,7 +176,7 @@ pub fn urgency(spec: &MedicalServiceSpec) -> Urgency {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::interface::{HttpInterface, Probe as Set};
+    use crate::api::interface::{GrpcInterface, HttpInterface, Probe as Set};
 
     fn interface(protocol: Protocol) -> Interface {
         Interface {
@@ -206,6 +208,9 @@ mod tests {
         }
         assert_eq!(level(Protocol::Grpc, Kubelet), ProbeLevel::Protocol);
         assert_eq!(level(Protocol::Grpc, Medley), ProbeLevel::Transport);
+        let mut grpc = interface(Protocol::Grpc);
+        grpc.grpc = Some(GrpcInterface::default());
+        assert_eq!(probe(&grpc, Medley).level, ProbeLevel::Protocol);
         let mut dicom = interface(Protocol::Dicom);
         dicom.dicom = Some(DicomInterface { called_ae_title: "ARCHIVE".to_owned(), ..DicomInterface::default() });
         assert_eq!(probe(&dicom, Medley).level, ProbeLevel::Protocol);

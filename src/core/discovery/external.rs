@@ -157,6 +157,7 @@ impl Outlook {
         known: &BTreeMap<IpAddr, Source>,
         now: Timestamp,
     ) {
+        let namespace = view.service.metadata.namespace.as_deref().unwrap_or_default();
         let mut slices: BTreeMap<(&str, Family), SliceWish> = BTreeMap::new();
         let mut interfaces: Vec<&Interface> = spec.interfaces.iter().collect();
         interfaces.sort_by(|a, b| a.name.cmp(&b.name));
@@ -190,8 +191,8 @@ impl Outlook {
                     dns_name: None,
                     certificate_expires: interface.tls.as_ref().and_then(|_| past.certificate(view, &endpoint)),
                 });
-                self.probes
-                    .push(Probing { target: probing::target(endpoint, interface, source.host.as_deref()), seed });
+                let target = probing::target(endpoint, interface, source.host.as_deref(), namespace);
+                self.probes.push(Probing { target, seed });
             }
         }
         self.slices = slices.into_values().collect();

@@ -140,7 +140,10 @@ pub(super) fn outlook(view: &ServiceView<'_>, owner: &Owner, spec: &MedicalServi
             let seed = if seen.is_in() { Health::trusted(seen.since(now)) } else { Health::unknown(now) };
             found.push((interface.name.as_str(), view.health.get(&endpoint).copied().unwrap_or(seed)));
             let known_as = format!("{}.{}.svc", owner.name, owner.namespace);
-            outlook.probes.push(Probing { target: probing::target(endpoint, interface, Some(&known_as)), seed });
+            outlook.probes.push(Probing {
+                target: probing::target(endpoint, interface, Some(&known_as), &owner.namespace),
+                seed,
+            });
         }
         match verdict(&found, seen.is_in()) {
             Verdict::Says { holds, reason, message } => {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{
     capability, defaults,
-    target::{Endpoint, ProbeKind, ProbeTarget, TlsTarget},
+    target::{ClientName, Endpoint, ProbeKind, ProbeTarget, TlsTarget},
 };
 use crate::{
     api::{
@@ -14,8 +14,8 @@ use crate::{
     core::hl7::probe_message::Receiver,
 };
 
-/// How an endpoint is probed. `host`: the name that it was found by, or is known by.
-pub(super) fn target(endpoint: Endpoint, interface: &Interface, host: Option<&str>) -> ProbeTarget {
+/// How an endpoint is probed. `host`: the name that it was found by, or is known by; `namespace`: that of its service.
+pub(super) fn target(endpoint: Endpoint, interface: &Interface, host: Option<&str>, namespace: &str) -> ProbeTarget {
     let how = defaults::probe(interface, defaults::Prober::Medley);
     let default_port = if interface.tls.is_some() { 443 } else { 80 };
     let kind = match (how.level, defaults::probe_path(interface)) {
@@ -37,6 +37,10 @@ pub(super) fn target(endpoint: Endpoint, interface: &Interface, host: Option<&st
                 facility: names.receiving_facility.unwrap_or_default(),
             })
         }
+        (ProbeLevel::Protocol, None) if interface.protocol == Protocol::Grpc => ProbeKind::Grpc {
+            service: interface.grpc.clone().and_then(|grpc| grpc.service).unwrap_or_default(),
+            host: host_header(&endpoint, host, default_port),
+        },
         (ProbeLevel::Protocol, None) => interface.dicom.as_ref().map_or(ProbeKind::Tcp, |dicom| ProbeKind::Dicom {
             titles: defaults::titles(dicom, None),
             proposal: capability::proposal(dicom),
@@ -45,7 +49,12 @@ pub(super) fn target(endpoint: Endpoint, interface: &Interface, host: Option<&st
     };
     let tls = interface.tls.as_ref().map(|tls| {
         let registered = || host.map_or_else(|| endpoint.address.to_string(), str::to_owned);
-        TlsTarget { name: tls.server_name.clone().unwrap_or_else(registered), ca_bundle: tls.ca_bundle.clone() }
+        let named = |name: &String| ClientName { namespace: namespace.to_owned(), name: name.clone() };
+        TlsTarget {
+            name: tls.server_name.clone().unwrap_or_else(registered),
+            ca_bundle: tls.ca_bundle.clone(),
+            client: tls.client_certificate.as_ref().map(named),
+        }
     });
     ProbeTarget {
         endpoint,

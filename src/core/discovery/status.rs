@@ -261,6 +261,9 @@ pub(super) const fn word(reason: EndpointReason) -> &'static str {
         EndpointReason::CertificateExpired => "CertificateExpired",
         EndpointReason::CertificateNameMismatch => "CertificateNameMismatch",
         EndpointReason::CertificateUntrusted => "CertificateUntrusted",
+        EndpointReason::ClientCertificateMissing => "ClientCertificateMissing",
+        EndpointReason::ClientCertificateExpired => "ClientCertificateExpired",
+        EndpointReason::ClientCertificateRefused => "ClientCertificateRefused",
         EndpointReason::HttpTimeout => "HttpTimeout",
         EndpointReason::HttpInvalid => "HttpInvalid",
         EndpointReason::HttpStatus => "HttpStatus",
@@ -278,6 +281,11 @@ pub(super) const fn word(reason: EndpointReason) -> &'static str {
         EndpointReason::AssociationAborted => "AssociationAborted",
         EndpointReason::PresentationContextRefused => "PresentationContextRefused",
         EndpointReason::EchoFailed => "EchoFailed",
+        EndpointReason::GrpcInvalid => "GrpcInvalid",
+        EndpointReason::GrpcStatus => "GrpcStatus",
+        EndpointReason::HealthUnimplemented => "HealthUnimplemented",
+        EndpointReason::NotServing => "NotServing",
+        EndpointReason::ServiceUnknown => "ServiceUnknown",
         EndpointReason::PodNotReady => "PodNotReady",
         EndpointReason::Terminating => "Terminating",
     }
@@ -308,6 +316,15 @@ pub(super) const fn advice(reason: EndpointReason) -> &'static str {
         EndpointReason::CertificateUntrusted => {
             "the certificate is not from tls.caBundle; put the certificate of the authority that issued it there"
         }
+        EndpointReason::ClientCertificateMissing => {
+            "a client certificate is wanted; name one in tls.clientCertificate that the operator has for this namespace"
+        }
+        EndpointReason::ClientCertificateExpired => {
+            "the client certificate is not valid at this time; renew it where the operator has it from"
+        }
+        EndpointReason::ClientCertificateRefused => {
+            "the service does not accept the client certificate; have its authority or its name permitted there"
+        }
         EndpointReason::HttpTimeout => {
             "connected, but no answer within the timeout; check the service's load, or set probe.timeout"
         }
@@ -316,7 +333,7 @@ pub(super) const fn advice(reason: EndpointReason) -> &'static str {
             "the answer's status is not from 200 to 399; check the probe's path and the service"
         }
         EndpointReason::Unauthorized => {
-            "the server wants to know who asks; let everybody ask for the metadata of FHIR, and medley for studies of DICOMweb, or set probe.level Transport"
+            "the server wants to know who asks; let everybody ask for the metadata of FHIR and the health of gRPC, and medley for studies of DICOMweb, or set probe.level Transport"
         }
         EndpointReason::MetadataInvalid => {
             "what answers is no CapabilityStatement in JSON of at most 8 MiB; check port and fhir.basePath"
@@ -344,7 +361,7 @@ pub(super) const fn advice(reason: EndpointReason) -> &'static str {
             "the service does not know one of the AE titles; check dicom.calledAeTitle, and register dicom.callingAeTitle there"
         }
         EndpointReason::Overloaded => {
-            "the service takes no association now; check its limit of associations, its storage and its load"
+            "the service takes no association or request now; check its limits, its storage and its load"
         }
         EndpointReason::AssociationAborted => {
             "the service ended the association or the connection before its answer; look at its log, and whether it wants TLS"
@@ -353,6 +370,15 @@ pub(super) const fn advice(reason: EndpointReason) -> &'static str {
             "the service does not accept the Verification SOP class; permit it there, or set probe.level Transport"
         }
         EndpointReason::EchoFailed => "the service answers C-ECHO with an error; look at its log",
+        EndpointReason::GrpcInvalid => "what answers does not speak gRPC; check the port, and whether it wants TLS",
+        EndpointReason::GrpcStatus => "the gRPC server answers the health check with an error; look at its log",
+        EndpointReason::HealthUnimplemented => {
+            "the gRPC server has no grpc.health.v1.Health; add it there, or set probe.level Transport"
+        }
+        EndpointReason::NotServing => "the gRPC server says that it does not serve; look at its log",
+        EndpointReason::ServiceUnknown => {
+            "the gRPC server's health service does not know the service; check grpc.service"
+        }
         EndpointReason::PodNotReady => "the pods' readiness probes fail or have not passed yet; look at the pods",
         EndpointReason::Terminating => "the pods are being stopped",
     }

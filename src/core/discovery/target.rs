@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use jiff::Timestamp;
 
 use crate::{
-    api::interface::FhirInterface,
+    api::{interface::FhirInterface, tls::Pem},
     core::{
         dicom::{Titles, contexts::Proposal},
         discovery::capability::Facts,
@@ -64,6 +64,13 @@ pub enum ProbeKind {
         /// What is declared.
         proposal: Proposal,
     },
+    /// SERVING of gRPC's health service.
+    Grpc {
+        /// The service that is asked for; the whole server when empty.
+        service: String,
+        /// The authority, as with HTTP's Host.
+        host: String,
+    },
 }
 
 /// Whom TLS must be spoken with.
@@ -72,7 +79,18 @@ pub struct TlsTarget {
     /// Name or IP address that the certificate must have.
     pub name: String,
     /// Certificates in PEM, of which one must have issued it.
-    pub ca_bundle: String,
+    pub ca_bundle: Pem,
+    /// What medley shows, if that is wanted.
+    pub client: Option<ClientName>,
+}
+
+/// A client certificate of the operator's. Each is for the services of one namespace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ClientName {
+    /// Namespace of the services that may name it.
+    pub namespace: String,
+    /// Its name there.
+    pub name: String,
 }
 
 impl ProbeKind {
@@ -86,6 +104,7 @@ impl ProbeKind {
             Self::Fhir { .. } => "fhir",
             Self::Hl7(_) => "hl7v2",
             Self::Dicom { .. } => "dicom",
+            Self::Grpc { .. } => "grpc",
         }
     }
 }

@@ -9,7 +9,7 @@ mod redis;
 mod redis_server;
 mod state;
 mod store;
-mod wire;
+pub mod wire;
 
 use std::{sync::Arc, time::Duration};
 
@@ -30,6 +30,7 @@ use crate::{
 pub use self::{
     follow::Term,
     memcached::Memcached,
+    redis::hash as redis_hash,
     redis_server::Redis,
     state::{Health, State},
     store::Failure,

@@ -40,6 +40,23 @@ pub(super) struct Connected {
 
 type Answers = Vec<RedisResult<Value>>;
 
+/// What the answer to HGETALL says that a hash is; `None` where nothing is.
+///
+/// # Errors
+/// An answer that is an error, unless it says that something else than a hash lies there.
+pub fn hash(answer: RedisResult<Value>) -> Result<Option<Held>, Failure> {
+    let value = match answer {
+        Err(e) if e.code() == Some("WRONGTYPE") => return Ok(Some(Held::Foreign)),
+        other => other.map_err(|e| classify(&e))?,
+    };
+    Ok(match from_redis_value::<BTreeMap<String, String>>(value) {
+        Ok(fields) if fields.is_empty() => None,
+        Ok(fields) if fields.get(MANAGED_BY).is_some_and(|m| m == MANAGER) => Some(Held::Ours(fields)),
+        // something that is not even text
+        _ => Some(Held::Foreign),
+    })
+}
+
 impl Connected {
     pub(super) fn new(connection: MultiplexedConnection, holder: &Holder, server: &Redis) -> Self {
         Self {
@@ -144,20 +161,6 @@ impl Connected {
             }),
             _ => Err(Failure::Unexpected),
         }
-    }
-
-    /// What a hash is; `None` where nothing is.
-    fn held(answer: RedisResult<Value>) -> Result<Option<Held>, Failure> {
-        let value = match answer {
-            Err(e) if e.code() == Some("WRONGTYPE") => return Ok(Some(Held::Foreign)),
-            other => other.map_err(|e| classify(&e))?,
-        };
-        Ok(match from_redis_value::<BTreeMap<String, String>>(value) {
-            Ok(fields) if fields.is_empty() => None,
-            Ok(fields) if fields.get(MANAGED_BY).is_some_and(|m| m == MANAGER) => Some(Held::Ours(fields)),
-            // something that is not even text
-            _ => Some(Held::Foreign),
-        })
     }
 
     fn render(&self, command: &Command, pipe: &mut Pipeline) {
@@ -276,7 +279,7 @@ impl Store for Connected {
         }
         let mut held = Content::default();
         for ((item, _), answer) in batch.iter().zip(answers) {
-            if let Some(there) = Self::held(answer)? {
+            if let Some(there) = hash(answer)? {
                 held.hashes.insert(item.clone(), there);
             }
         }

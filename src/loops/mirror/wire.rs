@@ -17,7 +17,8 @@ const AT_ONCE: usize = 1 << 16;
 
 /// One entry to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Swap {
+pub struct Swap {
+    /// Its key.
     pub key: String,
     /// `None` to remove it.
     pub value: Option<Vec<u8>>,
@@ -29,7 +30,7 @@ pub(super) struct Swap {
 
 /// What became of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stored {
+pub enum Stored {
     /// It is as it should be.
     Done,
     /// Somebody else has written or removed it since it was read.
@@ -39,12 +40,15 @@ pub(super) enum Stored {
 }
 
 /// A connection.
-pub(super) struct Wire<S> {
+#[derive(Debug)]
+pub struct Wire<S> {
     stream: BufReader<S>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
-    pub(super) fn new(stream: S) -> Self {
+    /// A connection that is there.
+    #[must_use]
+    pub fn new(stream: S) -> Self {
         Self { stream: BufReader::new(stream) }
     }
 
@@ -64,7 +68,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
     }
 
     /// The values of these keys, each with the number by which it is swapped; those that are not there are left out.
-    pub(super) async fn gets(&mut self, keys: &[String]) -> Result<BTreeMap<String, (Vec<u8>, u64)>, Failure> {
+    ///
+    /// # Errors
+    /// When the connection broke, or the server has sent what it must not.
+    pub async fn gets(&mut self, keys: &[String]) -> Result<BTreeMap<String, (Vec<u8>, u64)>, Failure> {
         let mut found = BTreeMap::new();
         // a line of a command may be 2048 bytes long, a key 250
         let lines: Vec<String> = keys.chunks(8).map(|keys| format!("gets {}\r\n", keys.join(" "))).collect();
@@ -110,7 +117,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
     }
 
     /// Writes these entries, each only if it is as it was read.
-    pub(super) async fn swap(&mut self, swaps: &[Swap]) -> Result<Vec<Stored>, Failure> {
+    ///
+    /// # Errors
+    /// When the connection broke, or the server has sent what it must not.
+    pub async fn swap(&mut self, swaps: &[Swap]) -> Result<Vec<Stored>, Failure> {
         let mut stored = Vec::with_capacity(swaps.len());
         let (mut bytes, mut sent) = (Vec::new(), 0);
         for (i, swap) in swaps.iter().enumerate() {

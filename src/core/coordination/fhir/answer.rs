@@ -17,7 +17,7 @@ impl FhirDefinition {
     /// # Errors
     /// A status that is no success, by the issues of its `OperationOutcome` where it has one; an answer that is not FHIR's JSON
     /// or not the resource that was asked for. Then nobody knows whether a change took effect.
-    pub(in crate::core::coordination) fn settle(&self, answer: &Answer) -> Result<Value, Failure> {
+    pub fn settle(&self, answer: &Answer) -> Result<Value, Failure> {
         if !(200..300).contains(&answer.status) {
             return Err(self.refusal(answer));
         }

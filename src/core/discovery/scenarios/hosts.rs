@@ -177,6 +177,40 @@ fn an_interface_of_dicom_is_sent_an_echo_where_it_is_known_whom_it_is_for() {
 }
 
 #[test]
+fn a_grpc_server_is_asked_for_its_health_and_shown_a_certificate_of_the_services_own_namespace() {
+    let mut story = story(json!({
+        "external": { "endpoints": [{ "host": "192.0.2.1" }] },
+        "interfaces": [
+            { "name": "a", "port": 443, "protocol": "GRPC", "grpc": { "service": "triage.v1" },
+              "tls": { "caBundle": "-----BEGIN CERTIFICATE-----", "clientCertificate": "infer" } },
+            { "name": "b", "port": 81, "protocol": "GRPC", "probe": { "level": "Protocol" } },
+            { "name": "c", "port": 82, "protocol": "GRPC" }
+        ]
+    }));
+    let probes = story.pass().probes;
+    let kinds: Vec<ProbeKind> = probes.iter().map(|p| p.target.kind.clone()).collect();
+    let grpc = |service: &str, host: &str| ProbeKind::Grpc { service: service.to_owned(), host: host.to_owned() };
+    assert_eq!(kinds, [grpc("triage.v1", "192.0.2.1"), grpc("", "192.0.2.1:81"), ProbeKind::Tcp]);
+    let client = probes[0].target.tls.as_ref().and_then(|tls| tls.client.as_ref()).unwrap();
+    assert_eq!((client.namespace.as_str(), client.name.as_str()), ("radiology", "infer"));
+    for (reason, word) in [
+        (EndpointReason::ClientCertificateMissing, "ClientCertificateMissing"),
+        (EndpointReason::ClientCertificateExpired, "ClientCertificateExpired"),
+        (EndpointReason::ClientCertificateRefused, "ClientCertificateRefused"),
+        (EndpointReason::GrpcInvalid, "GrpcInvalid"),
+        (EndpointReason::GrpcStatus, "GrpcStatus"),
+        (EndpointReason::HealthUnimplemented, "HealthUnimplemented"),
+        (EndpointReason::NotServing, "NotServing"),
+        (EndpointReason::ServiceUnknown, "ServiceUnknown"),
+    ] {
+        story.probed("192.0.2.1", ProbeOutcome::Failed(reason), 3);
+        story.pass();
+        assert_eq!(story.says("Reachable"), format!("False {word}"));
+        assert_eq!(serde_json::to_value(reason).unwrap(), word);
+    }
+}
+
+#[test]
 fn more_addresses_than_a_slice_holds_are_left_out_aloud() {
     let mut story = story(external(&["big.example"]));
     let all: Vec<String> = (0..120).map(|n| format!("198.51.100.{n}")).collect();
