@@ -49,6 +49,8 @@ test: lint programs test-fast test-peers test-example test-cluster test-node ## 
 lint: ## Format, clippy, licences and banned crates
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+	cargo fmt --all --check --manifest-path fuzz/Cargo.toml
+	cargo clippy --locked --manifest-path fuzz/Cargo.toml -p medley-laws --all-targets --quiet -- -D warnings
 	scripts/deny.sh
 
 .PHONY: programs
@@ -62,6 +64,14 @@ test-fast: programs ## Tests without a cluster: units, laws, simulator, schema d
 .PHONY: test-plans
 test-plans: ## Random plans in the simulator (MEDLEY_PLANS=500000: a night's worth)
 	MEDLEY_PLANS=$${MEDLEY_PLANS:-20000} cargo test --locked -p medley --test converge plans:: -- --nocapture
+
+.PHONY: test-codecs
+test-codecs: ## Every reader of foreign bytes under more than a million generated inputs, panics and memory (MEDLEY_CODEC_CASES: of each)
+	MEDLEY_CODEC_CASES=$${MEDLEY_CODEC_CASES:-100000} cargo test --locked --manifest-path fuzz/Cargo.toml -p medley-laws -- --nocapture
+
+.PHONY: fuzz
+fuzz: ## The same readers under bytes that coverage picks, with libFuzzer (TARGET=dicom: only that one; SECONDS=60 for each; a C++ compiler)
+	scripts/fuzz.sh $(or $(TARGET),all) $(or $(SECONDS),60)
 
 .PHONY: test-mutants
 test-mutants: ## Deliberate bugs, one at a time: do the tests notice each? (takes an hour; MUTANT=text: only those of that name)

@@ -17,3 +17,4 @@ if [ ! -x "$home/bin/cargo-deny" ]; then
 fi
 if [ $# = 0 ]; then set -- --log-level error --locked check bans licenses sources; fi
 "$home/bin/cargo-deny" "$@"
+"$home/bin/cargo-deny" --manifest-path fuzz/Cargo.toml --config deny.toml "$@"
