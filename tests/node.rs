@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::json;
 use site::{Operator, Site, until};
 
 /// A workload's and an external service's name and SRV record resolve in a pod, and the connection works.
@@ -97,6 +98,61 @@ fn an_external_endpoint_follows_its_process() {
             started.elapsed()
         );
     }
+}
+
+/// Acknowledges one HL7 message from its input, unless it is to be sick.
+const ACKNOWLEDGE: &str = r#"[ -e /dev/shm/sick ] && exit 0; exec /bin/busybox awk 'BEGIN { RS = "\034"; FS = "|" } { printf "\013MSH|^~\\&|LAB|NORTH|MEDLEY|PROBE|20260101||ACK|1|P|2.5.1\rMSA|AA|%s\r\034\r", $10; fflush(); exit }'"#;
+
+/// Pods that speak HL7: they are in their Service while they acknowledge, and an operator that is away changes nothing. They are
+/// instances, so that each has a name, too.
+#[test]
+#[ignore = "needs a real node: make test-node"]
+fn the_readiness_gate_of_pods_follows_what_they_acknowledge() {
+    let site = Site::new("gate");
+    let operator = Operator::start(&site);
+    let probe =
+        json!({"level": "Protocol", "interval": "1s", "timeout": "1s", "failureThreshold": 2, "successThreshold": 1});
+    let service = json!({"apiVersion": "medley.health/v1alpha1", "kind": "MedicalService", "metadata": {"name": "lab"}, "spec": {
+        "workload": {"image": site::IMAGE, "imagePullPolicy": "Never", "replicas": 2, "identity": "Stable",
+            "command": ["/bin/busybox", "nc", "-ll", "-p", "2575", "-e", "/bin/sh", "-c", ACKNOWLEDGE],
+            "resources": {"requests": {"cpu": "10m"}}},
+        "interfaces": [{"name": "adt", "port": 2575, "protocol": "HL7v2", "hl7v2": {"receivingApplication": "LAB"}, "probe": probe}],
+    }});
+    site.apply(&service.to_string());
+    site.kubectl(&["wait", "--for=condition=Ready", "--timeout=90s", "msvc/lab"]);
+    let summary = || site.get("msvc/lab", "{.status.endpointSummary}");
+    until("both pods are in", Duration::from_secs(20), || (summary() == "2/2").then_some(()));
+    let gate =
+        |pod: &str| site.get(pod, "{.status.conditions[?(@.type==\"medley.health/protocol\")]['status','reason']}");
+    assert_eq!((gate("pod/lab-0"), gate("pod/lab-1")), ("True Healthy".to_owned(), "True Healthy".to_owned()));
+    let name = site.get("msvc/lab", "{.status.endpoints[0].dnsName}");
+    assert!(name.ends_with(&format!(".lab-instances.{}.svc.cluster.local", site.namespace)), "{name}");
+    let address = site.get("msvc/lab", "{.status.endpoints[0].address}");
+    let found = site.in_pod(&["nslookup", &name]);
+    assert!(found.contains(&address), "{name} should resolve to {address}:\n{found}");
+
+    let ready = || {
+        let path = "{.items[*].endpoints[?(@.conditions.ready==true)].targetRef.name}";
+        site.get("endpointslices -l kubernetes.io/service-name=lab", path)
+    };
+    let sick = Instant::now();
+    site.kubectl(&["exec", "lab-0", "--", "/bin/busybox", "touch", "/dev/shm/sick"]);
+    until("the sick pod leaves", Duration::from_secs(20), || (ready() == "lab-1").then_some(()));
+    println!("out {:?} after it fell silent (2 failures, 1 s apart)", sick.elapsed());
+    // what it has not read when it closes breaks the connection
+    until("the status says why", Duration::from_secs(10), || {
+        site.get("msvc/lab", "{.status.endpoints[*].reason}").contains("TcpFailed").then_some(())
+    });
+    drop(operator);
+    site.kubectl(&["exec", "lab-0", "--", "/bin/busybox", "rm", "/dev/shm/sick"]);
+    site.kubectl(&["exec", "lab-1", "--", "/bin/busybox", "touch", "/dev/shm/sick"]);
+    let end = Instant::now() + Duration::from_secs(8);
+    until("nothing changes while nobody leads", Duration::from_secs(10), || {
+        assert_eq!(ready(), "lab-1");
+        (Instant::now() > end).then_some(())
+    });
+    let _operator = Operator::start(&site);
+    until("the next leader sees how they are", Duration::from_secs(60), || (ready() == "lab-0").then_some(()));
 }
 
 /// What the Secret of the test holds.

@@ -321,7 +321,9 @@ pub enum EndpointReason {
     TcpRefused,
     /// No connection within the timeout.
     TcpTimeout,
-    /// The network says that there is no way there, or the connection broke.
+    /// The network says that there is no way there.
+    TcpUnreachable,
+    /// The connection broke.
     TcpFailed,
     /// Connected, but TLS does not come about: the other side does not speak it, or no version and cipher that medley does.
     TlsFailed,

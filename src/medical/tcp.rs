@@ -24,6 +24,9 @@ pub const fn classify(kind: io::ErrorKind) -> EndpointReason {
     match kind {
         io::ErrorKind::ConnectionRefused => EndpointReason::TcpRefused,
         io::ErrorKind::TimedOut => EndpointReason::TcpTimeout,
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable | io::ErrorKind::NetworkDown => {
+            EndpointReason::TcpUnreachable
+        }
         _ => EndpointReason::TcpFailed,
     }
 }
@@ -42,8 +45,9 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_giving_up_is_a_timeout_and_no_route_is_a_failure() {
+    fn the_kernel_giving_up_no_route_and_a_broken_connection_are_told_apart() {
         assert_eq!(classify(io::ErrorKind::TimedOut), EndpointReason::TcpTimeout);
-        assert_eq!(classify(io::ErrorKind::HostUnreachable), EndpointReason::TcpFailed);
+        assert_eq!(classify(io::ErrorKind::HostUnreachable), EndpointReason::TcpUnreachable);
+        assert_eq!(classify(io::ErrorKind::ConnectionReset), EndpointReason::TcpFailed);
     }
 }

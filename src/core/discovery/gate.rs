@@ -1,7 +1,7 @@
 //! The readiness gate of a workload's pods, for what the kubelet cannot judge: which pods medley probes, and what each is told.
 //!
 //! Fail static. What a pod was told last stands in the pod itself, so that it holds while nobody leads, and the next leader starts from
-//! it. A pod that is in is taken out by what it answers, or by nobody listening; that it cannot be reached at all is the kubelet's to
+//! it. A pod that is in is taken out by what it answers, by breaking off, or by nobody listening; that it cannot be reached at all is the kubelet's to
 //! judge, since from afar it may be medley that is cut off. A pod of another template was made for other probes: it is left as it is.
 
 use std::{
@@ -192,7 +192,7 @@ enum Verdict {
 }
 
 fn verdict(found: &[(&str, Health)], is_in: bool) -> Verdict {
-    let far = |reason| matches!(reason, EndpointReason::TcpTimeout | EndpointReason::TcpFailed);
+    let far = |reason| matches!(reason, EndpointReason::TcpTimeout | EndpointReason::TcpUnreachable);
     let failing: BTreeSet<(EndpointReason, &str)> =
         found.iter().filter(|(_, h)| h.state() == State::Unhealthy).map(|(name, h)| (h.reason(), *name)).collect();
     let counts = |(reason, _): &&(EndpointReason, &str)| !is_in || !far(*reason);

@@ -256,6 +256,7 @@ pub(super) const fn word(reason: EndpointReason) -> &'static str {
         EndpointReason::AddressRefused => "AddressRefused",
         EndpointReason::TcpRefused => "TcpRefused",
         EndpointReason::TcpTimeout => "TcpTimeout",
+        EndpointReason::TcpUnreachable => "TcpUnreachable",
         EndpointReason::TcpFailed => "TcpFailed",
         EndpointReason::TlsFailed => "TlsFailed",
         EndpointReason::CertificateExpired => "CertificateExpired",
@@ -301,8 +302,9 @@ pub(super) const fn advice(reason: EndpointReason) -> &'static str {
         }
         EndpointReason::TcpRefused => "nothing listens on the port; check that the process runs and the port is right",
         EndpointReason::TcpTimeout => "no connection within the timeout; check firewalls and the host",
+        EndpointReason::TcpUnreachable => "the network says that there is no way; check routes and the host",
         EndpointReason::TcpFailed => {
-            "the network says that there is no way, or the connection broke; check routes and the host"
+            "the connection broke; look at the service's log, and check that the port is right"
         }
         EndpointReason::TlsFailed => {
             "connected, but no TLS 1.2 or 1.3 came about in time; check that the port speaks TLS, or remove tls"

@@ -185,11 +185,12 @@ fn who_is_in_is_not_taken_out_because_medley_is_cut_off() {
     story.probed("10.0.0.1", ProbeOutcome::Failed(EndpointReason::TcpTimeout), 3);
     assert!(story.tells().is_empty());
     assert!(story.condition("Reachable").unwrap().message.contains("medley cannot reach 1 of the pods"));
+    assert_eq!(story.says("Reachable"), "True EndpointsReady");
     // one that is not in learns why
     story.pod("b", "p2", "10.0.0.2");
     story.probed("10.0.0.2", ProbeOutcome::Failed(EndpointReason::TcpTimeout), 1);
     assert_eq!(story.tells(), ["b false TcpTimeout"]);
-    // and what the pod itself says counts at once
+    // that it breaks off, and what it says, counts
     story.probed("10.0.0.1", REJECTED, 3);
     assert_eq!(story.tells(), ["a false AeTitleRejected"]);
 }
