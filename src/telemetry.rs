@@ -161,6 +161,8 @@ pub struct Metrics {
     pub probe_seconds: Family<ProtocolLabel, Histogram>,
     /// How services do.
     pub of_services: OfServices,
+    /// How much later than planned probes began, in seconds.
+    pub probe_delay_seconds: Histogram,
     /// Points that InfluxDB has taken.
     pub influxdb_written: Counter<u64, AtomicU64>,
     /// Points that were not written.
@@ -202,6 +204,9 @@ impl Default for Metrics {
         let probe_seconds = Family::<ProtocolLabel, Histogram>::new_with_constructor(|| {
             Histogram::new(exponential_buckets(0.001, 2.0, 16))
         });
+        // timers tell milliseconds; later than the longest interval is late in any case
+        let probe_delay_seconds =
+            Histogram::new([0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0]);
         registry.register("leader", "1 while this process leads", leader.clone());
         registry.register("api_calls", "Calls to the Kubernetes API server", api_calls.clone());
         registry.register("api_call_seconds", "Duration of calls to the Kubernetes API server", api_seconds.clone());
@@ -268,6 +273,11 @@ impl Default for Metrics {
             probe_seconds.clone(),
         );
         let of_services = OfServices::register(&mut registry);
+        registry.register(
+            "probe_delay_seconds",
+            "How much later than planned probes of endpoints outside the cluster began",
+            probe_delay_seconds.clone(),
+        );
         Self {
             registry: Arc::new(registry),
             leader,
@@ -297,6 +307,7 @@ impl Default for Metrics {
             probes,
             probe_seconds,
             of_services,
+            probe_delay_seconds,
             influxdb_written,
             influxdb_dropped,
         }
@@ -323,8 +334,9 @@ impl Metrics {
         self.of_services.forget();
     }
 
-    /// A probe has ended.
-    pub fn tell_probe(&self, protocol: &'static str, reason: String, took: Duration) {
+    /// A probe has ended: it began this much later than planned, and took so long.
+    pub fn tell_probe(&self, protocol: &'static str, reason: String, late: Duration, took: Duration) {
+        self.probe_delay_seconds.observe(late.as_secs_f64());
         self.probes.get_or_create(&Probe { protocol, reason }).inc();
         self.probe_seconds.get_or_create(&ProtocolLabel { protocol }).observe(took.as_secs_f64());
     }

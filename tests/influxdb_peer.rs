@@ -113,7 +113,7 @@ fn sink(http: SocketAddr, password: &str, metrics: &Metrics) -> CancellationToke
 async fn what_is_written_is_found_also_what_waited_while_the_server_was_away() {
     let metrics = Metrics::default();
     metrics.leader.set(1);
-    metrics.tell_probe("dicom", "odd, with=all \\special".to_owned(), Duration::from_millis(5));
+    metrics.tell_probe("dicom", "odd, with=all \\special".to_owned(), Duration::ZERO, Duration::from_millis(5));
     let http = free();
     // nobody listens yet: points wait
     let begin = jiff::Timestamp::now();

@@ -79,8 +79,11 @@ impl Default for Limits {
     }
 }
 
-/// How much earlier than its interval the second probe of a target comes at most: it spreads what started together.
-const SPREAD: f64 = 0.1;
+/// The second probe of a target comes after half an interval at least and one and a half at most: over a whole interval, and not so soon
+/// that one short disturbance as a term begins could count twice.
+const FIRST_PART: f64 = 0.5;
+/// Shortest time from the end of a probe to the start of the next one of the same target.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Who is told that the health of a service's endpoints changed.
 pub type Report = Box<dyn Fn(&Key) + Send + Sync>;
@@ -353,10 +356,12 @@ impl<I: ProbeIo> Prober<I> {
         }
     }
 
-    /// Probes one target at its interval.
+    /// Probes one target: at once, and then at moments that lie an interval apart. Which ones is told by the endpoint's name, so that
+    /// targets that are set together, as when a term begins, do not stay together.
     async fn watch(self: Arc<Self>, key: Key, endpoint: Endpoint, stamp: u64) {
         let chance = spread(&key, &endpoint);
-        let mut early = Some(SPREAD * chance);
+        let mut planned = Instant::now();
+        let mut first = true;
         while let Some((target, slots)) = self.current(&key, &endpoint, stamp) {
             let (started, probed) = {
                 // the service's slot first: who waits for it must not hold one that others could use.
@@ -367,16 +372,21 @@ impl<I: ProbeIo> Prober<I> {
             };
             let (protocol, reason) = (target.kind.protocol(), format!("{:?}", probed.outcome.reason()));
             let took = started.elapsed();
-            self.metrics.tell_probe(protocol, reason, took);
+            self.metrics.tell_probe(protocol, reason, started.duration_since(planned), took);
             let answer = (probed.outcome == ProbeOutcome::Answered).then_some(took);
             self.measures.take(&key, Source::Probes, answer);
             if self.observe(&key, &endpoint, stamp, probed) {
                 (self.report)(&key);
             }
-            let gap = self.gap(&key, &target, chance);
-            let gap = early.take().map_or(gap, |early| gap.mul_f64(1.0 - early));
-            // never without a pause, even when a probe takes longer than its interval
-            sleep_until((started + gap).max(Instant::now() + Duration::from_millis(100))).await;
+            let gap = if std::mem::take(&mut first) {
+                target.interval.mul_f64(FIRST_PART + chance)
+            } else {
+                self.gap(&key, &target, chance)
+            };
+            // from the plan, not from the start: one that began late stays in its place among the others. Never without a pause,
+            // even when a probe takes longer than its interval
+            planned = (planned + gap).max(Instant::now() + PAUSE);
+            sleep_until(planned).await;
         }
     }
 }

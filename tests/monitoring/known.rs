@@ -28,7 +28,7 @@ pub(crate) fn touched() -> Metrics {
     metrics.tell_endpoints("radiology", "archive", Some((1, 2)));
     metrics.of_services.tell_surprise("radiology", "archive", "probes", Some((0.5, false)));
     metrics.of_services.tell_certificate("radiology", "archive", Some(1.8e9));
-    metrics.tell_probe("dicom", "Healthy".to_owned(), Duration::from_millis(5));
+    metrics.tell_probe("dicom", "Healthy".to_owned(), Duration::ZERO, Duration::from_millis(5));
     metrics
 }
 
