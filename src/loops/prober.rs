@@ -362,32 +362,40 @@ impl<I: ProbeIo> Prober<I> {
         let chance = spread(&key, &endpoint);
         let mut planned = Instant::now();
         let mut first = true;
-        while let Some((target, slots)) = self.current(&key, &endpoint, stamp) {
-            let (started, probed) = {
-                // the service's slot first: who waits for it must not hold one that others could use.
-                // The semaphores are never closed: without a permit the probe would only be unbounded.
-                let _service = slots.acquire().await.ok();
-                let _total = self.total.acquire().await.ok();
-                (Instant::now(), self.io.probe(&target).await)
-            };
-            let (protocol, reason) = (target.kind.protocol(), format!("{:?}", probed.outcome.reason()));
-            let took = started.elapsed();
-            self.metrics.tell_probe(protocol, reason, started.duration_since(planned), took);
-            let answer = (probed.outcome == ProbeOutcome::Answered).then_some(took);
-            self.measures.take(&key, Source::Probes, answer);
-            if self.observe(&key, &endpoint, stamp, probed) {
-                (self.report)(&key);
-            }
+        // a probe takes kilobytes, nearly all targets wait, and there may be ten thousand: the room is there for as long as a probe is
+        while let Some(target) = Box::pin(self.once(&key, &endpoint, stamp, planned)).await {
             let gap = if std::mem::take(&mut first) {
                 target.interval.mul_f64(FIRST_PART + chance)
             } else {
                 self.gap(&key, &target, chance)
             };
+            drop(target);
             // from the plan, not from the start: one that began late stays in its place among the others. Never without a pause,
             // even when a probe takes longer than its interval
             planned = (planned + gap).max(Instant::now() + PAUSE);
             sleep_until(planned).await;
         }
+    }
+
+    /// One probe of a target, which is returned; `None` when the task's setting is no longer the present one.
+    async fn once(&self, key: &Key, endpoint: &Endpoint, stamp: u64, planned: Instant) -> Option<ProbeTarget> {
+        let (target, slots) = self.current(key, endpoint, stamp)?;
+        let (started, probed) = {
+            // the service's slot first: who waits for it must not hold one that others could use.
+            // The semaphores are never closed: without a permit the probe would only be unbounded.
+            let _service = slots.acquire().await.ok();
+            let _total = self.total.acquire().await.ok();
+            (Instant::now(), self.io.probe(&target).await)
+        };
+        let (protocol, reason) = (target.kind.protocol(), format!("{:?}", probed.outcome.reason()));
+        let took = started.elapsed();
+        self.metrics.tell_probe(protocol, reason, started.duration_since(planned), took);
+        let answer = (probed.outcome == ProbeOutcome::Answered).then_some(took);
+        self.measures.take(key, Source::Probes, answer);
+        if self.observe(key, endpoint, stamp, probed) {
+            (self.report)(key);
+        }
+        Some(target)
     }
 }
 
