@@ -73,7 +73,8 @@ async fn a_step_waits_for_its_service() {
     stage.world.set_well("10.0.0.1", true);
     let well = Instant::now();
     assert_eq!(stage.ended("r1").await, RunPhase::Succeeded);
-    assert!(well.elapsed() < Duration::from_secs(7), "one probe later: {:?}", well.elapsed());
+    // what fails for long is asked at twice its interval
+    assert!(well.elapsed() < Duration::from_secs(11), "one probe later: {:?}", well.elapsed());
     assert_eq!(stage.world.asked("/count"), 1);
 }
 
