@@ -142,8 +142,9 @@ bench-scheduling: ## Figures of decisions about capacity, in one thread and with
 	cargo bench --locked --bench scheduling -- $(SECTIONS)
 
 .PHONY: bench-discovery
-bench-discovery: ## Figures of answers to queries, in one thread and without a cluster (SECTIONS="rank change")
-	cargo bench --locked --bench discovery -- $(SECTIONS)
+bench-discovery: programs ## Figures of answers to queries, and of probes on a control plane with fake nodes (root; SECTIONS="rank change probe answers"; MEDLEY_PROBE_MINUTES=10: probe for longer than 2)
+	cargo bench --locked --bench discovery --no-run
+	$(CLUSTER_BIN) run fake --name bench --wait 600 -- cargo bench --locked --bench discovery -- $(SECTIONS)
 
 .PHONY: bench-admission
 bench-admission: programs ## Figures of admission on a control plane with fake nodes (SECTIONS="load stat calls")

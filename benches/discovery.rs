@@ -1,24 +1,38 @@
-//! What the answer to a query costs: ranking, and one change of health among thousands of services and hundreds of queries, in one
-//! thread, without a cluster.
+//! What discovery costs. Without a cluster, in one thread: ranking, and one change of health among thousands of services and hundreds of
+//! queries. With the shipped program and a real control plane: probes of 10,000
+//! endpoints, and the way from a probe to the answers of queries.
 //!
-//! `cargo bench --bench discovery [rank|change …]`: a table on standard output, the same as JSON in `bench/discovery.json` of the
-//! target directory. Figures depend on the machine and the build: both are told.
+//! `cluster run fake -- cargo bench --bench discovery [rank|change|probe|answers …]`: a table on standard output, the same as JSON in
+//! `bench/discovery.json` of the target directory. Figures depend on the machine and the build: both are told.
 
 #![allow(clippy::unwrap_used, reason = "a bench ends at the first surprise")]
 
+#[path = "discovery/answers.rs"]
+mod answers;
 #[path = "discovery/change.rs"]
 mod change;
-#[allow(dead_code, reason = "benches each use their part")]
-#[path = "common/figures.rs"]
-mod figures;
+#[path = "common/mod.rs"]
+mod common;
+#[path = "discovery/field.rs"]
+mod field;
+#[path = "discovery/peers.rs"]
+mod peers;
+#[path = "discovery/probe.rs"]
+mod probe;
+#[path = "discovery/protocols.rs"]
+mod protocols;
 #[path = "discovery/rank.rs"]
 mod rank;
+#[path = "../tests/cluster/support/mod.rs"]
+mod support;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use figures::Figures;
+use common::figures::{self, Figures};
+use field::Field;
 use medley::{api::MedicalService, core::discovery::query::known::Known};
 use serde_json::json;
+use support::stage::Stage;
 
 /// Service number `i`: what it can do, a site, and an HTTP interface.
 fn service(i: usize, capability: &str) -> MedicalService {
@@ -46,13 +60,39 @@ fn endpoint(i: usize, n: u8, ready: bool) -> Known {
 
 fn main() {
     let asked: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with('-')).collect();
+    if asked.iter().any(|a| a == peers::ARGUMENT) {
+        return peers::serve();
+    }
     let wanted = |section: &str| asked.is_empty() || asked.iter().any(|a| a == section);
-    let mut figures = Figures::of("discovery", "one thread, no cluster");
+    let setting =
+        "rank and change: one thread, no cluster; the rest: operator, endpoints and control plane share the cores";
+    let mut figures = Figures::of("discovery", setting);
     if wanted("rank") {
         rank::of_many_candidates(&mut figures);
     }
     if wanted("change") {
         change::of_one_endpoint(&mut figures);
     }
+    let sections = ["probe", "answers"].map(wanted);
+    if sections.contains(&true) {
+        with_a_cluster(sections, &mut figures);
+    }
     figures.tell();
+}
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_cluster([probe, answers]: [bool; 2], figures: &mut Figures) {
+    let stage = Stage::set().await;
+    match Field::set(&stage).await {
+        Ok(mut field) => {
+            if probe {
+                probe::of_ten_thousand_endpoints(&mut field, figures).await;
+            }
+            if answers {
+                answers::of_one_endpoint(&mut field, figures).await;
+            }
+            field.clear().await;
+        }
+        Err(reason) => figures.skipped("10,000 endpoints, and queries beside them", &reason),
+    }
 }

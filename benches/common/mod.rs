@@ -8,6 +8,7 @@ pub(crate) mod kubelet;
 pub(crate) mod link;
 pub(crate) mod observer;
 pub(crate) mod processor;
+pub(crate) mod range;
 
 /// What figures of a cluster are measured with.
 pub(crate) const WITH_A_CLUSTER: &str =

@@ -36,3 +36,11 @@ fn memory(pid: u32, field: &str) -> f64 {
     let line = status.lines().find_map(|l| l.strip_prefix(field)).unwrap();
     line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
 }
+
+/// How many sockets a process has open.
+pub(crate) fn sockets(pid: u32) -> usize {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+    // one that is closed meanwhile has no link any more
+    open.filter(|fd| fs::read_link(fd.path()).is_ok_and(|to| to.as_os_str().as_encoded_bytes().starts_with(b"socket:")))
+        .count()
+}

@@ -53,8 +53,8 @@ pub const HOST_ADDRESS: &str = "10.200.0.1";
 pub const NODE_ADDRESS: &str = "10.200.0.2";
 /// Pods of the real node get their addresses from here.
 pub const POD_RANGE: &str = "10.201.0.0/24";
-/// Services get their cluster addresses from here, in both profiles.
-pub const SERVICE_RANGE: &str = "10.202.0.0/24";
+/// Services get their cluster addresses from here, in both profiles: benches make thousands.
+pub const SERVICE_RANGE: &str = "10.202.0.0/16";
 /// The API server's own Service address.
 pub const API_SERVICE_ADDRESS: &str = "10.202.0.1";
 /// Cluster DNS of the node profile; the host can ask it too.
