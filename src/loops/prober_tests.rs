@@ -315,7 +315,7 @@ async fn a_target_that_takes_longer_than_its_interval_is_probed_after_a_pause() 
 fn a_target_that_waits_takes_less_than_two_kilobytes() {
     let io = Network { guard: Arc::default(), trust: Arc::default() };
     let clock = Clock::simulated(Timestamp::UNIX_EPOCH);
-    let measures = Measures::new(clock.clone(), Metrics::default(), Box::new(|_| {}));
+    let measures = Measures::new(clock, Metrics::default(), Box::new(|_| {}));
     let prober = Prober::new(io, Limits::default(), measures, clock, Metrics::default(), Box::new(|_| {}));
     let task = prober.watch(pacs(), probing(1).target.endpoint, 1);
     assert!(size_of_val(&task) < 2048, "{} bytes, of ten thousand targets at once", size_of_val(&task));
