@@ -75,7 +75,7 @@ pub struct Args {
     /// Folder of client certificates that services may show to whom they talk to, as files <NAMESPACE>/<NAME>/tls.crt and tls.key in
     /// PEM: those of a namespace are for its services only. A file that changes is read again.
     #[arg(long, env = "MEDLEY_CLIENT_CERTIFICATES")]
-    client_certificates: Option<PathBuf>,
+    client_certificates: Option<std::ffi::OsString>,
     /// Address of the API server as pods reach it, which services must not have; Kubernetes sets the variable.
     #[arg(long, env = "KUBERNETES_SERVICE_HOST", hide = true)]
     api_server_host: Option<String>,
@@ -160,7 +160,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let influxdb = args.influxdb.settings(&args.pod_name)?;
     // kube and reqwest agree on one provider; it can only be set once
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let trust = Arc::new(Trust::new(args.client_certificates.clone().filter(|f| !f.as_os_str().is_empty())));
+    let trust = Arc::new(Trust::new(args.client_certificates.clone().filter(|f| !f.is_empty()).map(PathBuf::from)));
     let running = start(args.listen, registry, influxdb, trust, settings);
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(running)
 }
