@@ -1,6 +1,7 @@
 //! `medley operator`: runs the operator until SIGTERM or SIGINT.
 
 use std::{
+    ffi::OsString,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::Arc,
@@ -75,7 +76,8 @@ pub struct Args {
     /// Folder of client certificates that services may show to whom they talk to, as files <NAMESPACE>/<NAME>/tls.crt and tls.key in
     /// PEM: those of a namespace are for its services only. A file that changes is read again.
     #[arg(long, env = "MEDLEY_CLIENT_CERTIFICATES")]
-    client_certificates: Option<std::ffi::OsString>,
+    // no path, since the chart sets the variable empty where there are none, and an empty path is refused
+    client_certificates: Option<OsString>,
     /// Address of the API server as pods reach it, which services must not have; Kubernetes sets the variable.
     #[arg(long, env = "KUBERNETES_SERVICE_HOST", hide = true)]
     api_server_host: Option<String>,

@@ -1,8 +1,9 @@
 //! Probes endpoints for as long as this replica leads.
 //!
-//! Each target has a task of its own, so that an endpoint which hangs delays no other. One that has failed for long is probed less often. What is under way at once is bounded
-//! twice: for all services, and for each service, so that one whose hosts all hang cannot hold every slot. A service is
-//! reported when the health of one of its endpoints changed, and at no other time: a quiet service causes no work.
+//! Each target has a task of its own, so that an endpoint which hangs delays no other. One that has failed for long is probed
+//! less often. What is under way at once is bounded twice: for all services, and for each service, so that one whose hosts all
+//! hang cannot hold every slot. A service is reported when the health of one of its endpoints changed, and at no other time: a
+//! quiet service causes no work.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},

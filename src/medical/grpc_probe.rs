@@ -1,7 +1,5 @@
 //! A probe of a gRPC server: what its health service says (`grpc.health.v1.Health/Check`), by one request in HTTP/2.
 
-use std::error::Error;
-
 use http::{HeaderMap, Request, Version, header};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Bytes, client::conn::http2};
@@ -11,7 +9,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::tcp;
+use super::http_probe;
 use crate::{
     api::medical_service::EndpointReason,
     core::grpc::{self, MAX_ANSWER, MEDIA_TYPE, Serving, Status},
@@ -112,17 +110,7 @@ const fn failed(status: Status) -> Result<(), EndpointReason> {
 
 /// Whether the connection broke or what came is not HTTP/2.
 fn classify(error: &hyper::Error) -> EndpointReason {
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            return tcp::classify(io.kind());
-        }
-        source = cause.source();
-    }
-    if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
-        return EndpointReason::TcpFailed;
-    }
-    EndpointReason::GrpcInvalid
+    http_probe::classify(error, EndpointReason::GrpcInvalid)
 }
 
 #[cfg(test)]

@@ -54,7 +54,8 @@ where
 {
     let mut builder = http1::Builder::new();
     builder.max_buf_size(MAX_HEAD);
-    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(|e| classify(&e))?;
+    let (mut sender, connection) =
+        builder.handshake(TokioIo::new(stream)).await.map_err(|e| classify(&e, EndpointReason::HttpInvalid))?;
     let connection = Connection(tokio::spawn(async move {
         // a failure is the request's to report
         let _ = connection.await;
@@ -67,7 +68,7 @@ where
         .body(Empty::<Bytes>::new())
         // the schema's pattern lets no path pass that is not one; an object from before the pattern must not look healthy
         .map_err(|_| EndpointReason::HttpInvalid)?;
-    let response = sender.send_request(request).await.map_err(|e| classify(&e))?;
+    let response = sender.send_request(request).await.map_err(|e| classify(&e, EndpointReason::HttpInvalid))?;
     let told = response.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let media_type = told.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     Ok(Answer { status: response.status().as_u16(), media_type, body: response.into_body(), connection })
@@ -81,7 +82,7 @@ impl Answer {
     pub async fn whole(mut self, most: usize) -> Result<Option<Vec<u8>>, EndpointReason> {
         let mut whole = Vec::new();
         while let Some(frame) = self.body.frame().await {
-            if let Ok(data) = frame.map_err(|e| classify(&e))?.into_data() {
+            if let Ok(data) = frame.map_err(|e| classify(&e, EndpointReason::HttpInvalid))?.into_data() {
                 if whole.len() + data.len() > most {
                     return Ok(None);
                 }
@@ -99,7 +100,7 @@ impl Answer {
     pub async fn begins(mut self) -> Result<Option<u8>, EndpointReason> {
         let mut read = 0;
         while let Some(frame) = self.body.frame().await {
-            let Ok(data) = frame.map_err(|e| classify(&e))?.into_data() else { continue };
+            let Ok(data) = frame.map_err(|e| classify(&e, EndpointReason::HttpInvalid))?.into_data() else { continue };
             if let Some(byte) = data.iter().find(|b| !b" \t\r\n".contains(b)) {
                 return Ok(Some(*byte));
             }
@@ -124,8 +125,8 @@ impl Answer {
     }
 }
 
-/// Whether the connection broke or what came is not HTTP.
-fn classify(error: &hyper::Error) -> EndpointReason {
+/// Whether the connection broke, or what came is not HTTP: `invalid`, as the protocol above calls that.
+pub(super) fn classify(error: &hyper::Error, invalid: EndpointReason) -> EndpointReason {
     let mut source = error.source();
     while let Some(cause) = source {
         if let Some(io) = cause.downcast_ref::<std::io::Error>() {
@@ -136,7 +137,7 @@ fn classify(error: &hyper::Error) -> EndpointReason {
     if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
         return EndpointReason::TcpFailed;
     }
-    EndpointReason::HttpInvalid
+    invalid
 }
 
 #[cfg(test)]
