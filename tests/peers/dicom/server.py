@@ -4,6 +4,7 @@ query."""
 import os
 import sys
 import threading
+import time
 
 from pydicom.dataset import Dataset
 from pynetdicom import AE, acse, build_context, evt
@@ -55,7 +56,7 @@ def find(event):
         yield QUERY_STATUSES[called], None
         return
     number = 0
-    while called in ("ENDLESS", "DEAF", "LARGE") and event.assoc.is_established:
+    while called in ("ENDLESS", "DEAF", "LARGE") and established(event.assoc):
         if event.is_cancelled and called != "DEAF":
             # the test sees by the next association that it was told
             CANCELLED.append(called)
@@ -78,6 +79,13 @@ def find(event):
     if called == "CANCELLED":
         for number, _ in enumerate(CANCELLED):
             yield 0xFF00, study(number)
+
+
+def established(assoc):
+    """Whether the association stands, once all it has to send is sent: the library reads nothing, no C-CANCEL either, before that."""
+    while assoc.is_established and not assoc.dul.to_provider_queue.empty():
+        time.sleep(0.001)
+    return assoc.is_established
 
 
 def for_ever():
