@@ -141,10 +141,17 @@ bench-coordination: programs ## Figures of whole workflows beside the least that
 bench-scheduling: ## Figures of decisions about capacity, in one thread and without a cluster (SECTIONS="pass shares plan")
 	cargo bench --locked --bench scheduling -- $(SECTIONS)
 
+# Sections that need a real node.
+ON_NODE := kill away
 .PHONY: bench-discovery
-bench-discovery: programs ## Figures of answers to queries, and of probes on a control plane with fake nodes (root; SECTIONS="rank change probe answers"; MEDLEY_PROBE_MINUTES=10: probe for longer than 2)
-	cargo bench --locked --bench discovery --no-run
-	$(CLUSTER_BIN) run fake --name bench --wait 600 -- cargo bench --locked --bench discovery -- $(SECTIONS)
+bench-discovery: programs ## Figures of answers to queries, of probes on a control plane with fake nodes, and of DNS on a real node (root; SECTIONS="rank change probe answers kill away"; MEDLEY_PROBE_MINUTES=10: probe for longer than 2)
+	cargo bench --locked --bench discovery --bench discovery_node --no-run
+ifneq ($(if $(SECTIONS),$(filter-out $(ON_NODE),$(SECTIONS)),all),)
+	$(CLUSTER_BIN) run fake --name bench --wait 600 -- cargo bench --locked --bench discovery -- $(filter-out $(ON_NODE),$(SECTIONS))
+endif
+ifneq ($(if $(SECTIONS),$(filter $(ON_NODE),$(SECTIONS)),all),)
+	$(CLUSTER_BIN) run node --name bench --wait 600 -- cargo bench --locked --bench discovery_node -- $(filter $(ON_NODE),$(SECTIONS))
+endif
 
 .PHONY: bench-admission
 bench-admission: programs ## Figures of admission on a control plane with fake nodes (SECTIONS="load stat calls")

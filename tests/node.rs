@@ -100,9 +100,6 @@ fn an_external_endpoint_follows_its_process() {
     }
 }
 
-/// Acknowledges one HL7 message from its input, unless it is to be sick.
-const ACKNOWLEDGE: &str = r#"[ -e /dev/shm/sick ] && exit 0; exec /bin/busybox awk 'BEGIN { RS = "\034"; FS = "|" } { printf "\013MSH|^~\\&|LAB|NORTH|MEDLEY|PROBE|20260101||ACK|1|P|2.5.1\rMSA|AA|%s\r\034\r", $10; fflush(); exit }'"#;
-
 /// Pods that speak HL7: they are in their Service while they acknowledge, and an operator that is away changes nothing. They are
 /// instances, so that each has a name, too.
 #[test]
@@ -114,7 +111,7 @@ fn the_readiness_gate_of_pods_follows_what_they_acknowledge() {
         json!({"level": "Protocol", "interval": "1s", "timeout": "1s", "failureThreshold": 2, "successThreshold": 1});
     let service = json!({"apiVersion": "medley.health/v1alpha1", "kind": "MedicalService", "metadata": {"name": "lab"}, "spec": {
         "workload": {"image": site::IMAGE, "imagePullPolicy": "Never", "replicas": 2, "identity": "Stable",
-            "command": ["/bin/busybox", "nc", "-ll", "-p", "2575", "-e", "/bin/sh", "-c", ACKNOWLEDGE],
+            "command": ["/bin/busybox", "nc", "-ll", "-p", "2575", "-e", "/bin/sh", "-c", site::ACKNOWLEDGE],
             "resources": {"requests": {"cpu": "10m"}}},
         "interfaces": [{"name": "adt", "port": 2575, "protocol": "HL7v2", "hl7v2": {"receivingApplication": "LAB"}, "probe": probe}],
     }});

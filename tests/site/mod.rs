@@ -1,5 +1,6 @@
 //! What the tests on a real node share: a namespace of their own, the shipped binary, a server outside the cluster.
 
+#![allow(dead_code, reason = "tests and benches each use their part")]
 #![allow(clippy::unwrap_used, clippy::expect_used)] // helpers of tests, outside any #[test] function
 
 use std::{
@@ -23,6 +24,8 @@ pub(crate) const IMAGE: &str = "localhost/medley-test-busybox:1";
 pub(crate) const ANSWER: &str = "hello-from-outside";
 /// What the workload's page holds.
 pub(crate) const PAGE: &str = "hello-from-workload";
+/// Acknowledges one HL7 message from its input, unless it is to be sick.
+pub(crate) const ACKNOWLEDGE: &str = r#"[ -e /dev/shm/sick ] && exit 0; exec /bin/busybox awk 'BEGIN { RS = "\034"; FS = "|" } { printf "\013MSH|^~\\&|LAB|NORTH|MEDLEY|PROBE|20260101||ACK|1|P|2.5.1\rMSA|AA|%s\r\034\r", $10; fflush(); exit }'"#;
 
 /// Polls until there is a value; panics with what was waited for.
 pub(crate) fn until<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Option<T>) -> T {
