@@ -1,5 +1,6 @@
 //! Logs and metrics. Labels come from closed sets: never a run's name, never anything about a patient.
 
+mod objectives;
 mod services;
 
 use std::{
@@ -10,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+pub use objectives::{LatencyCount, OfObjectives};
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{
@@ -161,6 +163,8 @@ pub struct Metrics {
     pub probe_seconds: Family<ProtocolLabel, Histogram>,
     /// How services do.
     pub of_services: OfServices,
+    /// What services declare as their objectives, and how they meet them.
+    pub of_objectives: OfObjectives,
     /// How much later than planned probes began, in seconds.
     pub probe_delay_seconds: Histogram,
     /// Points that InfluxDB has taken.
@@ -273,6 +277,7 @@ impl Default for Metrics {
             probe_seconds.clone(),
         );
         let of_services = OfServices::register(&mut registry);
+        let of_objectives = OfObjectives::register(&mut registry);
         registry.register(
             "probe_delay_seconds",
             "How much later than planned probes of endpoints outside the cluster began",
@@ -307,6 +312,7 @@ impl Default for Metrics {
             probes,
             probe_seconds,
             of_services,
+            of_objectives,
             probe_delay_seconds,
             influxdb_written,
             influxdb_dropped,
@@ -332,6 +338,7 @@ impl Metrics {
         self.endpoints_ready.clear();
         self.endpoints.clear();
         self.of_services.forget();
+        self.of_objectives.forget();
     }
 
     /// A probe has ended: it began this much later than planned, and took so long.

@@ -25,8 +25,8 @@ use tools::{ROOT, chart_dir, documents, read, render, run, scratch, text};
 
 /// Labels that the scrape of a ServiceMonitor adds.
 const OF_THE_TARGET: [&str; 3] = ["job", "namespace", "pod"];
-/// Alerts and series as promtool's tests have them.
-const ALERTS: &str = "tests/monitoring/alerts.yaml";
+/// Alerts and series as promtool's tests have them, files of `tests/monitoring`.
+const ALERTS: [&str; 2] = ["alerts.yaml", "objectives.yaml"];
 
 /// `spec` of the PrometheusRule.
 fn rules(values: &Value) -> Value {
@@ -160,9 +160,10 @@ fn every_alert_has_a_runbook_and_points_to_it() {
 fn the_series_of_promtools_tests_are_those_of_the_operator() {
     let spec = rules(&json!({"enabled": true}));
     let known = known_series(&spec);
-    let tests: Value = serde_saphyr::from_str(&read(&Path::new(ROOT).join(ALERTS))).unwrap();
     let mut fired = BTreeSet::new();
-    for test in tests["tests"].as_array().unwrap() {
+    let files = ALERTS.map(|file| read(&Path::new(ROOT).join("tests/monitoring").join(file)));
+    let files: Vec<Value> = files.iter().map(|text| serde_saphyr::from_str(text).unwrap()).collect();
+    for test in files.iter().flat_map(|tests| tests["tests"].as_array().unwrap()) {
         for series in test["input_series"].as_array().into_iter().flatten() {
             check(test["name"].as_str().unwrap(), series["series"].as_str().unwrap(), &known);
         }
@@ -181,9 +182,11 @@ fn the_series_of_promtools_tests_are_those_of_the_operator() {
 fn alerts_come_when_they_should_and_at_no_other_time() {
     let dir = scratch("rules");
     fs::write(dir.join("rules.yaml"), rules(&json!({"enabled": true})).to_string()).unwrap();
-    fs::copy(Path::new(ROOT).join(ALERTS), dir.join("alerts.yaml")).unwrap();
-    for arguments in [["check", "rules", "rules.yaml"], ["test", "rules", "alerts.yaml"]] {
-        let out = run(Command::new("promtool").args(arguments).current_dir(&dir));
+    for file in ALERTS {
+        fs::copy(Path::new(ROOT).join("tests/monitoring").join(file), dir.join(file)).unwrap();
+    }
+    for arguments in [vec!["check", "rules", "rules.yaml"], [&["test", "rules"], &ALERTS[..]].concat()] {
+        let out = run(Command::new("promtool").args(&arguments).current_dir(&dir));
         assert!(out.status.success(), "{arguments:?}: {}", text(&out));
     }
 }

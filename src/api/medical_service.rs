@@ -16,6 +16,7 @@ use super::{
     instances::{Autoscaling, Identity, InstanceVolume},
     interface::Interface,
     measurements::Measurements,
+    objectives::Objectives,
     rules, schema,
     vocabulary::Urgency,
 };
@@ -82,6 +83,9 @@ pub struct MedicalServiceSpec {
     /// What data it may be given, and what for: a `ServiceQuery` that asks for a purpose or a class finds only services that say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<DataUse>,
+    /// How well it should do: alerts tell when it does worse.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objectives: Option<Objectives>,
 }
 
 /// Pods that medley runs.

@@ -19,6 +19,7 @@ pub mod instances;
 pub mod interface;
 pub mod measurements;
 pub mod medical_service;
+pub mod objectives;
 pub mod rules;
 pub mod schema;
 pub mod selector;

@@ -14,16 +14,17 @@ use std::{
 use jiff::Timestamp;
 
 use crate::{
-    api::{MedicalService, measurements::Measurements},
+    api::{MedicalService, measurements::Measurements, objectives::Objectives},
     cluster::clock::Clock,
     core::{
         monitoring::{
             measurements::{Known, Source},
             monitor::Monitor,
+            objectives::{Bound, share},
         },
         name::{self, Key},
     },
-    telemetry::Metrics,
+    telemetry::{LatencyCount, Metrics},
 };
 
 /// What has been learned is first written between one and two of these after a service is first seen.
@@ -51,6 +52,8 @@ struct Service {
     wait: Duration,
     /// A window has ended that no status tells of.
     news: bool,
+    /// How soon it should answer, and what counts whether it does.
+    latency: Option<(Bound, LatencyCount)>,
 }
 
 impl Service {
@@ -92,6 +95,8 @@ impl Measures {
         let uid = &service.metadata.uid;
         let known = services.get(key).is_some_and(|known| known.uid == *uid);
         if !known {
+            // another of the same name: what was counted is not its own
+            self.hold(key, None);
             let told = service.status.as_ref().and_then(|s| s.measurements.as_ref());
             let seed = |source: Source| told.and_then(|t| source.of(t)).map(|m| Monitor::seeded(m, now));
             // services that begin together are not written together
@@ -104,6 +109,7 @@ impl Measures {
                 due,
                 wait,
                 news: false,
+                latency: None,
             };
             services.insert(key.clone(), new);
         }
@@ -112,14 +118,26 @@ impl Measures {
             known.news = true;
             self.metrics.of_services.tell_surprise(&key.namespace, &key.name, Source::Probes.as_str(), None);
         }
+        known.latency = self.hold(key, service.spec.objectives.as_ref());
         for (source, monitor) in known.each() {
             self.show(key, source, monitor);
         }
     }
 
+    /// Shows what a service declares as its objectives. What was counted goes on, judged as it was at the time.
+    fn hold(&self, key: &Key, objectives: Option<&Objectives>) -> Option<(Bound, LatencyCount)> {
+        let (shown, latency) = (&self.metrics.of_objectives, objectives.and_then(|o| o.latency.as_ref()));
+        let availability = objectives.and_then(|o| o.availability);
+        shown.tell_availability(&key.namespace, &key.name, availability.map(share));
+        let told = latency.map(|l| (share(l.percentile), l.within.duration().as_secs_f64()));
+        let count = shown.tell_latency(&key.namespace, &key.name, told);
+        latency.map(Bound::of).zip(count)
+    }
+
     /// A service is gone.
     pub fn forget(&self, key: &Key) {
         if self.lock().remove(key).is_some() {
+            self.hold(key, None);
             for source in Source::ALL {
                 self.metrics.of_services.tell_surprise(&key.namespace, &key.name, source.as_str(), None);
             }
@@ -138,6 +156,11 @@ impl Measures {
         let tell = {
             let mut services = self.lock();
             let Some(service) = services.get_mut(key) else { return };
+            if let Some((bound, count)) = &service.latency
+                && let Some(in_time) = bound.judge(source, answer)
+            {
+                count.count(in_time);
+            }
             let monitor = service.of(source).get_or_insert_default();
             let news = monitor.take(answer, now);
             if !news.window {

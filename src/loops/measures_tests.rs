@@ -129,3 +129,71 @@ async fn another_service_of_the_same_name_and_one_that_is_probed_no_more_begin_a
     bench.measures.follow(&key(0), &service("u2", true));
     assert_eq!(now(&bench), Measurements::default());
 }
+
+/// The series of objectives, without their common beginning and labels: name and value.
+fn objectives(metrics: &Metrics) -> Vec<String> {
+    let text = metrics.render();
+    let of_them = text.lines().filter_map(|line| line.strip_prefix("medley_service_objective_"));
+    of_them.map(|line| line.replace(r#"{namespace="radiology",service="pacs-0"}"#, "")).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn objectives_are_shown_while_they_are_declared_and_calls_are_judged_by_them() {
+    let bench = Bench::new();
+    let declared = |objectives: serde_json::Value| {
+        let mut service = service("u", false);
+        service.spec.objectives = Some(serde_json::from_value(objectives).unwrap());
+        service
+    };
+    let both = serde_json::json!({"availability": 99.9, "latency": {"percentile": 99, "within": "20ms"}});
+    let measure = |ms| bench.measures.take(&key(0), Source::Calls, Some(Duration::from_millis(ms)));
+    bench.measures.follow(&key(1), &service("u", false));
+    bench.measures.take(&key(1), Source::Calls, ANSWER);
+    assert_eq!(objectives(&bench.metrics), [""; 0], "nothing is declared");
+
+    bench.measures.follow(&key(0), &declared(both.clone()));
+    let counted = |met, measured, bound| {
+        vec![
+            "availability_ratio 0.999".to_owned(),
+            "latency_ratio 0.99".to_owned(),
+            format!("latency_seconds {bound}"),
+            format!("latency_met_total {met}"),
+            format!("latency_measured_total {measured}"),
+        ]
+    };
+    assert_eq!(objectives(&bench.metrics), counted(0, 0, "0.02"), "they are there before the first call");
+    bench.measures.take(&key(0), Source::Probes, None);
+    [20, 21, 1].into_iter().for_each(measure);
+    bench.measures.take(&key(0), Source::Calls, None);
+    assert_eq!(objectives(&bench.metrics), counted(2, 4, "0.02"));
+
+    // a new bound is for what comes
+    let wider = serde_json::json!({"availability": 99.9, "latency": {"percentile": 99, "within": "1m"}});
+    bench.measures.follow(&key(0), &declared(wider));
+    measure(21);
+    assert_eq!(objectives(&bench.metrics), counted(3, 5, "60.0"));
+
+    bench.measures.follow(&key(0), &declared(serde_json::json!({"availability": 99.9})));
+    measure(1);
+    assert_eq!(objectives(&bench.metrics), ["availability_ratio 0.999"], "what is declared no more goes");
+    bench.measures.follow(&key(0), &declared(both.clone()));
+    measure(1);
+    assert_eq!(objectives(&bench.metrics), counted(1, 1, "0.02"));
+
+    let mut another = declared(both.clone());
+    another.metadata.uid = Some("v".to_owned());
+    bench.measures.follow(&key(0), &another);
+    assert_eq!(objectives(&bench.metrics), counted(0, 0, "0.02"), "another of the same name");
+    bench.measures.forget(&key(0));
+    measure(1);
+    assert_eq!(
+        objectives(&bench.metrics),
+        [""; 0],
+        "they go with the service, and a late call does not bring them back"
+    );
+
+    bench.measures.follow(&key(0), &another);
+    bench.metrics.forget_services();
+    measure(1);
+    assert_eq!(objectives(&bench.metrics), [""; 0], "they go with the term, and a late call does not bring them back");
+}

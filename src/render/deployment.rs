@@ -209,6 +209,7 @@ pub(super) mod tests {
             capabilities: vec![],
             attributes: BTreeMap::new(),
             data: None,
+            objectives: None,
         }
     }
 

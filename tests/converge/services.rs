@@ -181,3 +181,40 @@ async fn only_the_leader_counts_endpoints_and_only_of_services_that_are_there() 
     stage.server.delete("MedicalService", NAMESPACE, "archive", 0).unwrap();
     stage.until("nothing is left", Duration::from_secs(10), |_| counted(&second.metrics) == "/").await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn objectives_are_measured_by_who_leads_and_go_with_the_service() {
+    let stage = Stage::new();
+    let probe = json!({"level": "Transport", "interval": "1s", "failureThreshold": 1});
+    let interface = json!({"name": "http", "port": 8080, "protocol": "HTTP", "probe": probe});
+    let latency = json!({"source": "Probes", "percentile": 99, "within": "1h"});
+    let mut spec = json!({"external": {"endpoints": [{"host": "10.0.0.1"}]}, "interfaces": [interface]});
+    stage.create::<MedicalService>("other", spec.clone()).await;
+    spec["objectives"] = json!({"availability": 99.9, "latency": latency});
+    stage.create::<MedicalService>("archive", spec).await;
+    // all series of objectives; of the counters whether some were in time, and whether some were not
+    let shown = |metrics: &Metrics| {
+        let text = metrics.render();
+        let series: Vec<_> = text.lines().filter(|line| line.starts_with("medley_service_objective_")).collect();
+        assert!(series.iter().all(|line| line.contains("service=\"archive\"")), "{series:?}");
+        let value = |name: &str| {
+            let line =
+                series.iter().find(|line| line.starts_with(&format!("medley_service_objective_latency_{name}_total")));
+            line.map_or(0, |line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap())
+        };
+        (series.len(), value("met") > 0, value("measured") > value("met"))
+    };
+    let first = stage.start("op-1");
+    stage.until("probes are counted", Duration::from_secs(10), |_| shown(&first.metrics) == (5, true, false)).await;
+    stage.world.set_well("10.0.0.1", false);
+    stage.until("one fails", Duration::from_secs(10), |_| shown(&first.metrics) == (5, true, true)).await;
+    let metrics = first.metrics.clone();
+    first.stop().await;
+    assert_eq!(shown(&metrics), (0, false, false), "who does not lead knows nothing");
+    let second = stage.start("op-2");
+    stage
+        .until("the next leader counts", Duration::from_secs(60), |_| shown(&second.metrics) == (5, false, true))
+        .await;
+    stage.server.delete("MedicalService", NAMESPACE, "archive", 0).unwrap();
+    stage.until("nothing is left", Duration::from_secs(10), |_| shown(&second.metrics) == (0, false, false)).await;
+}

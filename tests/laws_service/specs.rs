@@ -66,6 +66,7 @@ pub(crate) fn external() -> impl Strategy<Value = MedicalServiceSpec> {
         capabilities: vec![],
         attributes: BTreeMap::new(),
         data: None,
+        objectives: None,
     })
 }
 
@@ -93,6 +94,7 @@ pub(crate) fn any_spec() -> impl Strategy<Value = MedicalServiceSpec> {
                 capabilities: vec![],
                 attributes: BTreeMap::new(),
                 data: None,
+                objectives: None,
             }
         });
     let select = interfaces().prop_map(|interfaces| MedicalServiceSpec {
@@ -106,6 +108,7 @@ pub(crate) fn any_spec() -> impl Strategy<Value = MedicalServiceSpec> {
         capabilities: vec![],
         attributes: BTreeMap::new(),
         data: None,
+        objectives: None,
     });
     prop_oneof![external(), workload, select]
 }

@@ -28,6 +28,8 @@ pub(crate) fn touched() -> Metrics {
     metrics.tell_endpoints("radiology", "archive", Some((1, 2)));
     metrics.of_services.tell_surprise("radiology", "archive", "probes", Some((0.5, false)));
     metrics.of_services.tell_certificate("radiology", "archive", Some(1.8e9));
+    metrics.of_objectives.tell_availability("radiology", "archive", Some(0.999));
+    metrics.of_objectives.tell_latency("radiology", "archive", Some((0.99, 0.5)));
     metrics.tell_probe("dicom", "Healthy".to_owned(), Duration::ZERO, Duration::from_millis(5));
     metrics
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Rule, extension, rule};
+use super::{Rule, SPAN, extension, rule};
 
 /// Rules that see a whole `MedicalService`.
 pub(in crate::api) fn medical_service() -> Vec<Rule> {
@@ -106,6 +106,16 @@ pub fn medical_service_spec() -> Value {
             "!has(self.external) || !self.interfaces.exists(i, has(i.targetPort))",
             "targetPort is for workload and select, an external service listens on port itself: remove targetPort",
         ),
+        rule(
+            ".objectives.latency",
+            "!has(self.objectives) || !has(self.objectives.latency) || (has(self.objectives.latency.source) && self.objectives.latency.source == 'Probes') || self.interfaces.exists(i, i.protocol in ['HTTP', 'FHIR', 'DICOMweb', 'HL7v2'] || has(i.dicom))",
+            "no step can call an interface of this service (HTTP, FHIR, DICOMweb, HL7v2, or DICOM with dicom.calledAeTitle): set source Probes where medley probes it, or remove latency",
+        ),
+        rule(
+            ".objectives.latency.source",
+            "!has(self.objectives) || !has(self.objectives.latency) || !has(self.objectives.latency.source) || self.objectives.latency.source != 'Probes' || has(self.external) || (has(self.workload) && self.interfaces.exists(i, (i.protocol in ['HL7v2', 'DICOM'] && has(i.probe) && has(i.probe.level) && i.probe.level == 'Protocol') || (has(i.fhir) && (has(i.fhir.version) || has(i.fhir.resources) || has(i.fhir.operations)))))",
+            "medley itself probes hosts of external, and pods of a workload over DICOM and HL7v2 with level Protocol, or FHIR with declared capabilities: set source Calls, or one of these",
+        ),
     ])
 }
 
@@ -116,6 +126,29 @@ pub fn autoscaling() -> Value {
         "!has(self.min) || self.min <= self.max",
         "must not be less than min: raise max or lower min",
     )])
+}
+
+/// How well a service should do.
+pub fn objectives() -> Value {
+    extension(&[rule(
+        "",
+        "has(self.availability) || has(self.latency)",
+        "must have availability or latency: set one of them, or remove objectives",
+    )])
+}
+
+/// How many of something should be well. No maximum of the schema: of a whole number the API server would say that it must not exceed 99.
+pub fn objective_percent() -> Value {
+    extension(&[rule(
+        "",
+        "self <= 99.999",
+        "must be at most 99.999, or nothing at all could be allowed: write 99.9 for one in a thousand",
+    )])
+}
+
+/// How soon an answer should come.
+pub fn latency_within() -> Value {
+    extension(&[SPAN, rule("", "self.matches('[1-9]')", "must be longer than zero, or no answer could be in time")])
 }
 
 /// A host outside the cluster.
