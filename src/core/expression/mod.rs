@@ -2,6 +2,7 @@
 
 mod collect;
 mod cost;
+mod depth;
 mod json;
 pub mod kinds;
 mod references;
@@ -23,6 +24,11 @@ pub use template::{Template, TemplateKind};
 
 /// Deepest nesting of `map`, `filter`, `all`, `exists` in one expression.
 const MAX_NESTING: usize = 2;
+/// Characters of one expression. The parser calls itself for each operator of a chain such as `1 + 1 + 1`, and bounds only what stands in
+/// brackets.
+const MAX_LENGTH: usize = 4096;
+/// Levels of a syntax tree. A release bore 500 on a worker's stack of 2 MiB, and not 1,000.
+const MAX_DEPTH: usize = 100;
 
 /// The variables of an evaluation, by name.
 pub type Variables = BTreeMap<String, Value>;
@@ -59,6 +65,14 @@ pub enum ExpressionError {
     /// Macros are nested too deeply.
     #[error("`{0}` nests map, filter, all or exists more than {MAX_NESTING} levels deep: split it over several steps")]
     TooNested(String),
+    /// It is too long to be read.
+    #[error("an expression of {0} characters is too long: write at most {MAX_LENGTH}, and split it over several steps")]
+    TooLong(usize),
+    /// What it is made of is nested too deeply; a chain of operators is, too.
+    #[error(
+        "`{0}` nests its parts, or chains operators or fields, more than {MAX_DEPTH} deep: split it over several steps"
+    )]
+    TooDeep(String),
     /// It could take too long or too much memory for values of this size.
     #[error("`{expression}` is too costly for its input ({problem}): use smaller values or a simpler expression")]
     TooCostly {
@@ -122,12 +136,20 @@ impl Expression {
     /// Compiles a text.
     ///
     /// # Errors
-    /// When it is not CEL, or nests macros too deeply.
+    /// When it is not CEL, is too long, or nests macros or anything else too deeply.
     pub fn compile(source: &str) -> Result<Self, ExpressionError> {
-        let program = cel::Program::compile(source).map_err(|e| ExpressionError::Syntax {
-            expression: source.to_owned(),
-            problem: one_line(&e.to_string()),
-        })?;
+        let length = source.chars().count();
+        if length > MAX_LENGTH {
+            return Err(ExpressionError::TooLong(length));
+        }
+        let invalid = |problem| ExpressionError::Syntax { expression: source.to_owned(), problem };
+        // where integers that overflow are a panic, its bound of brackets is one
+        let parsed = catch_unwind(|| cel::Program::compile(source))
+            .map_err(|_| invalid("the parser cannot read it; use fewer brackets and conditions".to_owned()))?;
+        let program = parsed.map_err(|e| invalid(one_line(&e.to_string())))?;
+        if depth::depth(program.expression()) > MAX_DEPTH {
+            return Err(ExpressionError::TooDeep(source.to_owned()));
+        }
         let references = References::of(program.expression());
         if references.messages {
             return Err(ExpressionError::Syntax {
@@ -266,5 +288,22 @@ mod tests {
         assert!(Expression::compile("Study{id: 1}").unwrap_err().to_string().contains("no message types"));
         let nested = "[1].map(a, [1].map(b, [1].map(c, c)))";
         assert!(matches!(Expression::compile(nested), Err(ExpressionError::TooNested(_))));
+        assert!(Expression::compile(&format!("{}1", "true ? 1 : ".repeat(300))).is_err());
+    }
+
+    #[test]
+    fn a_chain_is_as_deep_as_it_is_long_and_takes_no_more_stack_than_there_is() {
+        let chain = |link: &str, links: usize| Expression::compile(&format!("1{}", link.repeat(links)));
+        for link in ["+1", "-1", "*1", "<1", "==1", " in 1", ".a", "[0]", ".f()"] {
+            assert!(chain(link, MAX_DEPTH - 1).is_ok(), "{link}");
+            for links in [MAX_DEPTH, MAX_LENGTH / link.len() - 1] {
+                assert!(matches!(chain(link, links), Err(ExpressionError::TooDeep(_))), "{links} of {link}");
+            }
+            assert_eq!(chain(link, MAX_LENGTH), Err(ExpressionError::TooLong(1 + link.len() * MAX_LENGTH)));
+        }
+        assert_eq!(chain("+1", MAX_DEPTH - 1).unwrap().evaluate(&Variables::new()), Ok(json!(MAX_DEPTH)));
+        // the parser makes a balanced tree of these
+        let either = Expression::compile(&format!("false{}", "||true".repeat(600))).unwrap();
+        assert_eq!(either.holds(&Variables::new()), Ok(true));
     }
 }

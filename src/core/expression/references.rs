@@ -24,7 +24,7 @@ pub struct References {
 }
 
 impl References {
-    /// Walks the syntax tree; the parser bounds its depth.
+    /// Walks the syntax tree; whoever compiles bounds its depth.
     #[must_use]
     pub fn of(root: &IdedExpr) -> Self {
         let mut found = Self::default();
