@@ -91,7 +91,7 @@ async fn with_a_cluster([probe, answers]: [bool; 2], figures: &mut Figures) {
             if answers {
                 answers::of_one_endpoint(&mut field, figures).await;
             }
-            field.clear().await;
+            field.end().await;
         }
         Err(reason) => figures.skipped("10,000 endpoints, and queries beside them", &reason),
     }

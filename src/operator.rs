@@ -322,6 +322,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
             notes: notes.clone(),
             guard: Arc::clone(&self.settings.guard),
             cluster_domain: self.settings.cluster_domain.clone(),
+            owed: Mutex::default(),
         };
         tasks.spawn(reconciler::run(Arc::new(queries), context(&self.queues.queries), term.clone()));
         let samples = Arc::new(Samples::new(self.metrics.clone()));

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    net::Ipv4Addr,
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
@@ -22,8 +23,8 @@ use tokio::{sync::watch, task::AbortHandle};
 
 use super::{
     common::figures::{Figures, quantile},
-    field::{CAPABILITIES, ENDPOINTS, Field, SERVICES, host, kind, name},
-    peers::Peers,
+    field::{CAPABILITIES, ENDPOINTS, Field, SERVICES, host, kind},
+    peers::{INTERVAL, Peers},
     protocols::Kind,
 };
 use crate::support::{requests::asked, until};
@@ -31,8 +32,12 @@ use crate::support::{requests::asked, until};
 const QUERIES: usize = 500;
 /// Endpoints that fail and recover.
 const TRIALS: usize = 100;
-/// Of them, how many are under way at a time. Each change comes when the endpoint's next probe does, some time within the interval.
-const TOGETHER: usize = 6;
+/// Of them, how many are away at a time.
+const AWAY: usize = 20;
+/// Whose next probe is sooner is not turned: it might be under way.
+const SOONEST: Duration = Duration::from_millis(50);
+/// After a change, before the next: its statuses have been written.
+const BETWEEN: Duration = Duration::from_secs(1);
 /// Only services with one of so many capabilities change, so that most queries are not concerned.
 const CHANGING: usize = 5;
 const LIMIT: Duration = Duration::from_secs(120);
@@ -160,6 +165,50 @@ impl Took {
     }
 }
 
+/// Endpoints that fail and recover, one after the other: each change is alone.
+struct Trials {
+    well: Vec<Ipv4Addr>,
+    /// With the slices that they have left.
+    sick: Vec<(Ipv4Addr, Vec<Slice>)>,
+    gone: Took,
+    back: Took,
+}
+
+impl Trials {
+    /// Turns the endpoint that is probed next; the services and queries that are concerned.
+    async fn change(&mut self, peers: &mut Peers, watched: &Watched) -> Vec<String> {
+        let mut due = |address: Ipv4Addr| {
+            let until = INTERVAL.saturating_sub(peers.since(address).unwrap());
+            if until < SOONEST { Duration::MAX } else { until }
+        };
+        let failing = self.sick.len() < AWAY && self.gone.service.len() < TRIALS;
+        let well = if failing { self.well.as_slice() } else { &[] };
+        let next_to_fail = well.iter().enumerate().map(|(i, a)| (due(*a), i)).min();
+        let next_to_recover = self.sick.iter().enumerate().map(|(i, (a, _))| (due(*a), i)).min();
+        let fails = next_to_recover.is_none_or(|(at, _)| next_to_fail.is_some_and(|(sooner, _)| sooner < at));
+        let (address, slices) = match (fails, next_to_fail, next_to_recover) {
+            (true, Some((_, i)), _) => {
+                let address = self.well.swap_remove(i);
+                (address, watched.seen.lock().unwrap().holding(&address.to_string()))
+            }
+            (_, _, Some((_, i))) => self.sick.swap_remove(i),
+            _ => unreachable!("one is well or sick"),
+        };
+        assert!(slices.len() > 1, "{address} is in no answer");
+        peers.turn(address, !fails);
+        let moved = watched.moved(&address.to_string(), &slices, !fails).await;
+        let probed = peers.turned(address).unwrap();
+        let concerned = slices.iter().map(|slice| watched.seen.lock().unwrap().owners[slice].clone()).collect();
+        if fails {
+            self.gone.add(probed, &moved);
+            self.sick.push((address, slices));
+        } else {
+            self.back.add(probed, &moved);
+        }
+        concerned
+    }
+}
+
 pub(crate) async fn of_one_endpoint(field: &mut Field<'_>, figures: &mut Figures) {
     println!(
         "  {QUERIES} queries beside {SERVICES} services and {ENDPOINTS} endpoints that are probed; {TRIALS} endpoints fail and recover"
@@ -186,38 +235,19 @@ pub(crate) async fn of_one_endpoint(field: &mut Field<'_>, figures: &mut Figures
     tokio::time::sleep(Duration::from_secs(10)).await;
     let before = asked(field.stage).await.len();
 
-    let changing: Vec<(usize, usize)> = (0..SERVICES)
+    let changing = (0..SERVICES)
         .filter(|i| kind(*i) == Kind::Http && i % CAPABILITIES < CHANGING)
-        .flat_map(|i| (0..5).map(move |n| (i, n)))
-        .collect();
-    let chosen = (0..TRIALS).map(|trial| changing[trial * 7 % changing.len()]);
-    let (gone, back, concerned) =
-        (Mutex::new(Took::default()), Mutex::new(Took::default()), Mutex::new(BTreeSet::new()));
-    let peers = Mutex::new(&mut field.peers);
-    stream::iter(chosen)
-        .for_each_concurrent(TOGETHER, |(i, n)| {
-            let (watched, gone, back, concerned, peers) = (&watched, &gone, &back, &concerned, &peers);
-            async move {
-                let address = host(i, n);
-                let text = address.to_string();
-                let slices = watched.seen.lock().unwrap().holding(&text);
-                assert!(slices.len() > 1, "{text} of {} is in no answer", name(i));
-                {
-                    let seen = watched.seen.lock().unwrap();
-                    concerned.lock().unwrap().extend(slices.iter().map(|slice| seen.owners[slice].clone()));
-                }
-                for (well, took) in [(false, gone), (true, back)] {
-                    peers.lock().unwrap().turn(address, well);
-                    let moved = watched.moved(&text, &slices, well).await;
-                    let probed = Peers::turned(&mut peers.lock().unwrap(), address).unwrap();
-                    took.lock().unwrap().add(probed, &moved);
-                }
-            }
-        })
-        .await;
+        .flat_map(|i| (0..5).map(move |n| host(i, n)));
+    let mut trials =
+        Trials { well: changing.collect(), sick: Vec::new(), gone: Took::default(), back: Took::default() };
+    let mut concerned = BTreeSet::new();
+    while trials.back.service.len() < TRIALS {
+        concerned.extend(trials.change(&mut field.peers, &watched).await);
+        tokio::time::sleep(BETWEEN).await;
+    }
+    let Trials { gone, back, .. } = trials;
     tokio::time::sleep(Duration::from_secs(5)).await;
     let requests = asked(field.stage).await;
-    let concerned = concerned.into_inner().unwrap();
     let kinds = ["endpointslices", "servicequeries/status", "medicalservices/status", "services"];
     let writes: Vec<_> = requests[before..]
         .iter()
@@ -227,8 +257,7 @@ pub(crate) async fn of_one_endpoint(field: &mut Field<'_>, figures: &mut Figures
     let others = writes.iter().filter(|a| !concerned.iter().any(|c| a.name.starts_with(c.as_str()))).count();
     let queries = concerned.iter().filter(|c| c.starts_with('q')).count();
     println!("    {} writes for {} changes; {queries} queries of {QUERIES} concerned", writes.len(), TRIALS * 2);
-    for (what, took) in [("fails", gone), ("recovers", back)] {
-        let mut took = took.into_inner().unwrap();
+    for (what, mut took) in [("fails", gone), ("recovers", back)] {
         let name = format!("an endpoint {what}: from its probe to its service's slice");
         figures.add(&format!("{name}, p50"), quantile(&mut took.service, 0.5), "ms");
         figures.add(&format!("{name}, p99"), quantile(&mut took.service, 0.99), "ms");

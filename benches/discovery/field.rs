@@ -118,9 +118,8 @@ impl<'a> Field<'a> {
         Ok(Self { stage, space, peers, operator, _range: range })
     }
 
-    /// Takes it away.
-    pub(crate) async fn clear(self) {
-        self.stage.remove_namespace(&self.space);
+    /// Ends the operator. The objects go with the control plane: to remove thousands of them in one request is more than it does in time.
+    pub(crate) async fn end(self) {
         self.operator.stop().await;
     }
 }

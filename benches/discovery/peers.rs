@@ -81,6 +81,11 @@ impl Peers {
         self.ask(&format!("turned {address}")).as_f64().map(Duration::from_secs_f64)
     }
 
+    /// How long ago the last probe came to the endpoint.
+    pub(crate) fn since(&mut self, address: Ipv4Addr) -> Option<Duration> {
+        self.ask(&format!("since {address}")).as_f64().map(Duration::from_secs_f64)
+    }
+
     fn ask(&mut self, line: &str) -> Value {
         writeln!(self.input, "{line}").unwrap();
         self.hear()
@@ -145,6 +150,7 @@ impl Seen {
                 Value::Null
             }
             "turned" => json!(self.turned.get(&address()).copied().flatten().map(|at| at.as_secs_f64())),
+            "since" => json!(self.last.get(&address()).map(|at| at.elapsed().as_secs_f64())),
             other => panic!("`{other}` is nothing that endpoints are told"),
         }
     }

@@ -231,7 +231,8 @@ impl Field {
 
     /// Begins to ask for a Service's A records, and for the SRV records of its port; their keys.
     fn ask(&mut self, service: &str, port: &str) -> [String; 2] {
-        let pods = ["-n", "kube-system", "get", "pod", "-l", "k8s-app=kube-dns", "-o", "jsonpath={.items[0].status.podIP}"];
+        let pods =
+            ["-n", "kube-system", "get", "pod", "-l", "k8s-app=kube-dns", "-o", "jsonpath={.items[0].status.podIP}"];
         let server = SocketAddr::new(self.site.cluster.kubectl(&pods).unwrap().parse().unwrap(), 53);
         let name = self.name(service);
         let names = [(name.clone(), RecordType::A), (format!("_{port}._tcp.{name}"), RecordType::SRV)];

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::{
     board::Board,
@@ -13,6 +13,8 @@ use super::{
 const TRIALS: usize = 50;
 /// Beside what probing takes.
 const WITHIN: Duration = Duration::from_secs(1);
+/// Its multiples spread evenly modulo 1, however many they are.
+const GOLDEN_RATIO: f64 = 0.618_033_988_749_895;
 
 /// What is told beside the slice, by what it is called.
 const RECORDS: [&str; 2] = ["A", "SRV"];
@@ -61,7 +63,9 @@ pub(crate) async fn of_processes(field: &mut Field, figures: &mut Figures) {
 
 async fn trials(mut endpoint: Endpoint, board: &Board) -> (Endpoint, Took, Took) {
     let (mut gone, mut back) = (Took::default(), Took::default());
-    for _ in 0..TRIALS {
+    for trial in 0..TRIALS {
+        // the last answer is fresh in CoreDNS: trials begin evenly spread over the time that it is kept
+        sleep(TTL.mul_f64((trial as f64 * GOLDEN_RATIO).fract())).await;
         let killed = Instant::now();
         endpoint.process.kill();
         gone.add(&endpoint, board, false, killed).await;

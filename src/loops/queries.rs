@@ -1,6 +1,9 @@
 //! Queries: observe, decide, perform — objects first, then the status that reports them.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use jiff::Timestamp;
 use kube::Resource;
@@ -20,6 +23,7 @@ use crate::{
             guard::AddressGuard,
             query::{
                 decide::decide,
+                follows::{Owed, owed},
                 view::{QueryDecision, QueryView, ServiceFacts},
             },
         },
@@ -48,23 +52,35 @@ pub struct Queries {
     pub guard: Arc<AddressGuard>,
     /// The cluster's DNS domain.
     pub cluster_domain: String,
+    /// Statuses that are still to be written, after the slices.
+    pub owed: Mutex<HashMap<Key, Owed>>,
 }
 
 impl Reconcile for Queries {
     const KIND: &'static str = "ServiceQuery";
 
     async fn reconcile(&self, key: &Key) -> Result<Option<Timestamp>, Error> {
-        let Some(query) = self.caches.queries.get(key) else { return Ok(None) };
+        let Some(query) = self.caches.queries.get(key) else {
+            self.later(key, false, false);
+            return Ok(None);
+        };
         let epoch = self.writer.term_after(query.status.as_ref().and_then(|s| s.leader_epoch))?.epoch;
         let owner = owner_of_query(&query);
         let taken = look_again(&self.writer, key, &self.caches.query_services, &owner).await?;
         let mut decision = self.decide(key, &query, epoch, None);
+        let before = self.slices(key);
         let refused = self.bring_about(key, &owner, &decision).await?;
         if let Some(error) = &refused {
             // the status reports what has become of the objects; one that is in the way is in its cache now
             let refusal = error.refusal().filter(|_| !matches!(error, Error::NameTaken { .. }));
             let QueryDecision { status, notes, .. } = self.decide(key, &query, epoch, refusal.as_ref());
             (decision.status, decision.notes) = (status, notes);
+        }
+        // what a new spec has come to is told at once, and so is what stands in its way
+        let known = query.status.as_ref().is_some_and(|s| s.observed_generation == query.metadata.generation);
+        let may_follow = decision.status.is_some() && known && refused.is_none();
+        if let Some(later) = self.later(key, may_follow, before != self.slices(key)) {
+            return Ok(Some(later));
         }
         let about = query.object_ref(&());
         if let Some(status) = decision.status {
@@ -79,6 +95,21 @@ impl Reconcile for Queries {
 }
 
 impl Queries {
+    /// The versions of a query's slices.
+    fn slices(&self, key: &Key) -> BTreeMap<String, Option<String>> {
+        let slices = self.caches.query_slices.in_group(&key.namespace, &key.name);
+        slices.iter().map(|(key, slice)| (key.name.clone(), slice.metadata.resource_version.clone())).collect()
+    }
+
+    /// When to look again for a status, if there is one that `may_follow`. Nothing is owed when it is written now, or there is none.
+    fn later(&self, key: &Key, may_follow: bool, moved: bool) -> Option<Timestamp> {
+        let mut all = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = all.remove(key);
+        let next = if may_follow { owed(before, moved, self.clock.now()) } else { None }?;
+        all.insert(key.clone(), next);
+        Some(next.due)
+    }
+
     fn decide(&self, key: &Key, query: &ServiceQuery, epoch: i64, refused: Option<&Refusal>) -> QueryDecision {
         let services = self.caches.services.in_namespace(&key.namespace);
         let facts: Vec<ServiceFacts<'_>> =

@@ -2,11 +2,12 @@
 //!
 //! [`decide::decide`] is the one entry. `known` reads the endpoints of a service and whether they are ready, `filter` tells which
 //! services match and why others do not, `rank` which of their endpoints are how good, `answer` puts the three together, `status` puts
-//! it into words.
+//! it into words. `follows` is about when these are written.
 
 pub mod answer;
 pub mod decide;
 pub mod filter;
+pub mod follows;
 pub mod known;
 pub mod rank;
 mod status;
