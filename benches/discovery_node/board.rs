@@ -13,9 +13,12 @@ use tokio::{
 
 const LIMIT: Duration = Duration::from_secs(60);
 
+/// What a key has stood for, and since when.
+type States = Vec<(Instant, BTreeSet<String>)>;
+
 /// All that was seen. A key is a name and the kind of record that was asked for, or the Service that slices are of.
 pub(crate) struct Board {
-    seen: Mutex<BTreeMap<String, Vec<(Instant, BTreeSet<String>)>>>,
+    seen: Mutex<BTreeMap<String, States>>,
     changed: watch::Sender<()>,
 }
 
@@ -63,7 +66,7 @@ impl Board {
     /// What has changed since then: keys, and what they stood for.
     pub(crate) fn since(&self, since: Instant) -> Vec<(String, BTreeSet<String>)> {
         let seen = self.seen.lock().unwrap();
-        let of = |(key, states): (&String, &Vec<(Instant, BTreeSet<String>)>)| {
+        let of = |(key, states): (&String, &States)| {
             let later = states.iter().filter(|(at, _)| *at >= since);
             later.map(|(_, all)| (key.clone(), all.clone())).collect::<Vec<_>>()
         };
