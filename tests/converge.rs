@@ -55,6 +55,8 @@ mod large;
 mod limits;
 #[path = "converge/plans/mod.rs"]
 mod plans;
+#[path = "converge/preferences.rs"]
+mod preferences;
 #[path = "converge/questions.rs"]
 mod questions;
 #[path = "converge/queues.rs"]

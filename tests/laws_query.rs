@@ -11,7 +11,10 @@ use std::{
 
 use medley::{
     api::service_query::{ExclusionReason, WhenNoneReady},
-    core::discovery::{decision::Wanted, query::rank::percents},
+    core::{
+        discovery::{decision::Wanted, query::rank::percents},
+        monitoring::sketch::GROWTH,
+    },
     render::endpoint_slice::ready_addresses,
 };
 use proptest::prelude::*;
@@ -156,6 +159,58 @@ proptest! {
                 prop_assert!(now >= probability - 1e-9, "{:?} fell from {} to {}", place, probability, now);
             }
         }
+    }
+
+    #[test]
+    fn a_service_that_answers_sooner_is_not_less_probable_and_it_counts_at_most_the_weight(
+        spec in question(),
+        all in offers(),
+        weight in 1_u8..=100,
+        chosen in any::<prop::sample::Index>(),
+        source in any::<bool>(),
+        (slow, fast) in (1.0..2000.0, 0.01..=1.0),
+    ) {
+        let mut world = World::new(spec, all);
+        world.query.spec.prefer.get_or_insert_default().latency = Some(weight);
+        prop_assume!(!world.offers.is_empty());
+        let chosen = chosen.index(world.offers.len());
+        let parts = |world: &World| -> BTreeMap<_, _> {
+            let facts = world.facts();
+            let all = world.answer(&facts).matches;
+            all.iter().map(|m| ((m.service().to_owned(), m.candidate.known.endpoint), (m.latency.unwrap(), m.probability))).collect()
+        };
+        let mut learn = |ms: f64| {
+            let (calls, probes) = if source { (Some(ms), Some(900.0)) } else { (None, Some(ms)) };
+            world.offers[chosen].learn(calls, probes);
+            (parts(&world), world.offers[chosen].name().to_owned())
+        };
+        let ((before, name), (after, _)) = (learn(slow), learn(slow * fast));
+        prop_assert!(before.values().chain(after.values()).all(|(part, _)| (0.0..=f64::from(weight)).contains(part)));
+        for (place, (_, probability)) in before.iter().filter(|(place, _)| place.0 == name) {
+            let now = after.get(place).map_or(0.0, |(_, p)| *p);
+            prop_assert!(now >= probability - 1e-9, "{:?} fell from {} to {}", place, probability, now);
+        }
+        // the fastest has all of it, unless better ones fill the answer
+        if world.query.spec.max_targets.is_none() && after.values().any(|(part, _)| *part > 0.0) {
+            prop_assert!(after.values().any(|(part, _)| *part >= f64::from(weight) - 1e-9), "{:?}", after);
+        }
+    }
+
+    #[test]
+    fn all_services_slower_by_the_same_factor_are_the_same_answer(spec in question(), all in offers(), buckets in 1_i32..20) {
+        let mut world = World::new(spec, all);
+        world.query.spec.prefer.get_or_insert_default().latency = Some(7);
+        let shown = |world: &World| -> Vec<_> {
+            let facts = world.facts();
+            world.answer(&facts).matches.iter().map(|m| (m.service().to_owned(), m.candidate.known.endpoint, m.latency, m.probability)).collect()
+        };
+        // ends of buckets, so that rounding does not matter
+        let of = |i: usize, shift: i32| 0.1 * GROWTH.powi(20 + shift + i32::try_from(i * 5 % 9).unwrap()) * 0.99;
+        let mut learn = |shift: i32| {
+            world.offers.iter_mut().enumerate().for_each(|(i, o)| o.learn((i % 3 > 0).then(|| of(i, shift)), Some(of(i + 4, shift))));
+            shown(&world)
+        };
+        prop_assert_eq!(learn(0), learn(buckets));
     }
 
     #[test]

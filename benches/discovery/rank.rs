@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use medley::core::discovery::query::rank::{Candidate, rank};
+use medley::core::discovery::query::{
+    latency::Typical,
+    rank::{Candidate, rank},
+};
 use serde_json::json;
 
 use super::{
@@ -30,6 +33,7 @@ pub(crate) fn of_many_candidates(figures: &mut Figures) {
             interface: "http",
             known,
             share: shares[i % shares.len()],
+            typical: Typical::default(),
         })
     };
     let mut took = Vec::new();

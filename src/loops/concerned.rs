@@ -13,7 +13,10 @@ use crate::{
         observe::Caches,
         queue::Queue,
     },
-    core::{discovery::query::filter, name::Key},
+    core::{
+        discovery::query::{filter, latency::Typical},
+        name::Key,
+    },
     render::SERVICE_LABEL,
 };
 
@@ -31,12 +34,14 @@ pub(crate) fn by_service(
         let (before, after) = (change.before.as_deref(), change.after.as_deref());
         let Some(service) = after.or(before) else { return };
         let other = says(before) != says(after);
-        if !other && told(before).eq(told(after)) {
+        let (same, moved) = (told(before).eq(told(after)), typical(before) != typical(after));
+        if !other && same && !moved {
             return;
         }
         for query in cache.in_namespace(&service.namespace().unwrap_or_default()) {
             let matches = |s: Option<&MedicalService>| s.is_some_and(|s| filter::interface(&query.spec, s).is_ok());
-            if matches(before) || matches(after) {
+            let reads = other || !same || query.spec.prefer.as_ref().is_some_and(|p| p.latency.is_some());
+            if reads && (matches(before) || matches(after)) {
                 queue.add(key(query.as_ref()), false);
             } else if other {
                 queue.add_within(key(query.as_ref()), OTHERS_WAIT);
@@ -70,6 +75,11 @@ fn says(service: Option<&MedicalService>) -> Option<impl PartialEq + use<'_>> {
         let found = s.status.as_ref().map(|t| (t.fhir.as_slice(), t.dicom.as_slice())).unwrap_or_default();
         (&s.metadata.uid, &s.spec, &s.metadata.labels, &s.metadata.deletion_timestamp, found)
     })
+}
+
+/// How long it takes, as far as that can move an answer.
+fn typical(service: Option<&MedicalService>) -> Typical {
+    service.map(Typical::of).unwrap_or_default()
 }
 
 /// The endpoints that its status tells of; slices say which of them are ready.

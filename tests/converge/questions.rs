@@ -70,7 +70,7 @@ fn excluded(stage: &Stage, query: &str) -> Vec<String> {
 }
 
 /// Writes for queries that took effect.
-fn writes(stage: &Stage) -> usize {
+pub(crate) fn writes(stage: &Stage) -> usize {
     let of_query = |r: &&Record| {
         r.call.is_write() && r.changed && (r.call.resource == "servicequeries" || r.call.name.starts_with("answer"))
     };

@@ -130,6 +130,8 @@ pub(crate) struct World {
     state: Mutex<State>,
     plan: Mutex<Option<Plan>>,
     answers: Mutex<Option<Answers>>,
+    /// How long probes take.
+    pub(crate) delays: super::preferences::Delays,
 }
 
 #[derive(Default)]
@@ -391,7 +393,7 @@ impl ProbeIo for Network {
         if self.world.is_dead(&self.operator) || self.world.lock().blind.contains(&self.operator) {
             std::future::pending::<()>().await;
         }
-        sleep(Duration::from_millis(5)).await;
+        sleep(self.world.delays.of(target.endpoint.address)).await;
         let (state, address) = (self.world.lock(), target.endpoint.address);
         if state.out_of_reach.contains(&(self.operator.clone(), address)) {
             return ProbeOutcome::Failed(EndpointReason::TcpRefused).into();

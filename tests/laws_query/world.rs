@@ -1,22 +1,28 @@
 //! A namespace in which queries are answered and what is decided is carried out.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use medley::{
     api::{
         MedicalService, ServiceQuery, ServiceQuerySpec,
         data_use::{Confidentiality, Purpose},
+        measurements::{Measured, Measurements},
         service_query::{EndpointSelector, Preference, Preferences, WhenNoneReady},
     },
-    core::discovery::{
-        decision::{OwnedKind, Wanted},
-        query::{
-            answer::{Answer, answer},
-            decide::decide,
-            filter,
-            known::Known,
-            view::{QueryDecision, QueryView, ServiceFacts},
+    core::{
+        discovery::{
+            decision::{OwnedKind, Wanted},
+            query::{
+                answer::{Answer, answer},
+                decide::decide,
+                filter,
+                known::Known,
+                view::{QueryDecision, QueryView, ServiceFacts},
+            },
         },
+        monitoring::sketch::{Counts, Sketch},
     },
 };
 use proptest::prelude::*;
@@ -34,10 +40,24 @@ impl Offer {
         self.service.metadata.name.as_deref().unwrap()
     }
 
+    /// Its calls and probes have usually taken so many milliseconds.
+    pub(crate) fn learn(&mut self, calls: Option<f64>, probes: Option<f64>) {
+        let learned = Measurements { calls: calls.map(measured), probes: probes.map(measured) };
+        self.service.status.get_or_insert_default().measurements = Some(learned);
+    }
+
     /// Its endpoints that are ready, as the status tells them.
     pub(crate) fn ready(&self) -> Vec<String> {
         self.known.iter().filter(|k| k.ready).map(|k| format!("{} {}", self.name(), k.endpoint)).collect()
     }
+}
+
+fn measured(ms: f64) -> Measured {
+    let mut counts = Counts::default();
+    (0..50).for_each(|_| counts.add(Some(Duration::from_secs_f64(ms / 1000.0))));
+    let mut sketch = Sketch::default();
+    sketch.add(&counts);
+    Measured { record: sketch.record(), ..Measured::default() }
 }
 
 #[derive(Clone, Debug)]
@@ -159,7 +179,10 @@ fn known(service: usize, ready: &[bool], v6: bool) -> Vec<Known> {
     ready.iter().enumerate().map(|(i, ready)| Known { endpoint: endpoint(i), zone: zone(i), ready: *ready }).collect()
 }
 
-fn offer() -> impl Strategy<Value = (Value, Vec<bool>, bool)> {
+/// How long calls and probes take, each where it is known.
+type Learned = (Option<f64>, Option<f64>);
+
+fn offer() -> impl Strategy<Value = (Value, Vec<bool>, bool, Learned)> {
     let capabilities = prop::sample::subsequence(vec!["triage", "read"], 0..=2);
     let data = prop::option::of((
         prop::option::of(prop::sample::select(vec!["L", "N", "R"])),
@@ -168,8 +191,9 @@ fn offer() -> impl Strategy<Value = (Value, Vec<bool>, bool)> {
     let protocol = prop::sample::select(vec!["HTTP", "DICOM"]);
     let site = prop::option::of(prop::sample::select(SITES.to_vec()));
     let ready = prop::collection::vec(any::<bool>(), 0..6);
-    (capabilities, data, protocol, site, ready, any::<bool>()).prop_map(
-        |(capabilities, data, protocol, site, ready, v6)| {
+    let learned = (prop::option::of(1.0..2000.0), prop::option::of(1.0..2000.0));
+    (capabilities, data, protocol, site, ready, any::<bool>(), learned).prop_map(
+        |(capabilities, data, protocol, site, ready, v6, learned)| {
             let interface = json!({"name": "main", "port": 80, "protocol": protocol});
             let mut spec = json!({"capabilities": capabilities, "interfaces": [interface]});
             if let Some(site) = site {
@@ -181,7 +205,7 @@ fn offer() -> impl Strategy<Value = (Value, Vec<bool>, bool)> {
                     spec["data"]["maxConfidentiality"] = json!(class);
                 }
             }
-            (spec, ready, v6)
+            (spec, ready, v6, learned)
         },
     )
 }
@@ -189,9 +213,10 @@ fn offer() -> impl Strategy<Value = (Value, Vec<bool>, bool)> {
 /// Any services: the same place in the list is the same service.
 pub(crate) fn offers() -> impl Strategy<Value = Vec<Offer>> {
     prop::collection::vec(offer(), 0..7).prop_map(|list| {
-        let made = list.into_iter().enumerate().map(|(i, (spec, ready, v6))| Offer {
-            service: service(&format!("s{i}"), &spec),
-            known: known(i + 1, &ready, v6),
+        let made = list.into_iter().enumerate().map(|(i, (spec, ready, v6, (calls, probes)))| {
+            let mut offer = Offer { service: service(&format!("s{i}"), &spec), known: known(i + 1, &ready, v6) };
+            offer.learn(calls, probes);
+            offer
         });
         made.collect()
     })
@@ -223,7 +248,8 @@ fn selector() -> impl Strategy<Value = EndpointSelector> {
 /// Any question.
 pub(crate) fn question() -> impl Strategy<Value = ServiceQuerySpec> {
     let preference = (selector(), 1_u8..=100).prop_map(|(matches, weight)| Preference { matches, weight });
-    let prefer = prop::option::of((prop::option::of(1_u8..=100), prop::collection::vec(preference, 0..3)));
+    let weight = || prop::option::of(1_u8..=100);
+    let prefer = prop::option::of((weight(), weight(), prop::collection::vec(preference, 0..3)));
     let condition = prop::sample::select(vec![
         None,
         Some("'site' in service.attributes && service.attributes.site != 'east'"),
@@ -262,7 +288,7 @@ pub(crate) fn question() -> impl Strategy<Value = ServiceQuerySpec> {
                     confidentiality,
                     port: 80,
                     tiers,
-                    prefer: prefer.map(|(health, matching)| Preferences { health, matching }),
+                    prefer: prefer.map(|(health, latency, matching)| Preferences { health, latency, matching }),
                     temperature,
                     max_targets,
                     when_none_ready,

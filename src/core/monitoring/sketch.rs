@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 /// The share α.
 const ACCURACY: f64 = 0.1;
-/// γ.
-const GROWTH: f64 = (1.0 + ACCURACY) / (1.0 - ACCURACY);
+/// γ: how much longer durations are than those one bucket below.
+pub const GROWTH: f64 = (1.0 + ACCURACY) / (1.0 - ACCURACY);
 /// The end of bucket 0, in milliseconds.
 const SMALLEST: f64 = 0.1;
 /// The last bucket holds 28 minutes and more.

@@ -8,6 +8,7 @@ use std::{
 use super::{
     filter,
     known::Known,
+    latency::Typical,
     rank::{Candidate, Ranked, percents, rank, tier},
     view::ServiceFacts,
 };
@@ -80,19 +81,22 @@ struct Matching<'a> {
     interface: &'a str,
     known: &'a [Known],
     share: f64,
+    typical: Typical,
 }
 
 impl<'a> Matching<'a> {
-    fn of(facts: &'a ServiceFacts<'_>, interface: &'a str) -> Self {
+    fn of(spec: &ServiceQuerySpec, facts: &'a ServiceFacts<'_>, interface: &'a str) -> Self {
         let count = |n: usize| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
         let ready = facts.known.iter().filter(|k| k.ready).count();
         let share = if ready == 0 { 0.0 } else { count(ready) / count(facts.known.len()) };
-        Self { service: facts.service, interface, known: &facts.known, share }
+        let compared = spec.prefer.as_ref().is_some_and(|p| p.latency.is_some());
+        let typical = if compared { Typical::of(facts.service) } else { Typical::default() };
+        Self { service: facts.service, interface, known: &facts.known, share, typical }
     }
 
     fn candidates(&self) -> impl Iterator<Item = Candidate<'a>> + use<'a> {
-        let (service, interface, share) = (self.service, self.interface, self.share);
-        self.known.iter().map(move |known| Candidate { service, interface, known, share })
+        let Self { service, interface, share, typical, .. } = *self;
+        self.known.iter().map(move |known| Candidate { service, interface, known, share, typical })
     }
 }
 
@@ -115,7 +119,7 @@ pub fn answer<'a>(
             condition.map_or(Ok(()), |c| filter::holds(c, facts.service, &mut budget)).map(|()| interface)
         });
         match found {
-            Ok(interface) => matching.push((name, Matching::of(facts, &interface.name))),
+            Ok(interface) => matching.push((name, Matching::of(spec, facts, &interface.name))),
             Err(reason) => {
                 answer.excluded.insert(name, reason);
             }

@@ -2,7 +2,10 @@
 
 use std::cmp::Ordering;
 
-use super::known::Known;
+use super::{
+    known::Known,
+    latency::{Typical, shares},
+};
 use crate::api::{
     MedicalService, ServiceQuerySpec,
     service_query::{EndpointSelector, QueryScore},
@@ -24,6 +27,8 @@ pub struct Candidate<'a> {
     pub known: &'a Known,
     /// How many of the service's known endpoints are ready, from 0 to 1.
     pub share: f64,
+    /// How long its service takes; nothing where the query does not prefer by it.
+    pub typical: Typical,
 }
 
 impl<'a> Candidate<'a> {
@@ -43,6 +48,8 @@ pub struct Ranked<'a> {
     pub tier: usize,
     /// What `prefer.health` gives.
     pub health: f64,
+    /// What `prefer.latency` gives, if it is set.
+    pub latency: Option<f64>,
     /// What `prefer.matching` gives.
     pub matching: f64,
     /// How probable it is to be the best choice; those of an answer add to 1.
@@ -50,6 +57,7 @@ pub struct Ranked<'a> {
 }
 
 impl<'a> Ranked<'a> {
+    /// As far as the others are not needed for it.
     fn of(spec: &ServiceQuerySpec, candidate: Candidate<'a>) -> Self {
         let (mut health, mut matching) = (0.0, 0.0);
         if let Some(prefer) = &spec.prefer {
@@ -57,11 +65,11 @@ impl<'a> Ranked<'a> {
             let fitting = prefer.matching.iter().filter(|p| selects(&p.matches, candidate));
             matching = fitting.map(|p| f64::from(p.weight)).sum();
         }
-        Self { candidate, tier: tier(spec, candidate), health, matching, probability: 0.0 }
+        Self { candidate, tier: tier(spec, candidate), health, latency: None, matching, probability: 0.0 }
     }
 
     fn score(&self) -> f64 {
-        self.health + self.matching
+        self.health + self.latency.unwrap_or_default() + self.matching
     }
 
     /// Name of its service.
@@ -73,9 +81,13 @@ impl<'a> Ranked<'a> {
     /// What its score is made of, in hundredths.
     #[must_use]
     pub fn parts(&self) -> QueryScore {
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sums of 17 weights of at most 100")]
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sums of 18 weights of at most 100")]
         let hundredths = |part: f64| (part * 100.0).round() as u32;
-        QueryScore { health: hundredths(self.health), matching: hundredths(self.matching) }
+        QueryScore {
+            health: hundredths(self.health),
+            latency: self.latency.map(hundredths),
+            matching: hundredths(self.matching),
+        }
     }
 
     /// The better one first; of equals the service's name decides, then the address.
@@ -105,6 +117,12 @@ pub fn rank<'a>(spec: &ServiceQuerySpec, candidates: impl IntoIterator<Item = Ca
     let mut ranked: Vec<Ranked<'a>> = candidates.into_iter().map(|c| Ranked::of(spec, c)).collect();
     let Some(first) = ranked.iter().map(|r| r.tier).min() else { return ranked };
     ranked.retain(|r| r.tier == first);
+    if let Some(weight) = spec.prefer.as_ref().and_then(|p| p.latency) {
+        // whether or not it fits in
+        let shares = shares(ranked.iter().map(|r| (r.service(), r.candidate.typical)));
+        let share = |r: &Ranked<'_>| shares.get(r.service()).map_or(0.0, |share| f64::from(*share) / 100.0);
+        ranked.iter_mut().for_each(|r| r.latency = Some(f64::from(weight) * share(r)));
+    }
     ranked.sort_by(Ranked::order);
     ranked.truncate(usize::from(spec.max_targets.unwrap_or(MAX_TARGETS).clamp(1, MAX_TARGETS)));
     let temperature = f64::from(spec.temperature.unwrap_or(TEMPERATURE).max(1)) / f64::from(TEMPERATURE);
