@@ -87,7 +87,7 @@ test-peers: programs $(FHIR_PEER)/done $(HAPI_PEER)/done $(HL7_PEER)/done $(GRPC
 	MEDLEY_DICOM_PYTHON=$(DICOM_PEER)/bin/python scripts/dicom-peers.sh \
 		cargo test --locked --offline --test dicom_peer -- --ignored
 	MEDLEY_CLUSTER_BIN=$$($(CLUSTER_BIN) build) scripts/monitoring-peers.sh \
-		cargo test --locked --test monitoring --test influxdb_peer -- --ignored
+		cargo test --locked --test monitoring --test influxdb_peer --test prometheus_peer -- --ignored
 
 $(FHIR_PEER)/done: tests/peers/fhir/requirements.txt
 	$(call VENV,$(FHIR_PEER),$<)

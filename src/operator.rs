@@ -37,6 +37,7 @@ use crate::{
         runs::Runs,
         samples::Samples,
         services::Services,
+        signals::{self, Signals},
         workflows::Workflows,
     },
     medical::calls::CallIo,
@@ -81,6 +82,8 @@ pub struct World<C, P, L> {
     pub probes: P,
     /// Lookups of host names.
     pub lookups: L,
+    /// Signals that queries may prefer by, and who says what they are; nobody where there is no Prometheus.
+    pub signals: Option<signals::Source>,
     /// The time.
     pub clock: Clock,
 }
@@ -129,6 +132,7 @@ pub struct Operator<C, P, L> {
     admitter: Arc<Admitter>,
     lanes: Arc<Lanes>,
     measures: Arc<Measures>,
+    signals: Arc<Signals>,
     mirrors: Mirrors,
 }
 
@@ -136,7 +140,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
     /// Puts the parts together; nothing runs yet.
     #[must_use]
     pub fn new(settings: Settings, world: World<C, P, L>, metrics: Metrics) -> Self {
-        let World { client, calls, probes, lookups, clock } = world;
+        let World { client, calls, probes, lookups, signals, clock } = world;
         let queues = Queues::default();
         // a term begins with a look at everything: whoever does not lead remembers nothing
         queues.close();
@@ -153,6 +157,8 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         let to = (Arc::clone(&lanes), Arc::clone(&measures));
         let dispatcher = Dispatcher::new(calls, to, leads, clock, metrics.clone(), report);
         let (to_runs, to_pools) = (Arc::clone(&queues.runs), Arc::clone(&queues.pools));
+        let to_queries = tell(&queues.queries);
+        let signals = Signals::new(signals, caches.clone(), clock, metrics.clone(), to_queries);
         let mirrors = Mirrors::new(&settings.mirrors, &caches, &metrics);
         Self {
             mirrors,
@@ -169,6 +175,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
             ),
             resolver: Resolver::new(lookups, tell(&queues.services)),
             measures,
+            signals,
             caches,
             settings,
             clock,
@@ -295,6 +302,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
         tasks.spawn(Arc::clone(&self.lanes).run(term.clone()));
         tasks.spawn(Arc::clone(&self.prober).run(term.clone()));
         tasks.spawn(Arc::clone(&self.resolver).run(term.clone()));
+        tasks.spawn(Arc::clone(&self.signals).run(term.clone()));
         self.mirrors.start(&self.writes(epoch), &term, &mut tasks);
         let context = |queue: &Arc<Queue>| Context {
             queue: Arc::clone(queue),
@@ -321,6 +329,7 @@ impl<C: CallIo, P: ProbeIo, L: LookupIo> Operator<C, P, L> {
             clock: self.clock,
             notes: notes.clone(),
             guard: Arc::clone(&self.settings.guard),
+            signals: Arc::clone(&self.signals),
             cluster_domain: self.settings.cluster_domain.clone(),
             owed: Mutex::default(),
         };

@@ -2,6 +2,7 @@
 
 mod objectives;
 mod services;
+mod signals;
 
 use std::{
     sync::{
@@ -23,6 +24,7 @@ use prometheus_client::{
     registry::Registry,
 };
 pub use services::{MeasuredLabel, OfServices};
+pub use signals::{OfSignals, SignalLabel, SignalOutcome};
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 /// Labels of an API call.
@@ -165,6 +167,8 @@ pub struct Metrics {
     pub of_services: OfServices,
     /// What services declare as their objectives, and how they meet them.
     pub of_objectives: OfObjectives,
+    /// What is read from Prometheus.
+    pub signals: OfSignals,
     /// How much later than planned probes began, in seconds.
     pub probe_delay_seconds: Histogram,
     /// Points that InfluxDB has taken.
@@ -278,6 +282,7 @@ impl Default for Metrics {
         );
         let of_services = OfServices::register(&mut registry);
         let of_objectives = OfObjectives::register(&mut registry);
+        let signals = OfSignals::register(&mut registry);
         registry.register(
             "probe_delay_seconds",
             "How much later than planned probes of endpoints outside the cluster began",
@@ -313,6 +318,7 @@ impl Default for Metrics {
             probe_seconds,
             of_services,
             of_objectives,
+            signals,
             probe_delay_seconds,
             influxdb_written,
             influxdb_dropped,

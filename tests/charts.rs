@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends at the first surprise")]
 
+#[path = "charts/signals.rs"]
+mod signals;
 #[path = "charts/tools.rs"]
 mod tools;
 #[path = "charts/values.rs"]
@@ -38,6 +40,7 @@ const SETS: [(&str, &str); 7] = [
         r#"{"mirrors": {"redis": {"url": "rediss://medley@[fd00::7]:6380/2", "existingSecret": "redis", "caSecret": "authority"},
             "memcached": {"address": "memcached.cache.svc:11211"}, "ttl": "90s"},
             "registry": {"enabled": true, "tlsSecret": "certificate", "from": [{"podSelector": {}}]},
+            "signals": {"prometheus": {"url": "https://prometheus:9090", "caSecret": "prometheus"}},
             "networkPolicy": {"mirrors": [{"to": [{"podSelector": {}}], "ports": [{"protocol": "TCP", "port": 6380}]}]}}"#,
     ),
     (
@@ -164,7 +167,8 @@ fn every_value_changes_what_is_rendered_and_is_documented() {
     let on = json!({"enabled": true});
     let redis = json!({"url": "rediss://cache:6379", "caSecret": "authority"});
     let base = json!({"replicas": 3, "serviceMonitor": on, "prometheusRule": on, "dashboards": on, "mirrors": {"redis": redis},
-        "registry": {"enabled": true, "tlsSecret": "certificate"}, "influxdb": {"tokenSecret": {"name": "influx"}}});
+        "registry": {"enabled": true, "tlsSecret": "certificate"}, "influxdb": {"tokenSecret": {"name": "influx"}},
+        "signals": {"prometheus": {"url": "https://prometheus", "caSecret": "a", "tokenSecret": {"name": "prometheus"}}}});
     let of_base = render("medley", &base);
     let defaults: Value = serde_saphyr::from_str(&read(&chart_dir("medley").join("values.yaml"))).unwrap();
     let readme = read(&chart_dir("medley").join("README.md"));

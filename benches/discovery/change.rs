@@ -77,6 +77,7 @@ impl Namespace {
             query,
             cluster_domain: "cluster.local",
             services: &facts,
+            signals: &[],
             core_service: Some(core_service),
             slices: Vec::new(),
             refused: None,

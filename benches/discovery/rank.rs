@@ -34,6 +34,7 @@ pub(crate) fn of_many_candidates(figures: &mut Figures) {
             known,
             share: shares[i % shares.len()],
             typical: Typical::default(),
+            signals: 0.0,
         })
     };
     let mut took = Vec::new();

@@ -116,10 +116,26 @@ pub struct Preferences {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub latency: Option<u8>,
+    /// Weights of what Prometheus says of its service: times the value of the signal, from 0 to 1. Signals are defined where the operator
+    /// is installed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub signals: Vec<SignalWeight>,
     /// Weights of what it is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub matching: Vec<Preference>,
+}
+
+/// A weight for what a signal says of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SignalWeight {
+    /// Name of the signal. One that the operator does not know counts nothing, and the condition `SignalsRead` says so.
+    #[schemars(length(min = 1, max = 63), regex(pattern = "^[a-z]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// What the value 1 adds to the score.
+    #[schemars(range(min = 1, max = 100))]
+    pub weight: u8,
 }
 
 /// A weight for some endpoints.
@@ -156,7 +172,7 @@ pub struct ServiceQueryStatus {
     #[schemars(extend("x-kubernetes-validations" = rules::leader_epoch()))]
     pub leader_epoch: Option<i64>,
     /// `Ready`: accepted and named in cluster DNS. `Empty`: nothing is in the answer. `Panic`: none of the endpoints is ready, and the
-    /// last good answer is kept.
+    /// last good answer is kept. `SignalsRead`: all signals that it names are known and read; absent where it names none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -211,6 +227,9 @@ pub struct QueryScore {
     /// From `prefer.latency`; absent where that is not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<u32>,
+    /// From `prefer.signals`; absent where that names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signals: Option<u32>,
     /// From `prefer.matching`.
     pub matching: u32,
 }

@@ -24,3 +24,5 @@ pub const COMPENSATED: &str = "Compensated";
 pub const EMPTY: &str = "Empty";
 /// `ServiceQuery`: none of its endpoints is ready, and the last good answer is kept.
 pub const PANIC: &str = "Panic";
+/// `ServiceQuery`: all signals that it names are read; absent where it names none.
+pub const SIGNALS_READ: &str = "SignalsRead";

@@ -13,4 +13,5 @@ pub mod picture;
 pub mod plan;
 pub mod reference;
 mod registry;
+pub mod signals;
 pub mod simulate;

@@ -24,7 +24,7 @@ use crate::{
     loops::{
         dns,
         influxdb::{self, Sink},
-        prober,
+        prober, signals,
     },
     medical::{calls, tls::Trust},
     operator::{Operator, Settings, World},
@@ -87,6 +87,8 @@ pub struct Args {
     registry: super::registry::Args,
     #[command(flatten)]
     influxdb: super::influxdb::Args,
+    #[command(flatten)]
+    signals: super::signals::Args,
     /// Where /live, /ready and /metrics are served.
     #[arg(long, env = "MEDLEY_LISTEN", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
@@ -162,8 +164,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let influxdb = args.influxdb.settings(&args.pod_name)?;
     // kube and reqwest agree on one provider; it can only be set once
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let signals = args.signals.source()?;
     let trust = Arc::new(Trust::new(args.client_certificates.clone().filter(|f| !f.is_empty()).map(PathBuf::from)));
-    let running = start(args.listen, registry, influxdb, trust, settings);
+    let running = start(args.listen, registry, influxdb, (trust, signals), settings);
     tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(running)
 }
 
@@ -171,7 +174,7 @@ async fn start(
     listen: SocketAddr,
     registry: Option<registry::Settings>,
     influxdb: Option<influxdb::Settings>,
-    trust: Arc<Trust>,
+    (trust, signals): (Arc<Trust>, Option<signals::Source>),
     settings: Settings,
 ) -> anyhow::Result<()> {
     let mut config =
@@ -186,6 +189,7 @@ async fn start(
         calls: calls::Network::new(Arc::clone(&guard), Arc::clone(&trust)).context("cannot make an HTTP client")?,
         probes: prober::Network { guard, trust },
         lookups: dns::NameServers::from_system().context("cannot read the system's DNS settings")?,
+        signals,
         clock: Clock::System,
     };
     let operator = Operator::new(settings, world, metrics.clone());

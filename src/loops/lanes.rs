@@ -1,12 +1,15 @@
 //! Call queues: keeps one for each interface of each service that is called, sends word to the runs whose turn it is, and lets their
 //! calls go out.
 
+mod held;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+pub use held::HeldBy;
 use jiff::Timestamp;
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -22,7 +25,7 @@ use crate::{
     telemetry::{Metrics, UrgencyLabel},
 };
 
-/// How often those that wait are told where they stand.
+/// How often those that wait are told where they stand, and metrics how many they are.
 const TELLING: Duration = Duration::from_secs(5);
 /// How many steps of a queue are told at a time: each costs a status write.
 const TOLD_TOGETHER: usize = 10;
@@ -308,6 +311,7 @@ impl Lanes {
         let Some(kept) = state.lanes.get_mut(place) else { return };
         if kept.gone && kept.lane.is_idle() {
             state.lanes.remove(place);
+            self.metrics.of_services.tell_calls(&place.0, &place.1.service, None);
             return;
         }
         let now = self.clock.now();
@@ -353,36 +357,14 @@ impl Lanes {
     fn tell(&self) {
         let now = self.clock.now();
         let mut state = self.state();
-        for kept in state.lanes.values_mut() {
+        let mut calls: BTreeMap<(&str, &str), (usize, usize)> = BTreeMap::new();
+        for ((namespace, key), kept) in &mut state.lanes {
             kept.lane.tell(now, TOLD_TOGETHER).into_iter().for_each(|run| self.runs.add(run, false));
+            let ((waiting, at_work), sum) = (kept.lane.calls(), calls.entry((namespace, &key.service)).or_default());
+            *sum = (sum.0 + waiting, sum.1 + at_work);
         }
-    }
-}
-
-/// What the queues hold of a run that is looked at: unless the look goes well, it keeps no place that others wait for, and nothing where
-/// the run has gone meanwhile.
-pub struct HeldBy<'l> {
-    lanes: &'l Lanes,
-    run: &'l Key,
-    uid: &'l str,
-    kept: bool,
-}
-
-impl HeldBy<'_> {
-    /// The look has gone well.
-    pub fn keep(mut self) {
-        self.kept = true;
-    }
-}
-
-impl Drop for HeldBy<'_> {
-    fn drop(&mut self) {
-        let present = self.lanes.caches.runs.get(self.run);
-        if present.is_none_or(|run| run.metadata.uid.as_deref() != Some(self.uid)) {
-            // the watch that tells of that may have passed
-            self.lanes.forget(self.uid);
-        } else if !self.kept {
-            self.lanes.suspend(self.uid);
+        for ((namespace, service), counts) in calls {
+            self.metrics.of_services.tell_calls(namespace, service, Some(counts));
         }
     }
 }

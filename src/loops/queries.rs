@@ -34,6 +34,7 @@ use crate::{
         owned::{LOOK_AGAIN, apply, look_again, remove},
         reconciler::Reconcile,
         refusals::set_aside,
+        signals::Signals,
     },
     render::Owner,
 };
@@ -50,6 +51,8 @@ pub struct Queries {
     pub notes: Notes,
     /// Which addresses may be published.
     pub guard: Arc<AddressGuard>,
+    /// What Prometheus says of services.
+    pub signals: Arc<Signals>,
     /// The cluster's DNS domain.
     pub cluster_domain: String,
     /// Statuses that are still to be written, after the slices.
@@ -64,6 +67,9 @@ impl Reconcile for Queries {
             self.later(key, false, false);
             return Ok(None);
         };
+        if let Some(at) = self.signals.awaited(&query.spec) {
+            return Ok(Some(at));
+        }
         let epoch = self.writer.term_after(query.status.as_ref().and_then(|s| s.leader_epoch))?.epoch;
         let owner = owner_of_query(&query);
         let taken = look_again(&self.writer, key, &self.caches.query_services, &owner).await?;
@@ -115,11 +121,13 @@ impl Queries {
         let facts: Vec<ServiceFacts<'_>> =
             services.iter().map(|service| self.caches.facts(&query.spec, service, &self.guard)).collect();
         let slices = self.caches.query_slices.in_group(&key.namespace, &key.name);
+        let signals = self.signals.facts(query);
         let core_service = self.caches.query_services.get(key);
         let view = QueryView {
             query,
             cluster_domain: &self.cluster_domain,
             services: &facts,
+            signals: &signals,
             core_service: core_service.as_deref(),
             slices: slices.iter().map(|(_, slice)| slice.as_ref()).collect(),
             refused,

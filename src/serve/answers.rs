@@ -102,7 +102,7 @@ impl Desk {
 fn work_out(caches: &Caches, guard: &AddressGuard, question: &Question) -> Reply {
     let services = caches.services.in_namespace(&question.namespace);
     let facts: Vec<ServiceFacts<'_>> = services.iter().map(|s| caches.facts(&question.spec, s, guard)).collect();
-    let found = answer(&question.spec, question.condition.as_ref(), &facts, &[]);
+    let found = answer(&question.spec, question.condition.as_ref(), &facts, &[], &[]);
     Reply::to_nobody(&question.namespace, &found, !question.spec.tiers.is_empty())
 }
 

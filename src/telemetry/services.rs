@@ -28,6 +28,10 @@ pub struct OfServices {
     pub surprise: Family<MeasuredLabel, Gauge<f64, AtomicU64>>,
     /// 1 while measurements are unusual.
     pub anomalous: Family<MeasuredLabel, Gauge<i64, AtomicI64>>,
+    /// Calls of workflow steps that wait for their turn or for a free place.
+    pub calls_waiting: Family<ServiceLabel, Gauge<i64, AtomicI64>>,
+    /// Calls of workflow steps that are under way.
+    pub calls_at_work: Family<ServiceLabel, Gauge<i64, AtomicI64>>,
     /// When the first certificate of its endpoints ends, in seconds since 1970.
     pub certificate_expires: Family<ServiceLabel, Gauge<f64, AtomicU64>>,
 }
@@ -44,6 +48,16 @@ impl OfServices {
             "service_anomalous",
             "1 while measurements of a MedicalService are slower, or fail more often, than before",
             this.anomalous.clone(),
+        );
+        registry.register(
+            "service_calls_waiting",
+            "Calls of workflow steps to a MedicalService that wait for their turn or for a free place, as of the last five seconds",
+            this.calls_waiting.clone(),
+        );
+        registry.register(
+            "service_calls_at_work",
+            "Calls of workflow steps to a MedicalService that are under way, as of the last five seconds",
+            this.calls_at_work.clone(),
         );
         registry.register(
             "service_certificate_expires_timestamp_seconds",
@@ -63,6 +77,19 @@ impl OfServices {
         }
     }
 
+    /// How many calls wait and how many are under way; `None` when nothing calls a service any more.
+    pub fn tell_calls(&self, namespace: &str, service: &str, counts: Option<(usize, usize)>) {
+        let label = ServiceLabel { namespace: namespace.to_owned(), service: service.to_owned() };
+        if let Some((waiting, at_work)) = counts {
+            for (gauge, count) in [(&self.calls_waiting, waiting), (&self.calls_at_work, at_work)] {
+                gauge.get_or_create(&label).set(i64::try_from(count).unwrap_or(i64::MAX));
+            }
+        } else {
+            self.calls_waiting.remove(&label);
+            self.calls_at_work.remove(&label);
+        }
+    }
+
     /// How surprising the last window of measurements was, and whether they are unusual; `None` when there are none any more.
     pub fn tell_surprise(&self, namespace: &str, service: &str, source: &'static str, told: Option<(f64, bool)>) {
         let label = MeasuredLabel { namespace: namespace.to_owned(), service: service.to_owned(), source };
@@ -79,6 +106,8 @@ impl OfServices {
     pub fn forget(&self) {
         self.surprise.clear();
         self.anomalous.clear();
+        self.calls_waiting.clear();
+        self.calls_at_work.clear();
         self.certificate_expires.clear();
     }
 }

@@ -26,6 +26,8 @@ pub(crate) fn another(path: &str, default: &Value) -> Value {
         "http.address" => json!("[::]"),
         "replicas" => json!(5),
         "influxdb.url" => json!("http://influx:8086/write?db=medley"),
+        "signals.prometheus.url" => json!("https://other:9090/prometheus"),
+        "signals.expressions" => json!([{"name": "free", "expr": "1 - load{job=~\"a$\"}", "interval": "1m"}]),
         "prometheusRule.availabilityObjective" => json!(99.9),
         "prometheusRule.enabled" | "dashboards.enabled" | "registry.enabled" => json!(false),
         "networkPolicy.scrapeFrom" | "registry.from" | "networkPolicy.dns.to" | "networkPolicy.apiServer.to" => {

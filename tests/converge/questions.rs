@@ -50,7 +50,7 @@ fn status(stage: &Stage, query: &str) -> Value {
     stage.server.object("ServiceQuery", NAMESPACE, query).unwrap()["status"].clone()
 }
 
-fn condition(stage: &Stage, query: &str, type_: &str) -> String {
+pub(crate) fn condition(stage: &Stage, query: &str, type_: &str) -> String {
     let status = status(stage, query);
     let found = status["conditions"].as_array().into_iter().flatten().find(|c| c["type"] == type_);
     found.map(|c| format!("{} {}", c["status"].as_str().unwrap(), c["reason"].as_str().unwrap())).unwrap_or_default()

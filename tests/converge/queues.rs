@@ -51,7 +51,15 @@ async fn a_service_gets_no_more_calls_than_it_takes_and_the_most_urgent_first() 
     let stage = bounded(&["10.0.0.1"], json!({"concurrency": 2})).await;
     stage.world.replies("/read", [reads(10)]);
     stage.workflow("ct", [call("read").step()]).await;
-    stage.start("op-1");
+    let started = stage.start("op-1");
+    let shows = |waiting: u32, at_work: u32| {
+        let text = started.metrics.render();
+        for (name, count) in [("waiting", waiting), ("at_work", at_work)] {
+            let line =
+                format!("medley_service_calls_{name}{{namespace=\"{NAMESPACE}\",service=\"archive\"}} {count}\n");
+            assert!(text.contains(&line), "{line}: {text}");
+        }
+    };
     let names = ["r1", "r2", "r3", "r4", "r5"];
     for name in names {
         run(&stage, name, "ct", "routine").await;
@@ -62,8 +70,12 @@ async fn a_service_gets_no_more_calls_than_it_takes_and_the_most_urgent_first() 
         run(&stage, name, "ct", urgency).await;
         sleep(Duration::from_millis(100)).await;
     }
+    sleep(Duration::from_secs(6)).await;
+    shows(6, 2);
     all_succeed(&stage, &names).await;
     all_succeed(&stage, &["old", "soon", "now"]).await;
+    sleep(Duration::from_secs(6)).await;
+    shows(0, 0);
     let mut order = ["old", "soon", "now", "r5"];
     order.sort_by_key(|name| stage.stored(name).status.unwrap().finished_at);
     assert_eq!(order, ["now", "soon", "r5", "old"]);

@@ -136,6 +136,7 @@ impl Stage {
         let world = operator::World {
             client: self.server.client_as(name),
             calls: network.clone(),
+            signals: self.world.readings.source(&self.world),
             probes: network.clone(),
             lookups: network,
             clock: Clock::simulated(self.server.now() + skew),

@@ -132,6 +132,7 @@ pub(crate) struct World {
     answers: Mutex<Option<Answers>>,
     /// How long probes take.
     pub(crate) delays: super::preferences::Delays,
+    pub(crate) readings: super::preferences::Readings,
 }
 
 #[derive(Default)]

@@ -9,7 +9,7 @@ use medley::{
         MedicalService, ServiceQuery, ServiceQuerySpec,
         data_use::{Confidentiality, Purpose},
         measurements::{Measured, Measurements},
-        service_query::{EndpointSelector, Preference, Preferences, WhenNoneReady},
+        service_query::{EndpointSelector, Preference, Preferences, SignalWeight, WhenNoneReady},
     },
     core::{
         discovery::{
@@ -19,7 +19,7 @@ use medley::{
                 decide::decide,
                 filter,
                 known::Known,
-                view::{QueryDecision, QueryView, ServiceFacts},
+                view::{QueryDecision, QueryView, ServiceFacts, SignalFacts, SignalState},
             },
         },
         monitoring::sketch::{Counts, Sketch},
@@ -66,6 +66,8 @@ pub(crate) struct World {
     pub(crate) offers: Vec<Offer>,
     pub(crate) core_service: Option<Service>,
     pub(crate) slices: Vec<EndpointSlice>,
+    /// What is known of the signals that the query names.
+    pub(crate) signals: Vec<SignalFacts>,
 }
 
 impl World {
@@ -74,7 +76,9 @@ impl World {
         query.metadata.namespace = Some("radiology".to_owned());
         query.metadata.uid = Some("u1".to_owned());
         query.metadata.generation = Some(1);
-        Self { query, offers, core_service: None, slices: vec![] }
+        let named = query.spec.prefer.iter().flat_map(|p| &p.signals);
+        let signals = named.map(|s| read(&s.name, &offers)).collect();
+        Self { query, offers, core_service: None, slices: vec![], signals }
     }
 
     pub(crate) fn settled(spec: ServiceQuerySpec, offers: Vec<Offer>) -> Self {
@@ -93,6 +97,7 @@ impl World {
             query: &self.query,
             cluster_domain: "cluster.local",
             services: &services,
+            signals: &self.signals,
             core_service: self.core_service.as_ref(),
             slices: self.slices.iter().collect(),
             refused: None,
@@ -104,7 +109,7 @@ impl World {
     /// The answer as it is worked out from these facts, with nothing kept from before.
     pub(crate) fn answer<'f>(&self, facts: &'f [ServiceFacts<'_>]) -> Answer<'f> {
         let condition = self.query.spec.where_.as_deref().map(|w| filter::compile(w).unwrap());
-        answer(&self.query.spec, condition.as_ref(), facts, &[])
+        answer(&self.query.spec, condition.as_ref(), facts, &self.signals, &[])
     }
 
     /// Decides and performs until nothing changes; fails when that never happens.
@@ -179,6 +184,15 @@ fn known(service: usize, ready: &[bool], v6: bool) -> Vec<Known> {
     ready.iter().enumerate().map(|(i, ready)| Known { endpoint: endpoint(i), zone: zone(i), ready: *ready }).collect()
 }
 
+/// A signal that says something of most services, told by their names.
+fn read(name: &str, offers: &[Offer]) -> SignalFacts {
+    let value = |o: &Offer| {
+        let number = o.name()[1..].parse::<u8>().unwrap_or(9);
+        (!number.is_multiple_of(4)).then(|| (o.name().to_owned(), number * 37 % 21 * 5))
+    };
+    SignalFacts { name: name.to_owned(), state: SignalState::Read, values: offers.iter().filter_map(value).collect() }
+}
+
 /// How long calls and probes take, each where it is known.
 type Learned = (Option<f64>, Option<f64>);
 
@@ -249,7 +263,8 @@ fn selector() -> impl Strategy<Value = EndpointSelector> {
 pub(crate) fn question() -> impl Strategy<Value = ServiceQuerySpec> {
     let preference = (selector(), 1_u8..=100).prop_map(|(matches, weight)| Preference { matches, weight });
     let weight = || prop::option::of(1_u8..=100);
-    let prefer = prop::option::of((weight(), weight(), prop::collection::vec(preference, 0..3)));
+    let signals = prop::option::of((1_u8..=100).prop_map(|weight| SignalWeight { name: "free".to_owned(), weight }));
+    let prefer = prop::option::of((weight(), weight(), signals, prop::collection::vec(preference, 0..3)));
     let condition = prop::sample::select(vec![
         None,
         Some("'site' in service.attributes && service.attributes.site != 'east'"),
@@ -288,7 +303,12 @@ pub(crate) fn question() -> impl Strategy<Value = ServiceQuerySpec> {
                     confidentiality,
                     port: 80,
                     tiers,
-                    prefer: prefer.map(|(health, latency, matching)| Preferences { health, latency, matching }),
+                    prefer: prefer.map(|(health, latency, signals, matching)| Preferences {
+                        health,
+                        latency,
+                        signals: signals.into_iter().collect(),
+                        matching,
+                    }),
                     temperature,
                     max_targets,
                     when_none_ready,

@@ -91,6 +91,7 @@ async fn what_the_operator_finds_out_of_an_endpoint_is_in_redis_and_a_server_tha
         calls: calls::Network::new(Arc::default(), Arc::default()).unwrap(),
         probes: Archive(Arc::clone(&listens)),
         lookups: dns::NameServers::from_system().unwrap(),
+        signals: None,
         clock: Clock::System,
     };
     let stop = CancellationToken::new();

@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use medley::telemetry::{ApiCall, Dropped, Kind, Metrics, Reconcile, ServiceCall, UrgencyLabel};
+use medley::{
+    core::monitoring::signal::Tally,
+    telemetry::{ApiCall, Dropped, Kind, Metrics, Reconcile, ServiceCall, UrgencyLabel},
+};
 
 /// All metrics, each with one series at least: a family without series is not shown.
 pub(crate) fn touched() -> Metrics {
@@ -27,9 +30,13 @@ pub(crate) fn touched() -> Metrics {
     metrics.call_wait.get_or_create(&urgency).observe(1.0);
     metrics.tell_endpoints("radiology", "archive", Some((1, 2)));
     metrics.of_services.tell_surprise("radiology", "archive", "probes", Some((0.5, false)));
+    metrics.of_services.tell_calls("radiology", "archive", Some((2, 1)));
     metrics.of_services.tell_certificate("radiology", "archive", Some(1.8e9));
     metrics.of_objectives.tell_availability("radiology", "archive", Some(0.999));
     metrics.of_objectives.tell_latency("radiology", "archive", Some((0.99, 0.5)));
+    metrics.signals.tell_reading("free", "read");
+    metrics.signals.tell_samples("free", Tally::default().each());
+    metrics.signals.tell_state("free", true);
     metrics.tell_probe("dicom", "Healthy".to_owned(), Duration::ZERO, Duration::from_millis(5));
     metrics
 }

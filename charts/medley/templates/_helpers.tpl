@@ -84,6 +84,21 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- $_ := set $names $name true -}}
 {{- end -}}
+{{- with .Values.signals -}}
+{{- if and .expressions (not .prometheus.url) -}}
+{{- fail "signals.prometheus.url must be set where signals.expressions has any: they are evaluated there" -}}
+{{- end -}}
+{{- if and .prometheus.caSecret (not (hasPrefix "https://" .prometheus.url)) -}}
+{{- fail "signals.prometheus.url must begin with https:// where signals.prometheus.caSecret is set: the Secret holds the authority of the server's certificate" -}}
+{{- end -}}
+{{- $signals := dict -}}
+{{- range .expressions -}}
+{{- if hasKey $signals .name -}}
+{{- fail (printf "signals.expressions: %s is there twice: give each a name of its own" .name) -}}
+{{- end -}}
+{{- $_ := set $signals .name true -}}
+{{- end -}}
+{{- end -}}
 {{- with .Values.mirrors -}}
 {{- if and (eq .redis.url "") (or .redis.existingSecret .redis.caSecret) -}}
 {{- fail "mirrors.redis.url must be set where mirrors.redis.existingSecret or mirrors.redis.caSecret is: they are of no use without" -}}

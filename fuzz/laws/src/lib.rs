@@ -34,6 +34,7 @@ pub const CODECS: &[Codec] = &[
     stores::REDIS,
     stores::MEMCACHED,
     stores::LINE_PROTOCOL,
+    stores::SIGNAL,
     registry::REGISTRY,
 ];
 

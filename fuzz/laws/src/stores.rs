@@ -1,8 +1,11 @@
-//! Stores beside the cluster: what Redis and Memcached answer, and what InfluxDB is told.
+//! Stores beside the cluster: what Redis, Memcached and Prometheus answer, and what InfluxDB is told.
 
 use jiff::Timestamp;
 use medley::{
-    core::{monitoring::line_protocol, registry::Held},
+    core::{
+        monitoring::{line_protocol, signal},
+        registry::Held,
+    },
     loops::mirror::{
         redis_hash,
         wire::{Swap, Wire},
@@ -123,4 +126,37 @@ fn line_protocol_points(bytes: &[u8]) {
         assert!(!point.contains(|c: char| c.is_control()), "{point:?}");
         assert!(point.ends_with(" 0") && point.contains(" value="), "{point:?}");
     }
+}
+
+pub(crate) const SIGNAL: Codec = Codec {
+    name: "signal",
+    law: signal_samples,
+    base: 16 * 1024,
+    // the shortest sample has fourteen bytes
+    per_byte: 100,
+    tokens: &[
+        b"{\"status\":\"success\",\"data\":{\"resultType\":\"vector\",\"result\":[",
+        b"{\"metric\":{}},",
+        b"{\"metric\":{\"namespace\":\"a\",\"service\":\"b\"},\"value\":[1,\"0.5\"]},",
+        b"{\"metric\":{\"namespace\":\"a\",\"service\":\"c\"},\"value\":[1,\"NaN\"]}",
+        b"\"+Inf\"",
+        b"\"1e999\"",
+        b"\"matrix\"",
+        b"]}}",
+        b"[[[[[[[[[[[[[[[[",
+        b"\\ud800",
+        b",",
+    ],
+};
+
+/// Each sample has become of something, and values are whole steps.
+fn signal_samples(bytes: &[u8]) {
+    let Ok(samples) = signal::samples(bytes) else { return };
+    let services: Vec<_> = samples.iter().filter_map(|s| s.service.clone()).collect();
+    let count = samples.len();
+    let mut held = signal::Held::default();
+    let (moved, tally) = held.take(samples, |_| true, Timestamp::UNIX_EPOCH);
+    assert_eq!(tally.counted + tally.unlabelled + tally.no_number + tally.ambiguous, count);
+    assert!(moved.len() == tally.counted && moved.iter().all(|m| services.contains(m)));
+    assert!(moved.iter().all(|m| held.value(m).is_some_and(|v| v <= 100 && v % signal::STEP == 0)));
 }

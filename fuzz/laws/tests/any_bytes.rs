@@ -92,5 +92,6 @@ codecs!(
     redis,
     memcached,
     line_protocol,
+    signal,
     registry,
 );

@@ -36,8 +36,8 @@ pub fn endpoint_selector() -> Value {
 pub fn preferences() -> Value {
     extension(&[rule(
         "",
-        "has(self.health) || has(self.latency) || (has(self.matching) && self.matching.size() > 0)",
-        "prefers nothing: set health, latency or matching, or remove prefer",
+        "has(self.health) || has(self.latency) || (has(self.signals) && self.signals.size() > 0) || (has(self.matching) && self.matching.size() > 0)",
+        "prefers nothing: set health, latency, signals or matching, or remove prefer",
     )])
 }
 

@@ -383,6 +383,14 @@ impl Lane {
         self.seats.loads()
     }
 
+    /// How many calls wait, for their turn or for a free place, and how many are under way.
+    #[must_use]
+    pub fn calls(&self) -> (usize, usize) {
+        let (seated, flying) = self.seats.calls();
+        let queued = self.waiting.values().filter(|w| w.queues()).map(|w| w.ask.count as usize - w.places.len());
+        (queued.sum::<usize>() + seated, flying)
+    }
+
     /// Whether nobody waits and nothing is under way.
     #[must_use]
     pub fn is_idle(&self) -> bool {

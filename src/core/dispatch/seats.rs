@@ -350,6 +350,12 @@ impl Seats {
         self.instances.iter().map(|(endpoint, i)| (*endpoint, i.load)).collect()
     }
 
+    /// Calls that have not gone out yet, and those that are under way.
+    pub(super) fn calls(&self) -> (usize, usize) {
+        let flying = self.seats.values().filter(|seat| seat.flying).count();
+        (self.seats.len() - flying, flying)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.seats.is_empty()
     }

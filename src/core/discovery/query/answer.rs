@@ -10,7 +10,7 @@ use super::{
     known::Known,
     latency::Typical,
     rank::{Candidate, Ranked, percents, rank, tier},
-    view::ServiceFacts,
+    view::{ServiceFacts, SignalFacts},
 };
 use crate::{
     api::{
@@ -82,22 +82,31 @@ struct Matching<'a> {
     known: &'a [Known],
     share: f64,
     typical: Typical,
+    signals: f64,
 }
 
 impl<'a> Matching<'a> {
-    fn of(spec: &ServiceQuerySpec, facts: &'a ServiceFacts<'_>, interface: &'a str) -> Self {
+    fn of(spec: &ServiceQuerySpec, signals: &[SignalFacts], facts: &'a ServiceFacts<'_>, interface: &'a str) -> Self {
         let count = |n: usize| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
         let ready = facts.known.iter().filter(|k| k.ready).count();
         let share = if ready == 0 { 0.0 } else { count(ready) / count(facts.known.len()) };
         let compared = spec.prefer.as_ref().is_some_and(|p| p.latency.is_some());
         let typical = if compared { Typical::of(facts.service) } else { Typical::default() };
-        Self { service: facts.service, interface, known: &facts.known, share, typical }
+        let weights = spec.prefer.iter().flat_map(|p| &p.signals);
+        let signals = weights.map(|w| f64::from(w.weight) * value(signals, &w.name, facts.name())).sum();
+        Self { service: facts.service, interface, known: &facts.known, share, typical, signals }
     }
 
     fn candidates(&self) -> impl Iterator<Item = Candidate<'a>> + use<'a> {
-        let Self { service, interface, share, typical, .. } = *self;
-        self.known.iter().map(move |known| Candidate { service, interface, known, share, typical })
+        let Self { service, interface, share, typical, signals, .. } = *self;
+        self.known.iter().map(move |known| Candidate { service, interface, known, share, typical, signals })
     }
+}
+
+/// What a signal says of a service, from 0 to 1.
+fn value(signals: &[SignalFacts], name: &str, service: &str) -> f64 {
+    let signal = signals.iter().find(|s| s.name == name);
+    signal.and_then(|s| s.values.get(service)).map_or(0.0, |hundredths| f64::from(*hundredths) / 100.0)
 }
 
 /// Answers a query from what is known of the services. `last` is the answer before: what is kept of it when nothing is ready.
@@ -106,6 +115,7 @@ pub fn answer<'a>(
     spec: &ServiceQuerySpec,
     condition: Option<&Expression>,
     services: &'a [ServiceFacts<'_>],
+    signals: &[SignalFacts],
     last: &[QueryMatch],
 ) -> Answer<'a> {
     let mut answer = Answer::default();
@@ -119,7 +129,7 @@ pub fn answer<'a>(
             condition.map_or(Ok(()), |c| filter::holds(c, facts.service, &mut budget)).map(|()| interface)
         });
         match found {
-            Ok(interface) => matching.push((name, Matching::of(spec, facts, &interface.name))),
+            Ok(interface) => matching.push((name, Matching::of(spec, signals, facts, &interface.name))),
             Err(reason) => {
                 answer.excluded.insert(name, reason);
             }
@@ -186,7 +196,7 @@ mod tests {
             services.iter().map(|service| ServiceFacts { service, known: Vec::new() }).collect();
         let condition = filter::compile(condition).unwrap();
         let mut counts = BTreeMap::new();
-        for reason in answer(&spec, Some(&condition), &facts, &[]).excluded.into_values() {
+        for reason in answer(&spec, Some(&condition), &facts, &[], &[]).excluded.into_values() {
             *counts.entry(reason).or_default() += 1;
         }
         counts

@@ -41,7 +41,7 @@ pub fn decide(view: &QueryView<'_>, now: Timestamp) -> QueryDecision {
     let findings = match &condition {
         Err(problem) => Findings { problem: Some(format!("spec.where: {problem}")), ..Findings::default() },
         Ok(condition) => {
-            let answer = answer(spec, condition.as_ref(), view.services, last);
+            let answer = answer(spec, condition.as_ref(), view.services, view.signals, last);
             decision.wanted = objects(&owner, spec, &answer);
             let obstacle = give_way(view, &owner, &mut decision);
             decision.unwanted.extend(unwanted(view, &owner, &decision));

@@ -29,6 +29,8 @@ pub struct Candidate<'a> {
     pub share: f64,
     /// How long its service takes; nothing where the query does not prefer by it.
     pub typical: Typical,
+    /// What the query's signals add to its score.
+    pub signals: f64,
 }
 
 impl<'a> Candidate<'a> {
@@ -50,6 +52,8 @@ pub struct Ranked<'a> {
     pub health: f64,
     /// What `prefer.latency` gives, if it is set.
     pub latency: Option<f64>,
+    /// What `prefer.signals` gives, if it names any.
+    pub signals: Option<f64>,
     /// What `prefer.matching` gives.
     pub matching: f64,
     /// How probable it is to be the best choice; those of an answer add to 1.
@@ -59,17 +63,18 @@ pub struct Ranked<'a> {
 impl<'a> Ranked<'a> {
     /// As far as the others are not needed for it.
     fn of(spec: &ServiceQuerySpec, candidate: Candidate<'a>) -> Self {
-        let (mut health, mut matching) = (0.0, 0.0);
+        let (mut health, mut matching, mut signals) = (0.0, 0.0, None);
         if let Some(prefer) = &spec.prefer {
             health = prefer.health.map_or(0.0, |weight| f64::from(weight) * candidate.share);
             let fitting = prefer.matching.iter().filter(|p| selects(&p.matches, candidate));
             matching = fitting.map(|p| f64::from(p.weight)).sum();
+            signals = (!prefer.signals.is_empty()).then_some(candidate.signals);
         }
-        Self { candidate, tier: tier(spec, candidate), health, latency: None, matching, probability: 0.0 }
+        Self { candidate, tier: tier(spec, candidate), health, latency: None, signals, matching, probability: 0.0 }
     }
 
     fn score(&self) -> f64 {
-        self.health + self.latency.unwrap_or_default() + self.matching
+        self.health + self.latency.unwrap_or_default() + self.signals.unwrap_or_default() + self.matching
     }
 
     /// Name of its service.
@@ -81,11 +86,12 @@ impl<'a> Ranked<'a> {
     /// What its score is made of, in hundredths.
     #[must_use]
     pub fn parts(&self) -> QueryScore {
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sums of 18 weights of at most 100")]
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "sums of 26 weights of at most 100")]
         let hundredths = |part: f64| (part * 100.0).round() as u32;
         QueryScore {
             health: hundredths(self.health),
             latency: self.latency.map(hundredths),
+            signals: self.signals.map(hundredths),
             matching: hundredths(self.matching),
         }
     }

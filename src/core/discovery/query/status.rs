@@ -4,12 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::{answer::Answer, view::QueryView};
+use super::{
+    answer::Answer,
+    view::{QueryView, SignalFacts, SignalState},
+};
 use crate::{
     api::{
         ServiceQueryStatus,
         service_query::{ExclusionReason, QueryMatch},
-        status::{EMPTY, PANIC, READY, RECONCILING, STALLED},
+        status::{EMPTY, PANIC, READY, RECONCILING, SIGNALS_READ, STALLED},
     },
     core::{
         condition::{self, Conditions, State},
@@ -58,6 +61,7 @@ pub(super) fn status(view: &QueryView<'_>, findings: &Findings<'_>, now: Timesta
             conditions.remove(type_);
         }
     }
+    tell_signals(&mut conditions, view.signals);
     let (name, namespace) =
         (metadata.name.as_deref().unwrap_or_default(), metadata.namespace.as_deref().unwrap_or_default());
     let mut next = ServiceQueryStatus {
@@ -114,6 +118,28 @@ fn tell(conditions: &mut Conditions, answer: &Answer<'_>) {
         conditions.set(PANIC, State::True, "NoneReady", message);
     } else {
         conditions.set(PANIC, State::False, reason, "nothing is kept that is not ready");
+    }
+}
+
+/// Whether all signals are read; nothing where none is named.
+fn tell_signals(conditions: &mut Conditions, signals: &[SignalFacts]) {
+    let named = |state: SignalState| {
+        let names: Vec<String> = signals.iter().filter(|s| s.state == state).map(|s| format!("`{}`", s.name)).collect();
+        names.join(", ")
+    };
+    let (unknown, not_read) = (named(SignalState::Unknown), named(SignalState::NotRead));
+    if signals.is_empty() {
+        conditions.remove(SIGNALS_READ);
+    } else if !unknown.is_empty() {
+        let message = format!(
+            "the operator knows no signal {unknown}, which counts nothing: name one of its chart's `signals.expressions`"
+        );
+        conditions.set(SIGNALS_READ, State::False, "UnknownSignal", message);
+    } else if !not_read.is_empty() {
+        let message = format!("Prometheus tells nothing of {not_read}, which counts nothing as long as that is so");
+        conditions.set(SIGNALS_READ, State::False, "NotRead", message);
+    } else {
+        conditions.set(SIGNALS_READ, State::True, "Read", "all signals are read");
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a decision about one `ServiceQuery` sees, and what it answers.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 
 use super::known::Known;
@@ -25,6 +27,8 @@ pub struct QueryView<'a> {
     pub cluster_domain: &'a str,
     /// All services of its namespace.
     pub services: &'a [ServiceFacts<'a>],
+    /// The signals that it names.
+    pub signals: &'a [SignalFacts],
     /// The Service of the query's name, whoever made it.
     pub core_service: Option<&'a Service>,
     /// The `EndpointSlice`s in the namespace that carry the label `medley.health/query` with the query's name, whoever made them.
@@ -42,6 +46,28 @@ pub struct ServiceFacts<'a> {
     pub service: &'a MedicalService,
     /// The endpoints of the interface that answers; not asked for where it does not match.
     pub known: Vec<Known>,
+}
+
+/// A signal, as queries see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignalFacts {
+    /// Its name.
+    pub name: String,
+    /// Whether it is read.
+    pub state: SignalState,
+    /// What it says of the services of the namespace, by name, in hundredths from 0 to 100.
+    pub values: BTreeMap<String, u8>,
+}
+
+/// Whether a signal is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignalState {
+    /// The operator knows no such signal.
+    Unknown,
+    /// It has not been read for long.
+    NotRead,
+    /// It has.
+    Read,
 }
 
 impl ServiceFacts<'_> {
