@@ -15,7 +15,10 @@ use std::{
 
 use medley::{
     cluster::clock::Clock,
-    loops::influxdb::{Credentials, Settings, Sink},
+    loops::{
+        credentials::Credentials,
+        influxdb::{Settings, Sink},
+    },
     telemetry::{Dropped, Metrics},
 };
 use serde_json::{Value, json};

@@ -22,7 +22,8 @@ use medley::{
         name::Key,
     },
     loops::{
-        prometheus::{Credentials, Prometheus, Settings},
+        credentials::Credentials,
+        prometheus::{Prometheus, Settings},
         signals::{Evaluate, Signal, Signals, Source, Unread},
     },
     telemetry::Metrics,

@@ -1,13 +1,12 @@
 //! Settings of the sink into InfluxDB.
 
-use std::fmt;
-
 use anyhow::{Context, bail};
 use reqwest::Url;
 
+use super::secret::Secret;
 use crate::{
     api::Span,
-    loops::influxdb::{Credentials, Settings},
+    loops::{credentials::Credentials, influxdb::Settings},
 };
 
 /// Where metrics are written besides.
@@ -24,22 +23,6 @@ pub struct Args {
     /// How often metrics are written, from 1s to 10m.
     #[arg(long, env = "MEDLEY_INFLUXDB_INTERVAL", default_value = "10s")]
     influxdb_interval: Span,
-}
-
-/// A text that is never shown.
-#[derive(Clone)]
-pub(super) struct Secret(pub(super) String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("…")
-    }
-}
-
-impl From<&str> for Secret {
-    fn from(text: &str) -> Self {
-        Self(text.to_owned())
-    }
 }
 
 impl Args {

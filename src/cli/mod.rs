@@ -13,5 +13,6 @@ pub mod picture;
 pub mod plan;
 pub mod reference;
 mod registry;
+mod secret;
 pub mod signals;
 pub mod simulate;

@@ -6,11 +6,12 @@ use anyhow::{Context, bail};
 use reqwest::Url;
 use serde::Deserialize;
 
-use super::influxdb::Secret;
+use super::secret::Secret;
 use crate::{
     api::Span,
     loops::{
-        prometheus::{Credentials, Prometheus, Settings},
+        credentials::Credentials,
+        prometheus::{Prometheus, Settings},
         signals::{Signal, Source},
     },
 };

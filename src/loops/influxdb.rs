@@ -4,7 +4,6 @@
 //! wait in a queue that has a bound, the oldest go first, and what is lost is counted.
 
 use std::{
-    fmt,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -16,6 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::credentials::Credentials;
 use crate::{
     cluster::clock::Clock,
     core::monitoring::{
@@ -35,27 +35,6 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// Longest pause that a server may ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
-
-/// How to say who writes.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Credentials {
-    /// The server does not ask.
-    None,
-    /// A user and a password, of version 1.
-    Password(String, String),
-    /// A token, of version 2.
-    Token(String),
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "None",
-            Self::Password(..) => "Password",
-            Self::Token(_) => "Token",
-        })
-    }
-}
 
 /// Where to write, and how often.
 #[derive(Clone, Debug)]

@@ -2,6 +2,7 @@
 
 pub mod admitter;
 pub(crate) mod concerned;
+pub mod credentials;
 pub mod dispatcher;
 pub mod dns;
 mod effects;

@@ -1,37 +1,19 @@
 //! Asks a Prometheus, or what answers like one, for an instant vector.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use reqwest::{Certificate, Client, Url, header, redirect};
 
-use super::signals::{Evaluate, Reading, Unread};
+use super::{
+    credentials::Credentials,
+    signals::{Evaluate, Reading, Unread},
+};
 use crate::core::monitoring::signal::{Problem, samples};
 
 /// Longest answer that is read: some forty thousand samples.
 const MOST: usize = 4 << 20;
 /// Longest time for an answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How to say who asks.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Credentials {
-    /// The server does not ask.
-    None,
-    /// A user and a password.
-    Password(String, String),
-    /// A bearer token.
-    Token(String),
-}
-
-impl fmt::Debug for Credentials {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "None",
-            Self::Password(..) => "Password",
-            Self::Token(_) => "Token",
-        })
-    }
-}
 
 /// Where to ask.
 #[derive(Clone, Debug)]

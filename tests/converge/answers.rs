@@ -154,6 +154,12 @@ async fn items_go_to_all_services_of_the_answer_within_their_capacity() {
     }
 }
 
+/// How often the status of a query was written.
+fn told(stage: &Stage) -> usize {
+    let calls = stage.server.calls();
+    calls.iter().filter(|r| r.call.is_write() && r.call.resource == "servicequeries" && r.changed).count()
+}
+
 /// A change of health concerns many queries: the slices of all of them are not to wait for what is told.
 #[tokio::test(start_paused = true)]
 async fn slices_come_first_and_changes_that_come_together_are_told_of_once() {
@@ -162,21 +168,17 @@ async fn slices_come_first_and_changes_that_come_together_are_told_of_once() {
     stage.start("op-1");
     stage.until("both are in", SOON, |s| matches(s, "answer").len() == 2).await;
     stage.rest().await;
-    let told = || {
-        let calls = stage.server.calls();
-        calls.iter().filter(|r| r.call.is_write() && r.call.resource == "servicequeries" && r.changed).count()
-    };
-    let before = told();
+    let before = told(&stage);
     let other = json!({"spec": {"capabilities": ["read"]}});
     for (service, left) in [("north", 1), ("south", 0)] {
         stage.server.patch("MedicalService", NAMESPACE, service, &other).unwrap();
         let within = Duration::from_millis(100);
         stage.until("its endpoints leave", within, |s| behind(s, "answer").len() == left).await;
-        assert_eq!((told() - before, matches(&stage, "answer").len()), (0, 2), "{service}: the status follows");
+        assert_eq!((told(&stage) - before, matches(&stage, "answer").len()), (0, 2), "{service}: the status follows");
     }
     stage.until("it is told", Duration::from_millis(500), |s| matches(s, "answer").is_empty()).await;
     stage.rest().await;
-    assert_eq!(told() - before, 1);
+    assert_eq!(told(&stage) - before, 1);
 }
 
 /// A query whose endpoints change all the time is told of all the same.
@@ -187,7 +189,6 @@ async fn a_status_waits_no_longer_than_a_second_for_slices_that_keep_changing() 
     stage.start("op-1");
     stage.until("both are in", SOON, |s| matches(s, "answer").len() == 2).await;
     stage.rest().await;
-    let mut told = 0;
     for round in 0..30 {
         let what = if round % 2 == 0 { "read" } else { "triage" };
         let patch = json!({"spec": {"capabilities": [what]}});
@@ -195,8 +196,7 @@ async fn a_status_waits_no_longer_than_a_second_for_slices_that_keep_changing() 
         let left = if what == "read" { 1 } else { 2 };
         stage.until("the slices follow", Duration::from_millis(100), |s| behind(s, "answer").len() == left).await;
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let calls = stage.server.calls();
-        told = calls.iter().filter(|r| r.call.is_write() && r.call.resource == "servicequeries" && r.changed).count();
     }
+    let told = told(&stage);
     assert!(told >= 3, "{told} writes in some three seconds of changes");
 }
