@@ -5,6 +5,7 @@
 
 mod cause;
 mod keys;
+mod reads;
 mod rules;
 mod structure;
 

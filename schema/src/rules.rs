@@ -1,7 +1,11 @@
 //! Do the CEL rules of a schema (`x-kubernetes-validations`) hold? Evaluated by kube's own engine, walked as
 //! the API server walks: keyed lists are correlated by key, a rule without `oldSelf` is not repeated where nothing changed.
 
-use crate::{cause::Cause, keys::key_step};
+use crate::{
+    cause::Cause,
+    keys::key_step,
+    reads::{Reads, Scope},
+};
 use kube::core::cel::{
     CompilationResult, KubeCelExt,
     cel::{
@@ -13,6 +17,7 @@ use kube::core::cel::{
 };
 use serde_json::{Value, json};
 use std::{
+    borrow::Cow,
     cell::RefCell,
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -22,6 +27,8 @@ use std::{
 #[derive(Debug, Default)]
 struct Node {
     rules: Vec<CompilationResult>,
+    /// What they and their messages look at.
+    reads: Scope,
     /// What values here look like, for their conversion.
     hint: Hint,
     fields: BTreeMap<String, Node>,
@@ -131,9 +138,9 @@ impl Rules {
             return;
         }
         let mut scope = self.context.new_inner_scope();
-        scope.add_variable_from_value("self", self.convert(value, Some(node)));
+        scope.add_variable_from_value("self", self.convert_for(&node.reads.now, value, node));
         match old {
-            Some(old) => scope.add_variable_from_value("oldSelf", self.convert(old, Some(node))),
+            Some(old) => scope.add_variable_from_value("oldSelf", self.convert_for(&node.reads.old, old, node)),
             None => scope.add_variable_from_value("oldSelf", Cel::Null),
         }
         for rule in node.rules.iter().filter(|rule| due(rule)) {
@@ -157,6 +164,27 @@ impl Rules {
         }
     }
 
+    /// As much of a value as the rules look at.
+    fn convert_for(&self, reads: &Reads, value: &Value, node: &Node) -> Cel {
+        let map = match value {
+            Value::Null => return Cel::Null,
+            // whether it is there is all that is asked
+            _ if !reads.whole && reads.below.is_empty() => return Cel::Bool(true),
+            Value::Object(map) if !reads.whole => map,
+            _ => return self.convert(value, Some(node)),
+        };
+        let entries = map.iter().filter_map(|(name, child)| {
+            let shown = if node.is_map { Cow::Borrowed(name.as_str()) } else { escaped(name) };
+            let of_it = reads.below.get(shown.as_ref())?;
+            let converted = match node.fields.get(name).or(node.values.as_deref()) {
+                Some(sub) => self.convert_for(of_it, child, sub),
+                None => self.convert(child, None),
+            };
+            Some((Key::String(Arc::new(shown.into_owned())), converted))
+        });
+        Cel::Map(CelMap { map: Arc::new(entries.collect()) })
+    }
+
     fn convert(&self, value: &Value, node: Option<&Node>) -> Cel {
         match value {
             Value::Null => Cel::Null,
@@ -174,7 +202,7 @@ impl Rules {
                 let is_map = node.is_some_and(|n| n.is_map);
                 let entries = map.iter().map(|(name, child)| {
                     let sub = node.and_then(|n| n.fields.get(name).or(n.values.as_deref()));
-                    let name = if is_map { name.clone() } else { escaped(name) };
+                    let name = if is_map { name.clone() } else { escaped(name).into_owned() };
                     (Key::String(Arc::new(name)), self.convert(child, sub))
                 });
                 Cel::Map(CelMap { map: Arc::new(entries.collect()) })
@@ -235,6 +263,11 @@ fn node(schema: &Value, refused: &mut Vec<String>) -> Node {
             }
         }
     }
+    let mut reads = Scope::default();
+    for rule in &rules {
+        let programs = [Some(&rule.program), rule.message_program.as_ref()];
+        programs.into_iter().flatten().for_each(|program| reads.take_in(program.expression()));
+    }
     let mut fields = BTreeMap::new();
     for (name, sub) in schema["properties"].as_object().into_iter().flatten() {
         fields.insert(name.clone(), node(sub, refused));
@@ -252,11 +285,11 @@ fn node(schema: &Value, refused: &mut Vec<String>) -> Node {
         _ => Hint::Plain,
     };
     let is_map = values.is_some() || schema["additionalProperties"] == true;
-    Node { rules, hint, fields, items, values, keys, is_map, busy }
+    Node { rules, reads, hint, fields, items, values, keys, is_map, busy }
 }
 
 /// A field's name as CEL expressions write it.
-fn escaped(name: &str) -> String {
+fn escaped(name: &str) -> Cow<'_, str> {
     const RESERVED: &[&str] = &[
         "true",
         "false",
@@ -281,12 +314,13 @@ fn escaped(name: &str) -> String {
         "while",
     ];
     if RESERVED.contains(&name) {
-        return format!("__{name}__");
+        return Cow::Owned(format!("__{name}__"));
     }
     if !name.contains(['.', '-', '/']) && !name.contains("__") {
-        return name.to_owned();
+        return Cow::Borrowed(name);
     }
-    name.replace("__", "__underscores__").replace('.', "__dot__").replace('-', "__dash__").replace('/', "__slash__")
+    let name = name.replace("__", "__underscores__").replace('.', "__dot__");
+    Cow::Owned(name.replace('-', "__dash__").replace('/', "__slash__"))
 }
 
 /// Answers that are remembered; then all are forgotten.

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use harness::simulated::{ApiServer, Definition, Record, Tape};
+use harness::simulated::{ApiServer, Builder, Definition, Record, Tape};
 use jiff::SignedDuration;
 use k8s_openapi::{
     NamespaceResourceScope, api::events::v1::Event as NewsEvent,
@@ -96,7 +96,16 @@ fn simplified(value: &mut Value) {
 impl Stage {
     /// An empty cluster.
     pub(crate) fn new() -> Self {
-        let server = ApiServer::builder().definitions(kinds()).build();
+        Self::on(ApiServer::builder())
+    }
+
+    /// An empty cluster whose server keeps no owners of what is written without server-side apply: for thousands of clusters.
+    pub(crate) fn one_of_thousands() -> Self {
+        Self::on(ApiServer::builder().owners_of_updates(false))
+    }
+
+    fn on(server: Builder) -> Self {
+        let server = server.definitions(kinds()).build();
         let world = Arc::new(World::default());
         server.set_faults({
             let world = Arc::clone(&world);

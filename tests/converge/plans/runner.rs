@@ -81,7 +81,7 @@ struct Game<'a> {
 
 impl<'a> Game<'a> {
     fn new(plan: &'a Plan) -> Self {
-        let stage = Stage::new();
+        let stage = Stage::one_of_thousands();
         let effects = Effects::new(&plan.scenario);
         stage.world.answers({
             let effects = effects.clone();

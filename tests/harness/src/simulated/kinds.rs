@@ -44,6 +44,12 @@ impl KindInfo {
         if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
     }
 
+    /// Whether that is its resource's name.
+    pub(super) fn is_resource(&self, name: &str) -> bool {
+        let rest = name.strip_prefix(self.plural.as_str());
+        rest.is_some_and(|rest| rest.strip_prefix('.').unwrap_or(rest) == self.group)
+    }
+
     /// `Pod` or `Lease.coordination.k8s.io`.
     pub(super) fn kind_name(&self) -> String {
         if self.group.is_empty() { self.kind.clone() } else { format!("{}.{}", self.kind, self.group) }

@@ -15,6 +15,7 @@
 
 mod admit;
 mod apply;
+mod builder;
 mod clock;
 mod define;
 mod delete;
@@ -36,13 +37,13 @@ mod typed;
 mod watch;
 mod write;
 
+pub use builder::Builder;
 pub use error::{ApiError, Cause};
 pub use faults::{Call, Fault, Hook, WatchEventInfo, WatchFault};
 pub use kinds::Definition;
 pub use ledger::{Ledger, Record};
 pub use tape::{Tape, Version};
 
-use clock::Clock;
 use faults::{FaultPlan, WatchPlan};
 use http::Connection;
 use jiff::Timestamp;
@@ -54,9 +55,6 @@ use std::{
 };
 use store::State;
 use write::{Patch, WriteOptions};
-
-/// 2026-01-01T00:00:00Z, when the wall clock of a simulated cluster starts.
-const START: i64 = 1_767_225_600;
 
 /// The server. Clones are the same server.
 #[derive(Clone)]
@@ -134,94 +132,7 @@ impl Shared {
     }
 }
 
-/// Settings of a server to be built.
-#[derive(Debug, Clone)]
-pub struct Builder {
-    crds: Vec<CustomResourceDefinition>,
-    definitions: Vec<Definition>,
-    start: Timestamp,
-    history: usize,
-    gc_delay: Duration,
-}
-
-impl Builder {
-    /// Custom resources that are served from the start. More can be created through the API.
-    #[must_use]
-    pub fn crds(mut self, crds: impl IntoIterator<Item = CustomResourceDefinition>) -> Self {
-        self.crds.extend(crds);
-        self
-    }
-
-    /// Custom resources that are served from the start without a CustomResourceDefinition that a request could find: what a
-    /// process that builds thousands of servers compiles once.
-    #[must_use]
-    pub fn definitions(mut self, definitions: impl IntoIterator<Item = Definition>) -> Self {
-        self.definitions.extend(definitions);
-        self
-    }
-
-    /// Wall-clock time at the start; by default 2026-01-01T00:00:00Z. It advances with tokio's clock.
-    #[must_use]
-    pub fn start(mut self, start: Timestamp) -> Self {
-        self.start = start;
-        self
-    }
-
-    /// How many changes of each kind are remembered (10,000 by default). A watch from before that gets 410 Gone.
-    #[must_use]
-    pub fn history(mut self, changes: usize) -> Self {
-        self.history = changes;
-        self
-    }
-
-    /// How long after an owner's end its dependents are deleted (50 ms by default).
-    #[must_use]
-    pub fn gc_delay(mut self, delay: Duration) -> Self {
-        self.gc_delay = delay;
-        self
-    }
-
-    /// Builds the server.
-    ///
-    /// # Panics
-    /// If one of the definitions cannot be served; the message says why.
-    #[must_use]
-    pub fn build(self) -> ApiServer {
-        let state = State::new(Clock::starting_at(self.start), self.history.max(1));
-        let server = ApiServer {
-            shared: Arc::new(Shared {
-                state: Mutex::new(state),
-                ledger: Mutex::default(),
-                faults: Mutex::default(),
-                watch_faults: Mutex::default(),
-                gc_delay: self.gc_delay,
-                sweeping: Mutex::new(false),
-            }),
-        };
-        for crd in self.crds {
-            server.install(&crd);
-        }
-        for definition in self.definitions {
-            server.shared.lock().serve(definition.0);
-        }
-        server
-    }
-}
-
 impl ApiServer {
-    /// Starts the description of a server.
-    #[must_use]
-    pub fn builder() -> Builder {
-        let start = Timestamp::from_second(START).unwrap_or(Timestamp::UNIX_EPOCH);
-        Builder {
-            crds: Vec::new(),
-            definitions: Vec::new(),
-            start,
-            history: 10_000,
-            gc_delay: Duration::from_millis(50),
-        }
-    }
-
     /// A client of the user `test`, default namespace `default`.
     #[must_use]
     pub fn client(&self) -> kube::Client {

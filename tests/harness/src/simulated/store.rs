@@ -161,11 +161,13 @@ pub(super) struct State {
     /// Owners that wait for their dependents (`foregroundDeletion`) or for letting them go (`orphan`).
     pub(super) waiting: BTreeSet<String>,
     history_limit: usize,
+    /// Writes that are no apply come to own what they change.
+    pub(super) owns_updates: bool,
     made: u64,
 }
 
 impl State {
-    pub(super) fn new(clock: Clock, history_limit: usize) -> Self {
+    pub(super) fn new(clock: Clock, history_limit: usize, owns_updates: bool) -> Self {
         let mut state = Self {
             // Above every version that a caller may make up as long gone.
             rv: 100,
@@ -177,6 +179,7 @@ impl State {
             orphaned: BTreeSet::new(),
             waiting: BTreeSet::new(),
             history_limit,
+            owns_updates,
             made: 0,
         };
         for info in kinds::builtin() {
@@ -226,7 +229,7 @@ impl State {
     pub(super) fn find_named(&self, name: &str) -> Option<usize> {
         self.tables
             .iter()
-            .position(|t| !t.gone && (t.info.plural == name || t.info.kind == name || t.info.resource_name() == name))
+            .position(|t| !t.gone && (t.info.plural == name || t.info.kind == name || t.info.is_resource(name)))
     }
 
     pub(super) fn info(&self, table: usize) -> Arc<KindInfo> {

@@ -90,6 +90,9 @@ impl State {
         }
         let now = self.clock.stamp(0);
         let managers = owners.unwrap_or_else(|| {
+            if !self.owns_updates {
+                return Vec::new();
+            }
             let nothing = json!({"apiVersion": body["apiVersion"], "kind": body["kind"], "metadata": {}});
             let author =
                 Author { name: &options.manager, api_version: &info.api_version(), subresource: "", now: &now };
@@ -272,6 +275,9 @@ impl State {
                 now: &now,
             };
             let known: &[Manager] = if resets_owners { &[] } else { &old.managers };
+            if !self.owns_updates {
+                return known.to_vec();
+            }
             after_update(before, &new, known, &info.shape, author)
         });
         if new == *before && managers == old.managers {
