@@ -38,8 +38,10 @@ pub fn dot(graph: &Graph) -> String {
 fn list(out: &mut String, indent: &str, nodes: &[Node]) {
     for node in nodes {
         let mut label = format!("{}\n{}", node.name, node.does());
-        if let Some(when) = &node.when {
-            let _ = write!(label, "\nwhen {when}");
+        for (word, text) in [("", &node.each), ("when ", &node.when)] {
+            if let Some(text) = text {
+                let _ = write!(label, "\n{word}{text}");
+            }
         }
         let shape = match node.action {
             Action::Call => "oval",
@@ -49,7 +51,8 @@ fn list(out: &mut String, indent: &str, nodes: &[Node]) {
             Action::Workflow => "component",
         };
         let style = if node.when.is_some() { "style=dashed, " } else { "" };
-        let _ = writeln!(out, "{indent}{} [shape={shape}, {style}label={}]", quoted(&node.name), quoted(&label));
+        let many = if node.each.is_some() { "peripheries=2, " } else { "" };
+        let _ = writeln!(out, "{indent}{} [shape={shape}, {style}{many}label={}]", quoted(&node.name), quoted(&label));
     }
     for node in nodes {
         let style = if node.when.is_some() { " [style=dashed]" } else { "" };

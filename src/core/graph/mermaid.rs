@@ -40,8 +40,10 @@ pub fn mermaid(graph: &Graph) -> String {
 fn list(out: &mut String, prefix: char, nodes: &[Node]) {
     for (place, node) in nodes.iter().enumerate() {
         let mut label = format!("{}<br/>{}", escaped(&node.name), escaped(&node.does()));
-        if let Some(when) = &node.when {
-            let _ = write!(label, "<br/>when {}", escaped(when));
+        for (word, text) in [("", &node.each), ("when ", &node.when)] {
+            if let Some(text) = text {
+                let _ = write!(label, "<br/>{word}{}", escaped(text));
+            }
         }
         let (open, close) = match node.action {
             Action::Call => ("([", "])"),

@@ -13,6 +13,7 @@ pub use text::text;
 
 use crate::api::{
     call::Call,
+    fan_out::ForEach,
     step::{ChildWorkflow, Container, Step},
     workflow::WorkflowSpec,
 };
@@ -46,6 +47,8 @@ pub struct Node {
     pub level: usize,
     /// Its condition.
     pub when: Option<String>,
+    /// Of which items it is done each: their number or the expression that gives them, and how many at a time where that is set.
+    pub each: Option<String>,
     /// What undoes it: action, and with whom or what.
     pub undo: Option<(Action, String)>,
 }
@@ -126,7 +129,8 @@ fn nodes(list: &str, steps: &[Step]) -> Result<Vec<Node>, String> {
             (action, short(&detail))
         });
         let when = step.when.as_deref().map(short);
-        nodes.push(Node { name: plain(&step.name), action, detail: short(&detail), after, level, when, undo });
+        let each = step.for_each.as_ref().map(each);
+        nodes.push(Node { name: plain(&step.name), action, detail: short(&detail), after, level, when, each, undo });
         places.insert(&step.name, place);
     }
     Ok(nodes)
@@ -140,6 +144,15 @@ fn action(step: &Step) -> (Action, String) {
     } else {
         works(step.call.as_ref(), step.container.as_ref(), step.workflow.as_ref())
     }
+}
+
+fn each(of: &ForEach) -> String {
+    let items = match (&of.items, of.count) {
+        (Some(items), _) => short(items),
+        (None, count) => count.unwrap_or(0).to_string(),
+    };
+    let together = of.max_parallel.map(|n| format!(", {n} at a time")).unwrap_or_default();
+    format!("for each of {items}{together}")
 }
 
 fn works(call: Option<&Call>, container: Option<&Container>, child: Option<&ChildWorkflow>) -> (Action, String) {
@@ -194,7 +207,9 @@ mod tests {
             {"name": "decide", "after": ["count", "hold"], "transform": {"expression": "{\"go\": true}"}},
             {"name": "measure", "after": ["decide"], "when": "steps.decide.outputs.go &&\n  params.name != \"a<b>\"",
              "container": {"image": "registry.example/measure:1"}},
-            {"name": "end", "after": ["count", "measure"], "wait": {"for": "90s"}},
+            {"name": "send", "after": ["measure"], "forEach": {"items": "steps.count.outputs.series", "maxParallel": 2},
+             "call": call("archive")},
+            {"name": "end", "after": ["count", "send"], "wait": {"for": "90s"}},
         ], "finally": [{"name": "tell", "workflow": {"name": "notify"}}]}))
         .unwrap()
     }
@@ -202,9 +217,9 @@ mod tests {
     #[test]
     fn levels_follow_from_the_longest_way() {
         let g = diamond();
-        assert_eq!(g.steps.iter().map(|n| n.level).collect::<Vec<_>>(), [0, 0, 1, 2, 3]);
-        assert_eq!(g.levels(), 4);
-        assert_eq!(ends(&g.steps).collect::<Vec<_>>(), [4]);
+        assert_eq!(g.steps.iter().map(|n| n.level).collect::<Vec<_>>(), [0, 0, 1, 2, 3, 4]);
+        assert_eq!(g.levels(), 5);
+        assert_eq!(ends(&g.steps).collect::<Vec<_>>(), [5]);
     }
 
     #[test]
@@ -217,18 +232,20 @@ flowchart TD
     s1(["hold<br/>call archive"])
     s2{{"decide<br/>transform"}}
     s3["measure<br/>container registry.example/measure:1<br/>when steps.decide.outputs.go #38;#38; params.name != #34;a#60;b#62;#34;"]
-    s4[/"end<br/>wait 1m30s"/]
+    s4(["send<br/>call archive<br/>for each of steps.count.outputs.series, 2 at a time"])
+    s5[/"end<br/>wait 1m30s"/]
     s0 --> s2
     s1 --> s2
     s2 -.-> s3
-    s0 --> s4
     s3 --> s4
+    s0 --> s5
+    s4 --> s5
     u1["undo hold<br/>call archive"]
     s1 -. undone by .-> u1
     subgraph finally
     f0[["tell<br/>workflow notify"]]
     end
-    s4 ==> f0
+    s5 ==> f0
     classDef conditional stroke-dasharray: 5 5
     class s3 conditional
 "#;
@@ -244,12 +261,14 @@ flowchart TD
     "hold" [shape=oval, label="hold\ncall archive"]
     "decide" [shape=hexagon, label="decide\ntransform"]
     "measure" [shape=box, style=dashed, label="measure\ncontainer registry.example/measure:1\nwhen steps.decide.outputs.go && params.name != \"a<b>\""]
+    "send" [shape=oval, peripheries=2, label="send\ncall archive\nfor each of steps.count.outputs.series, 2 at a time"]
     "end" [shape=parallelogram, label="end\nwait 1m30s"]
     "count" -> "decide"
     "hold" -> "decide"
     "decide" -> "measure" [style=dashed]
+    "measure" -> "send"
     "count" -> "end"
-    "measure" -> "end"
+    "send" -> "end"
     "hold.compensate" [shape=box, style=dotted, label="undo hold\ncall archive"]
     "hold" -> "hold.compensate" [style=dotted, label="undone by"]
     subgraph cluster_finally {
@@ -265,7 +284,7 @@ flowchart TD
     #[test]
     fn the_terminal_sees_levels_and_arrows() {
         let want = "\
-read-study: 5 steps in 4 levels, 1 in finally
+read-study: 6 steps in 5 levels, 1 in finally
 
 1        ● count     call archive
          ● hold      call archive                          undone by call archive
@@ -274,7 +293,9 @@ read-study: 5 steps in 4 levels, 1 in finally
          │
 3        ○ measure   container registry.example/measure:1  ← decide  when steps.decide.outputs.go && params.name != \"a<b>\"
          │
-4        ● end       wait 1m30s                            ← count, measure
+4        ● send      call archive                          ← measure  for each of steps.count.outputs.series, 2 at a time
+         │
+5        ● end       wait 1m30s                            ← count, send
          ║
 finally  ● tell      workflow notify
 

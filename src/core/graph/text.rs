@@ -17,7 +17,7 @@ pub fn text(graph: &Graph) -> String {
     }
     out.push_str("\n\n");
     let all = || graph.steps.iter().chain(&graph.finally);
-    let more = |n: &&Node| !n.after.is_empty() || n.when.is_some() || n.undo.is_some();
+    let more = |n: &&Node| !n.after.is_empty() || n.when.is_some() || n.each.is_some() || n.undo.is_some();
     let widths = Widths {
         label: if graph.finally.is_empty() { graph.levels().to_string().len() } else { FINALLY.len() },
         name: all().map(|n| n.name.chars().count()).max().unwrap_or(0),
@@ -54,6 +54,9 @@ fn list(out: &mut String, nodes: &[Node], widths: &Widths, label: impl Fn(usize)
             let mut line = format!("{label:number$}  {mark} {:names$}   {:actions$}", node.name, node.does());
             if !before.is_empty() {
                 let _ = write!(line, "  ← {}", before.join(", "));
+            }
+            if let Some(each) = &node.each {
+                let _ = write!(line, "  {each}");
             }
             if let Some(when) = &node.when {
                 let _ = write!(line, "  when {when}");
