@@ -30,8 +30,19 @@ enum Command {
     Simulate(medley::cli::simulate::Args),
 }
 
-fn main() -> anyhow::Result<ExitCode> {
-    match Cli::parse().command {
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            // whoever reads this can do something about its causes, and nothing about a backtrace
+            eprintln!("medley: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
         Command::Operator(args) => medley::cli::operator::run(&args)?,
         Command::Crds(args) => medley::cli::crds::run(&args)?,
         Command::Lint(args) => return medley::cli::lint::run(&args),

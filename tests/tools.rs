@@ -89,6 +89,16 @@ fn graphs_come_in_each_form() {
 }
 
 #[test]
+fn a_command_that_fails_says_why_in_one_line() {
+    let folder = scratch("empty");
+    let program = env!("CARGO_BIN_EXE_medley");
+    let failed = Command::new(program).arg("lint").arg(&folder).env("RUST_BACKTRACE", "1").output().unwrap();
+    let wanted = format!("medley: {}: there is no .yaml or .yml file in this folder\n", folder.display());
+    assert_eq!((failed.status.code(), text(&failed)), (Some(1), wanted));
+    fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
 fn a_simulation_tells_programs_what_it_tells_people() {
     let arguments = [
         "simulate",
