@@ -51,6 +51,10 @@ items:
         startedAt: "2026-01-01T00:00:00Z"
         capacity: {pool: main, share: imaging, resources: {slots: "1", pods: "1"}, since: "2026-01-01T00:00:00Z", interruptible: true}
 - apiVersion: medley.health/v1alpha1
+  kind: ServiceQuery
+  metadata: {name: archives, namespace: radiology}
+  spec: {protocol: FHIR}
+- apiVersion: medley.health/v1alpha1
   kind: WorkflowRun
   metadata: {name: second, namespace: radiology, uid: u2, creationTimestamp: "2026-01-01T00:00:01Z"}
   spec: {workflow: old, urgency: batch}

@@ -118,7 +118,7 @@ fn take_in(picture: &mut Picture, object: Value) -> anyhow::Result<()> {
         ("v1", "Node") => picture.nodes.push(parse(object, &kind, &name)?),
         ("v1", "Namespace") => picture.namespaces.push(parse::<Namespace>(object, &kind, &name)?),
         ("apps/v1", "ControllerRevision") => picture.revisions.push(parse(object, &kind, &name)?),
-        (API_VERSION, "MedicalService") => {}
+        (API_VERSION, "MedicalService" | "ServiceQuery") => {}
         (API_VERSION, other) => bail!("there is no kind `{other}` of {API_VERSION}"),
         _ => {}
     }
