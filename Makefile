@@ -42,7 +42,7 @@ build: ## Build everything that the tests use
 	cargo build --locked --workspace --all-targets
 
 .PHONY: test
-test: lint programs test-fast test-peers test-example test-cluster test-node ## All tests; sets up all they need (root and Linux for the real node)
+test: lint programs test-fast test-plans test-peers test-example test-cluster test-node ## All tests; sets up all they need (root and Linux for the real node)
 	@echo 'make test: all tiers passed'
 
 .PHONY: lint

@@ -1,6 +1,6 @@
 //! Does one status follow from another, and are two ends the same?
 
-use medley::api::{WorkflowRunStatus, workflow_run::RunPhase};
+use medley::api::{WorkflowRunStatus, status::ANOMALOUS, workflow_run::RunPhase};
 use serde_json::Value;
 
 /// What in a status does not follow from the one before.
@@ -31,7 +31,7 @@ pub(crate) fn goes_back(before: &WorkflowRunStatus, after: &WorkflowRunStatus) -
     None
 }
 
-/// Takes away what depends on the way there: moments, versions, generations, UIDs and epochs.
+/// Takes away what depends on the way there: moments, versions, generations, UIDs, epochs, and what was learned on it.
 pub(crate) fn mask(value: &mut Value) {
     match value {
         Value::Object(map) => {
@@ -44,12 +44,21 @@ pub(crate) fn mask(value: &mut Value) {
                     && !matches!(
                         name.as_str(),
                         // what is learned may miss the runs of a leader's last seconds
-                        "uid" | "resourceVersion" | "managedFields" | "leaderEpoch" | "generation" | "flow"
+                        "uid"
+                            | "resourceVersion"
+                            | "managedFields"
+                            | "leaderEpoch"
+                            | "generation"
+                            | "flow"
+                            | "measurements"
                     )
             });
             map.values_mut().for_each(mask);
         }
-        Value::Array(items) => items.iter_mut().for_each(mask),
+        Value::Array(items) => {
+            items.retain(|item| item["type"] != ANOMALOUS);
+            items.iter_mut().for_each(mask);
+        }
         _ => {}
     }
 }

@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use super::{check, plan::Plan};
 
-/// Plays a plan a few times: the order in which tasks are polled is no part of it.
 fn ends_well(line: &str) {
+    ends_well_and_rests(line, Duration::from_secs(20));
+}
+
+/// Plays a plan a few times: the order in which tasks are polled is no part of it.
+fn ends_well_and_rests(line: &str, calm: Duration) {
     let plan = Plan::from_line(line);
     for _ in 0..5 {
-        if let Err(story) = check(&plan, Duration::from_secs(20)) {
+        if let Err(story) = check(&plan, calm) {
             panic!("{story}");
         }
     }
@@ -103,4 +107,10 @@ fn a_pod_that_has_gone_unseen_is_missed_although_the_read_that_would_tell_fails(
     ends_well(
         r#"{"scenario":{"steps":[{"name":"s0","act":"Container","fares":[{"Vanish":10}]}],"runs":2},"troubles":[{"Drop":{"percent":100,"until":10}},{"Burst":{"from":78,"calls":1,"code":503}}]}"#,
     );
+}
+
+#[test]
+fn what_was_learned_of_a_service_may_be_told_when_all_else_is_long_over() {
+    let line = r#"{"scenario":{"steps":[{"name":"s0","act":"Call","retry":{"limit":3,"errors":["Timeout"]},"timeout":300,"fares":["Hang"]}],"runs":1},"troubles":[{"Crash":{"write":9,"after":true,"back":45}}]}"#;
+    ends_well_and_rests(line, Duration::from_secs(2 * 3600));
 }

@@ -8,6 +8,7 @@ mod generate;
 mod oracle;
 mod person;
 mod plan;
+mod quiet;
 mod runner;
 mod scenario;
 mod shrink;

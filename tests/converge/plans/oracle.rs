@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use harness::simulated::{Record, Version};
+use harness::simulated::Version;
 use medley::api::{
     WorkflowRun, WorkflowRunStatus,
     workflow_run::{RunPhase, StepPhase},
@@ -13,6 +13,7 @@ use super::{
     super::follows::goes_back,
     effects::{Effect, step_of},
     plan::Plan,
+    quiet::restless,
     runner::Outcome,
     scenario::{Act, Fare, Order, Scenario, Step},
     slots::misgranted,
@@ -30,12 +31,7 @@ pub(crate) fn judge(plan: &Plan, outcome: &Outcome) -> Vec<String> {
     if outcome.panics > 0 {
         wrong.push(format!("{} looks panicked", outcome.panics));
     }
-    // what a pool tells follows with a delay, and nobody may read it anew when its events are late
-    let quiet = |r: &&Record| counts(&r.call) && r.call.resource != "capacitypools";
-    let restless = outcome.calls.iter().filter(|r| r.at >= outcome.quiet && r.code.is_some()).filter(quiet);
-    wrong.extend(restless.take(3).map(|r| {
-        format!("not quiet: {} {} {}/{} at {:?}", r.call.user, r.call.verb, r.call.resource, r.call.name, r.at)
-    }));
+    wrong.extend(restless(outcome));
     wrong.extend(steps_back(&outcome.runs));
     wrong.extend(misgranted(plan, outcome));
     wrong.extend(doubled_effects(plan, outcome));

@@ -42,11 +42,12 @@ const TRYING_AGAIN: Duration = Duration::from_secs(62);
 pub(crate) struct Outcome {
     /// What is left in the cluster, masked as [`Stage::end_state`] does.
     pub(crate) state: Value,
-    /// Every version of every run, pod, Job and claim.
+    /// Every version of every run, pod, Job, claim and service.
     pub(crate) runs: Vec<Version>,
     pub(crate) pods: Vec<Version>,
     pub(crate) jobs: Vec<Version>,
     pub(crate) claims: Vec<Version>,
+    pub(crate) services: Vec<Version>,
     pub(crate) effects: Vec<Effect>,
     /// The most calls of one operator that the service had at work at a time.
     pub(crate) most_at_work: u32,
@@ -76,7 +77,7 @@ struct Game<'a> {
     mischief: Shared,
     began: Instant,
     operators: Vec<(String, Started)>,
-    tapes: [Tape; 4],
+    tapes: [Tape; 5],
 }
 
 impl<'a> Game<'a> {
@@ -91,7 +92,8 @@ impl<'a> Game<'a> {
         let steps = plan.scenario.every_step().count() as u64;
         let most = MOST_CALLS + 100 * steps * u64::from(plan.scenario.runs);
         let mischief = Mischief::new(&plan.troubles, &stage.world, most);
-        let tapes = ["WorkflowRun", "Pod", "Job", "PersistentVolumeClaim"].map(|kind| stage.server.tape(kind));
+        let kinds = ["WorkflowRun", "Pod", "Job", "PersistentVolumeClaim", "MedicalService"];
+        let tapes = kinds.map(|kind| stage.server.tape(kind));
         Self { plan, stage, effects, mischief, began: Instant::now(), operators: Vec::new(), tapes }
     }
 
@@ -110,7 +112,7 @@ impl<'a> Game<'a> {
             met + u64::from(operator.is_over() && !self.stage.world.is_dead(name))
         });
         let panics = panics.sum();
-        let [runs, pods, jobs, claims] = &mut self.tapes;
+        let [runs, pods, jobs, claims, services] = &mut self.tapes;
         let all = |tape: &mut Tape| std::iter::from_fn(|| tape.try_next()).collect::<Vec<_>>();
         Outcome {
             state: self.stage.end_state(),
@@ -118,6 +120,7 @@ impl<'a> Game<'a> {
             pods: all(pods),
             jobs: all(jobs),
             claims: all(claims),
+            services: all(services),
             effects: self.effects.all(),
             most_at_work: self
                 .operators
