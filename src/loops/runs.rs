@@ -103,9 +103,7 @@ impl<I: CallIo> Reconcile for Runs<I> {
         let (in_flight, outcomes) = self.dispatcher.known(&uid);
         let origin = self.origin(&run).await?;
         let definition = self.definition(&run, origin.as_ref()).await?;
-        let Some(own) = self.belongings(key, &run).await? else {
-            return Ok(Some(self.clock.now().saturating_add(STALE_AGAIN).unwrap_or(Timestamp::MAX)));
-        };
+        let Some(own) = self.belongings(key, &run).await? else { return Ok(Some(self.soon())) };
         let unwanted = self.is_unwanted(&run).await?;
         let answers = self.caches.answers_of(&key.namespace, &definition);
         let mut services = self.caches.services_of(&key.namespace, &definition, &answers, &self.guard);
@@ -159,6 +157,11 @@ impl<I: CallIo> Reconcile for Runs<I> {
             None => o.remove(key),
         });
         let (owner, about) = (owner_of(&run), run.object_ref(&()));
+        // a write would fail for a leader that has been followed without knowing; nothing else tells it that its successor has ended what
+        // it is about to make again
+        if decision.makes_again() && !self.is_present(&owner, &run).await? {
+            return Ok(Some(self.soon()));
+        }
         self.clear_away(&decision, &owner, &about).await?;
         if let Some(status) = &decision.status {
             let sample = sample_of(&view, status);
@@ -224,6 +227,11 @@ impl<I: CallIo> Runs<I> {
             return Ok(live);
         }
         Ok(known)
+    }
+
+    /// When a run is looked at again that was not as the cache held it.
+    fn soon(&self) -> Timestamp {
+        self.clock.now().saturating_add(STALE_AGAIN).unwrap_or(Timestamp::MAX)
     }
 
     async fn write_status(&self, run: &WorkflowRun, status: WorkflowRunStatus) -> Result<(), Error> {

@@ -80,7 +80,7 @@ impl<I: CallIo> Runs<I> {
     }
 
     /// Whether a run is stored as it is cached. If not, the cache learns how it is.
-    async fn is_present(&self, owner: &Owner, run: &WorkflowRun) -> Result<bool, Error> {
+    pub(super) async fn is_present(&self, owner: &Owner, run: &WorkflowRun) -> Result<bool, Error> {
         let Some(mut stored) = self.writer.read::<WorkflowRun>(&owner.namespace, &owner.name).await? else {
             return Ok(false);
         };

@@ -344,6 +344,14 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// Whether objects are made on the word of a status that was written before: an earlier attempt to make them has failed, or its
+    /// outcome is not known.
+    #[must_use]
+    pub fn makes_again(&self) -> bool {
+        let makes = !(self.start_pods.is_empty() && self.start_jobs.is_empty() && self.start_runs.is_empty());
+        self.status.is_none() && makes
+    }
+
     /// Nothing begins, and nothing is asked for.
     pub(super) fn start_nothing(&mut self) {
         self.claim = None;
