@@ -114,3 +114,24 @@ fn what_was_learned_of_a_service_may_be_told_when_all_else_is_long_over() {
     let line = r#"{"scenario":{"steps":[{"name":"s0","act":"Call","retry":{"limit":3,"errors":["Timeout"]},"timeout":300,"fares":["Hang"]}],"runs":1},"troubles":[{"Crash":{"write":9,"after":true,"back":45}}]}"#;
     ends_well_and_rests(line, Duration::from_secs(2 * 3600));
 }
+
+#[test]
+fn a_leader_that_has_been_followed_does_not_make_again_what_its_successor_has_ended() {
+    ends_well(
+        r#"{"scenario":{"steps":[{"name":"s0","act":"Container","fares":["Stuck"]},{"name":"s2","act":"Call","after":["s0"]}],"part":[{"name":"p2","act":"Call"}],"runs":1},"troubles":[{"Delay":{"percent":100,"least":1,"most":30,"until":60}},{"Overlap":{"at":1,"secs":12}},{"Slow":{"every":3,"times":4,"secs":6}}]}"#,
+    );
+}
+
+#[test]
+fn a_leader_whose_lists_are_older_than_a_policy_goes_without_it() {
+    ends_well(
+        r#"{"scenario":{"steps":[{"name":"s1","act":"Call"}],"runs":1,"slots":3},"troubles":[{"Delay":{"percent":100,"least":1,"most":30,"until":10}},{"Crash":{"write":4,"after":true,"back":0,"past":12}}]}"#,
+    );
+}
+
+#[test]
+fn runs_that_end_while_the_last_events_arrive_have_their_counts_written_after_that() {
+    ends_well(
+        r#"{"scenario":{"steps":[{"name":"s0","act":"Child"}],"finally":[{"name":"f0","act":"Container","fares":[{"Well":12000}]},{"name":"f1","act":"Call","after":["f0"],"retry":{"limit":3},"fares":[{"Status":500}]}],"part":[{"name":"p0","act":"Container","once":true,"fares":[{"Evicted":3000}]},{"name":"p2","act":{"Wait":1},"after":["p0"]}],"runs":3,"person":true},"troubles":[{"Delay":{"percent":100,"least":5,"most":30,"until":120}},{"Crash":{"write":8,"after":false,"back":0}}]}"#,
+    );
+}

@@ -80,6 +80,10 @@ pub(crate) fn compare(plan: &Plan, expected: &Outcome, outcome: &Outcome) -> Vec
                     // a run that was suspended when its steps were over has told how it would end
                     without(&mut status, "ending");
                 }
+                if plan.troubles.iter().any(Trouble::is_behind) {
+                    // nobody can go by a policy that he has not heard of
+                    without(&mut status, "decidedBy");
+                }
                 if takes_over {
                     // what a former leader has sent is not known to have failed
                     without(&mut status, "knownFailures");

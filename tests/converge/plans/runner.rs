@@ -233,12 +233,29 @@ impl<'a> Game<'a> {
             self.list_anew(true, true);
         }
         if self.plan.troubles.iter().any(Trouble::refuses) {
-            sleep(TRYING_AGAIN).await;
+            sleep(TRYING_AGAIN - LAST_WRITES).await;
         } else if self.plan.troubles.iter().any(|t| t.holds_back() || t.ends_terms()) {
-            // what arrives late may bring runs to their ends, of which the counts are written after that
-            sleep(SETTLING + LAST_WRITES).await;
+            sleep(SETTLING).await;
+        } else {
+            return self.rests();
         }
-        self.rests()
+        // what arrives late may bring runs to their ends, of which the counts are written after that
+        loop {
+            let before = self.last_change_of_runs();
+            sleep(LAST_WRITES).await;
+            if self.last_change_of_runs() == before || self.began.elapsed() > 6 * PATIENCE {
+                return self.rests();
+            }
+        }
+    }
+
+    fn last_change_of_runs(&self) -> u64 {
+        let mut last = 0;
+        self.stage.server.for_each("WorkflowRun", |run| {
+            let version = run["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse().ok()).unwrap_or(0);
+            last = last.max(version);
+        });
+        last
     }
 
     fn replace_the_dead(&mut self) {

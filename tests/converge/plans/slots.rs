@@ -15,8 +15,10 @@ pub(crate) fn misgranted(plan: &Plan, outcome: &Outcome) -> Vec<String> {
         wrong.push(format!("{} calls of one leader are at work, and there may be {places}", outcome.most_at_work));
     }
     // a write that takes effect after its writer has given it up, or that of a leader whose clock lets it lead too long, is not
-    // known to whoever leads next
-    let unknown = |t: &Trouble| matches!(t, Trouble::Late { .. } | Trouble::Overlap { .. } | Trouble::Skew { .. });
+    // known to whoever leads next; nor are policies and pools to a leader whose lists are from before them
+    let unknown = |t: &Trouble| {
+        t.is_behind() || matches!(t, Trouble::Late { .. } | Trouble::Overlap { .. } | Trouble::Skew { .. })
+    };
     let is_exact = !plan.troubles.iter().any(unknown);
     if is_exact && plan.scenario.limit > 0 {
         wrong.extend(too_many(outcome, i64::from(plan.scenario.limit)));

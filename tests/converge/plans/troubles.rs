@@ -61,6 +61,11 @@ impl Trouble {
         matches!(self, Self::Delay { .. } | Self::Drop { .. } | Self::Late { .. })
     }
 
+    /// Whether a leader may begin with the world as it was, before policies and pools even.
+    pub(crate) const fn is_behind(&self) -> bool {
+        matches!(self, Self::Crash { past, .. } if *past > 0)
+    }
+
     /// Whether it may refuse calls again and again.
     pub(crate) const fn refuses(&self) -> bool {
         matches!(self, Self::Burst { .. } | Self::Break { .. } | Self::Cutoff { .. } | Self::Conflict { .. })
