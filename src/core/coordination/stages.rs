@@ -137,7 +137,8 @@ fn outcome(flow: &mut Flow<'_>, definition: &Definition, done: usize) -> (RunPha
     }
 }
 
-/// Undoes what was done, the latest first, one at a time; the name of the step that is being undone, `None` when all are.
+/// Undoes what was done, the latest first, one at a time; the name of the step that is being undone, `None` when all are. What has
+/// begun goes on before what has ended later: somebody may say only then that a step of unknown outcome was done.
 fn compensate(flow: &mut Flow<'_>, definition: &Definition) -> Option<String> {
     flow.stage = Stage::Compensating;
     let mut done: Vec<(usize, &StepDefinition)> = definition
@@ -150,7 +151,8 @@ fn compensate(flow: &mut Flow<'_>, definition: &Definition) -> Option<String> {
         })
         .collect();
     let ended = |place: usize| flow.get(&definition.steps[place]).and_then(|s| s.finished_at);
-    done.sort_by_key(|&(place, _)| std::cmp::Reverse((ended(place), place)));
+    let has_begun = |undo: &StepDefinition| flow.get(undo).is_some() && !flow.is_settled(undo);
+    done.sort_by_key(|&(place, undo)| std::cmp::Reverse((has_begun(undo), ended(place), place)));
     for (_, undo) in done {
         step::advance(flow, std::slice::from_ref(undo), 0);
         if !flow.is_settled(undo) {

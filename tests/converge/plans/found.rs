@@ -135,3 +135,10 @@ fn runs_that_end_while_the_last_events_arrive_have_their_counts_written_after_th
         r#"{"scenario":{"steps":[{"name":"s0","act":"Child"}],"finally":[{"name":"f0","act":"Container","fares":[{"Well":12000}]},{"name":"f1","act":"Call","after":["f0"],"retry":{"limit":3},"fares":[{"Status":500}]}],"part":[{"name":"p0","act":"Container","once":true,"fares":[{"Evicted":3000}]},{"name":"p2","act":{"Wait":1},"after":["p0"]}],"runs":3,"person":true},"troubles":[{"Delay":{"percent":100,"least":5,"most":30,"until":120}},{"Crash":{"write":8,"after":false,"back":0}}]}"#,
     );
 }
+
+#[test]
+fn an_undoing_that_has_begun_is_not_begun_again_because_another_step_turns_out_to_be_done() {
+    ends_well(
+        r#"{"scenario":{"steps":[{"name":"s0","act":"Call","fares":[{"Well":50}]},{"name":"s2","act":"Container","fares":[{"Exit":1}]},{"name":"s3","act":"Call","after":["s0"],"undo":{"container":false,"fares":[{"Status":400}]}},{"name":"s4","act":"Container","after":["s0"],"once":true,"undo":{"container":false,"fares":[{"Status":400}]},"fares":[{"Evicted":3000}]}],"runs":3,"person":true,"places":4},"troubles":[{"Conflict":{"every":2,"times":20}}]}"#,
+    );
+}
